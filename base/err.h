@@ -1,0 +1,21 @@
+#ifndef BASE_ERR_H
+#define BASE_ERR_H
+
+/* An error on its way to a person: a code for the program and one line of text that says what to
+ * do. The text is added once, where the context is known; functions below that return 0 or a
+ * negative errno only. */
+struct err {
+    int code; /* negative errno */
+    char text[512];
+};
+
+/* Fills `err` (which may be NULL) and returns `code`, so that a caller can write `return
+ * err_set(...)`. */
+int err_set(struct err *err, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The same, with ": <strerror(code)>" behind the text. */
+int err_set_errno(struct err *err, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

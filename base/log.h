@@ -1,0 +1,43 @@
+#ifndef BASE_LOG_H
+#define BASE_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Structured logs on standard error, one line an event, as text or JSON. Safe from every thread: a
+ * line is one write(2). Secrets are never fields; a peer id is logged through log_short_id(). */
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+enum log_format { LOG_TEXT, LOG_JSON };
+
+struct log_field {
+    const char *key; /* NULL ends the list */
+    enum { LOG_FIELD_STRING, LOG_FIELD_INT } kind;
+    const char *string;
+    int64_t number;
+};
+
+#define F_STR(k, v) ((struct log_field){.key = (k), .kind = LOG_FIELD_STRING, .string = (v)})
+#define F_INT(k, v) ((struct log_field){.key = (k), .kind = LOG_FIELD_INT, .number = (int64_t)(v)})
+
+/* log_info("route created", F_STR("network", net), F_INT("rev", rev)) */
+#define log_debug(...) LOG_AT(LOG_DEBUG, __VA_ARGS__)
+#define log_info(...)  LOG_AT(LOG_INFO, __VA_ARGS__)
+#define log_warn(...)  LOG_AT(LOG_WARN, __VA_ARGS__)
+#define log_error(...) LOG_AT(LOG_ERROR, __VA_ARGS__)
+#define LOG_AT(level, message, ...)                                                                \
+    log_write((level), (message),                                                                  \
+              (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){.key = NULL}})
+
+/* Set before threads start. Default: info, text, prefix none, descriptor 2. */
+void log_set_level(enum log_level level);
+void log_set_format(enum log_format format);
+void log_set_fd(int fd);
+
+bool log_enabled(enum log_level level);
+void log_write(enum log_level level, const char *message, const struct log_field *fields);
+
+/* The first 8 characters of a secret id, which is all that logs show. */
+const char *log_short_id(char out[9], const char *id);
+
+#endif

@@ -1,0 +1,215 @@
+#ifndef WG_WG_H
+#define WG_WG_H
+
+#include "base/addr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The engine's door: one WireGuard device as a set of pure functions over packets, time and random
+ * bytes. It opens no socket, starts no thread, reads no clock, and allocates nothing per packet.
+ *
+ * Three kinds of caller, which may be three threads at once:
+ *   fast  wg_device_seal, wg_device_open: any number of threads for seal, one thread a device for
+ * open; they take no lock unless a packet must be staged or a session changes. The caller is inside
+ * a read-side section (QSBR) from the call until it no longer uses a result. slow
+ * wg_device_handshake, wg_device_run: handshakes, timers, what the fast callers left to do. setup
+ * wg_device_configure, wg_device_info, wg_device_set_up. Slow and setup calls serialise on the
+ * device's lock. What they unpublish is kept until wg_device_take_garbage; the caller waits for a
+ * grace period (every fast caller outside its section once) and then frees it, which wipes keys. */
+
+enum {
+    WG_KEY_LEN = 32,
+    WG_DATA_OVERHEAD = 32, /* 16 bytes header in front, 16 bytes tag behind the padded packet */
+    WG_HEADER_LEN = 16,
+    WG_HANDSHAKE_MAX = 148, /* longest message that is not data */
+};
+
+#define WG_NEVER UINT64_MAX
+
+/* Both clocks, read once a batch by the caller. */
+struct wg_time {
+    uint64_t boot_ns; /* CLOCK_BOOTTIME: ages */
+    uint64_t real_ns; /* since the UNIX epoch: handshake timestamps and what users see */
+};
+
+/* Where a peer is reached, and which of our addresses it spoke to. */
+struct wg_endpoint {
+    union endpoint remote;
+    struct ip_addr source; /* family 0: let the kernel choose */
+    uint32_t ifindex;      /* of `source`; 0: any */
+};
+
+struct wg_env {
+    void *ctx;
+    void (*random)(void *ctx, void *out, size_t len);
+    /* A fast caller left work for wg_device_run: called from any thread, never with a lock held. */
+    void (*wake)(void *ctx);
+};
+
+/* Where slow calls put the datagrams that they make: called with the device's lock held; `bytes`
+ * live for the call. `ds` is the outer DS field and ECN bits (0x88 for handshakes). */
+struct wg_sink {
+    void *ctx;
+    void (*send)(void *ctx, const struct wg_endpoint *to, uint8_t ds, const uint8_t *bytes,
+                 size_t len);
+};
+
+struct wg_device;
+struct wg_garbage;
+
+/* Returns 0 or -ENOMEM. `env` is copied. The device starts down, without keys. */
+int wg_device_create(struct wg_device **out, const struct wg_env *env);
+void wg_device_destroy(struct wg_device *dev);
+
+/* ---- setup
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+struct wg_allowed_ip_config {
+    struct ip_prefix prefix; /* masked by the callee */
+    bool remove;
+};
+
+struct wg_peer_config {
+    uint8_t public_key[WG_KEY_LEN];
+    bool remove;
+    bool update_only;
+    bool replace_allowed_ips;
+    bool has_preshared_key;
+    bool has_endpoint;
+    bool has_keepalive;
+    uint8_t preshared_key[WG_KEY_LEN]; /* all zero: none */
+    union endpoint endpoint;
+    uint16_t keepalive_s; /* 0: off */
+    struct wg_allowed_ip_config *allowed_ips;
+    size_t allowed_ip_count;
+};
+
+/* One change of a device, with the meaning of the cross-platform UAPI's `set`. The arrays belong to
+ * the caller. */
+struct wg_device_config {
+    bool has_private_key;
+    bool has_listen_port; /* this and the mark are the path's affair; the engine ignores them */
+    bool has_fwmark;
+    bool replace_peers;
+    uint8_t private_key[WG_KEY_LEN]; /* all zero: none */
+    uint16_t listen_port;
+    uint32_t fwmark;
+    struct wg_peer_config *peers;
+    size_t peer_count;
+};
+
+/* Applies the whole change or, on -ENOMEM, nothing. Our own key as a peer is ignored. May start
+ * handshakes and keepalives through `sink`. */
+int wg_device_configure(struct wg_device *dev, const struct wg_device_config *config,
+                        struct wg_time now, const struct wg_sink *sink);
+
+/* Frees the arrays of a config that was built with malloc, and wipes its keys. */
+void wg_device_config_fini(struct wg_device_config *config);
+
+/* A device that is down sends nothing and forgets its sessions. Starts down. */
+void wg_device_set_up(struct wg_device *dev, bool up, struct wg_time now,
+                      const struct wg_sink *sink);
+
+/* The largest inner packet; caps the padding. Default 1420. */
+void wg_device_set_mtu(struct wg_device *dev, uint32_t mtu);
+
+struct wg_peer_info {
+    uint8_t public_key[WG_KEY_LEN];
+    uint8_t preshared_key[WG_KEY_LEN];
+    union endpoint endpoint;
+    uint16_t keepalive_s;
+    uint64_t rx_bytes;
+    uint64_t tx_bytes;
+    uint64_t last_handshake_ns; /* real time; 0: never */
+    struct ip_prefix *allowed_ips;
+    size_t allowed_ip_count;
+};
+
+struct wg_device_info {
+    bool has_private_key;
+    uint8_t private_key[WG_KEY_LEN];
+    uint8_t public_key[WG_KEY_LEN];
+    struct wg_peer_info *peers;
+    size_t peer_count;
+};
+
+/* A copy of everything that can be asked for; -ENOMEM leaves `out` empty. Holds secrets: fini wipes
+ * it. */
+int wg_device_info(struct wg_device *dev, struct wg_device_info *out);
+void wg_device_info_fini(struct wg_device_info *info);
+
+/* ---- fast
+ * -----------------------------------------------------------------------------------------------------
+ */
+
+enum wg_outbound_verdict {
+    WG_OUT_SEND,        /* `sealed` is ready for `endpoint` */
+    WG_OUT_STAGED,      /* copied; goes out when the handshake is done */
+    WG_OUT_NO_PEER,     /* no allowed IP matches: ICMP unreachable is due */
+    WG_OUT_NO_ENDPOINT, /* the peer has none: ICMP unreachable is due */
+    WG_OUT_DROP,        /* not an IP packet, device down, or out of memory */
+};
+
+/* One inner packet to send. `sealed` has room for len + 15 + WG_DATA_OVERHEAD bytes and is either
+ * apart from `plain` or exactly plain - WG_HEADER_LEN (in place). */
+struct wg_outbound {
+    const uint8_t *plain;
+    size_t len;
+    uint8_t *sealed;
+    /* results */
+    enum wg_outbound_verdict verdict;
+    size_t sealed_len;
+    struct wg_endpoint endpoint;
+    uint8_t ds; /* outer DS field and ECN bits */
+};
+
+void wg_device_seal(struct wg_device *dev, struct wg_outbound *packets, size_t count,
+                    struct wg_time now);
+
+enum wg_inbound_verdict {
+    WG_IN_DELIVER,   /* `plain` holds an inner packet from the peer that owns its source address */
+    WG_IN_CONSUMED,  /* a keepalive */
+    WG_IN_HANDSHAKE, /* hand a copy to wg_device_handshake */
+    WG_IN_DROP, /* malformed, unknown, replayed, not authentic, or from a source that the peer may
+                   not use */
+};
+
+/* One datagram, opened in place. */
+struct wg_inbound {
+    uint8_t *bytes;
+    size_t len;
+    struct wg_endpoint from;
+    uint8_t ds; /* outer DS field and ECN bits */
+    /* results */
+    enum wg_inbound_verdict verdict;
+    uint8_t *plain;
+    size_t plain_len;
+};
+
+void wg_device_open(struct wg_device *dev, struct wg_inbound *datagrams, size_t count,
+                    struct wg_time now);
+
+/* ---- slow
+ * -----------------------------------------------------------------------------------------------------
+ */
+
+/* One handshake or cookie message, of any content and length. */
+void wg_device_handshake(struct wg_device *dev, const uint8_t *bytes, size_t len,
+                         const struct wg_endpoint *from, bool under_load, struct wg_time now,
+                         const struct wg_sink *sink);
+
+/* Does what timers and fast callers have due. Call when wg_device_deadline has passed or `wake` was
+ * called. */
+void wg_device_run(struct wg_device *dev, struct wg_time now, const struct wg_sink *sink);
+
+/* Boot time of the next wg_device_run that is needed, or WG_NEVER. */
+uint64_t wg_device_deadline(struct wg_device *dev);
+
+/* What was unpublished since the last call, or NULL; to be freed after a grace period. */
+struct wg_garbage *wg_device_take_garbage(struct wg_device *dev);
+void wg_garbage_free(struct wg_garbage *garbage);
+
+#endif
