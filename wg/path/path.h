@@ -1,0 +1,56 @@
+#ifndef WG_PATH_PATH_H
+#define WG_PATH_PATH_H
+
+#include "base/err.h"
+#include "wg/wg.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* One running WireGuard device: the engine with its TUN interface, its UDP sockets and its threads
+ * (TUN to UDP, UDP to TUN, handshakes and timers). Every function here may be called from any one
+ * thread at a time that is not one of the path's own, and is short. */
+
+struct path;
+struct tun;
+
+struct path_options {
+    struct tun *tun; /* owned by the path once path_create has succeeded */
+    /* The interface is gone or cannot be read any more. Called at most once, from one of the path's
+     * threads: hand it on to a loop of your own, and call path_destroy from there. */
+    void (*on_closed)(void *ctx, const char *reason);
+    void *ctx;
+    bool portable_udp; /* recvmsg and sendmsg instead of this system's best */
+};
+
+struct path_info {
+    struct wg_device_info device;
+    uint16_t listen_port; /* 0: no socket is open yet */
+    uint32_t fwmark;
+    uint32_t mtu;
+    bool up;
+    char tun_name[16];
+};
+
+/* Makes the device without starting it: no thread and no socket yet. */
+int path_create(struct path **out, const struct path_options *options, struct err *err);
+
+/* Starts the threads. From here on the device follows the interface: up and down, MTU. */
+int path_start(struct path *path, struct err *err);
+
+/* Ends the threads, closes the sockets; the interface stays until path_destroy. */
+void path_stop(struct path *path);
+
+/* Stops if needed, closes the interface and wipes every key. */
+void path_destroy(struct path *path);
+
+/* Applies the change as a whole or, with an error, nothing of it. A new listen port is opened for
+ * IPv4 and IPv6 before the old one is closed; 0 takes a port that is free for both. -EADDRINUSE
+ * when the port is taken: the text names the port and `--endpoint-port`. */
+int path_configure(struct path *path, const struct wg_device_config *config, struct err *err);
+
+/* Returns 0, or -ENOMEM with `out` empty. Holds secrets: path_info_fini wipes them. */
+int path_info(struct path *path, struct path_info *out);
+void path_info_fini(struct path_info *info);
+
+#endif

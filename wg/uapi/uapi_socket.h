@@ -1,0 +1,48 @@
+#ifndef WG_UAPI_UAPI_SOCKET_H
+#define WG_UAPI_UAPI_SOCKET_H
+
+#include "base/err.h"
+#include "wg/uapi/uapi.h"
+
+#include <stdbool.h>
+
+/* The UAPI server: a unix socket on a libuv loop. Clients are served side by side; a client that
+ * sends slowly, too much or nothing is cut off and holds nobody else up. */
+
+struct uapi_socket;
+struct uv_loop_s;
+
+enum {
+    UAPI_CLIENTS_MAX = 64,       /* at the limit, the client that has waited longest is cut off */
+    UAPI_REQUEST_TIME_MS = 5000, /* from connecting, or from the last answer, to the end of a
+                                    request and of its answer */
+    UAPI_PATH_MAX = 108,         /* of a socket's path, with its NUL */
+};
+
+struct uapi_socket_options {
+    const char *folder;         /* NULL: /var/run/wireguard; made with mode 0700 when missing */
+    const char *interface_name; /* the socket is FOLDER/INTERFACE_NAME.sock, mode 0600 */
+    int listen_fd;  /* a listening socket made by someone else, owned on success; or -1 */
+    bool read_only; /* a set is answered with -EPERM */
+    void *ctx;
+    /* Fills `out`, which the server frees; 0 or a negative errno. */
+    int (*get)(void *ctx, struct uapi_info *out);
+    /* Applies the whole change or nothing; 0 or a negative errno. Not called when read_only. */
+    int (*set)(void *ctx, const struct wg_device_config *config);
+    /* Somebody removed or replaced the socket's file: the program should end. May be NULL. */
+    void (*on_removed)(void *ctx);
+};
+
+/* Starts serving on the loop. The socket that a dead process left is replaced; -EADDRINUSE when a
+ * live one answers there. On an error nothing is left behind. */
+int uapi_socket_open(struct uapi_socket **out, struct uv_loop_s *loop,
+                     const struct uapi_socket_options *options, struct err *err);
+
+/* FOLDER/INTERFACE_NAME.sock as it was opened; empty for a descriptor without a file. */
+const char *uapi_socket_path(const struct uapi_socket *socket);
+
+/* Removes the file if it is still ours and cuts off all clients; memory is given back by the loop's
+ * next turns. NULL does nothing. */
+void uapi_socket_close(struct uapi_socket *socket);
+
+#endif
