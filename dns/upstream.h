@@ -1,0 +1,46 @@
+#ifndef DNS_UPSTREAM_H
+#define DNS_UPSTREAM_H
+
+#include "base/addr.h"
+#include "dns/wire.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct err;
+struct uv_loop_s;
+
+/* Names of others, asked through libunbound (cache, retries, TCP, DNS over TLS). libunbound
+ * resolves in a thread of its own; callbacks come on the loop. */
+
+struct upstream;
+struct upstream_query;
+
+struct upstream_config {
+    const union endpoint *servers; /* port 0 means 53, or 853 with TLS */
+    size_t server_count;           /* at least 1 */
+    const char *tls_name;   /* DNS over TLS: the name in the servers' certificates; or NULL */
+    const char *tls_bundle; /* CA certificates in PEM; NULL: the system's */
+    size_t outstanding_max; /* queries at once; 0 means 512 */
+};
+
+/* Returns 0 with an upstream on this loop, or a negative errno. */
+int upstream_create(struct upstream **out, struct uv_loop_s *loop,
+                    const struct upstream_config *config, struct err *err);
+
+/* Drops what is outstanding without calling back, and frees itself on a later turn of the loop.
+ * Takes NULL. */
+void upstream_destroy(struct upstream *upstream);
+
+/* Asks, and calls back once, never from inside this call: `message` (borrowed) is the answer in
+ * wire form, or NULL when there is none to be had, which is SERVFAIL. Returns 0, -EBUSY when too
+ * many are outstanding, or another negative errno; then there is no call back. */
+int upstream_ask(struct upstream *upstream, const struct dns_query *query,
+                 void (*done)(void *arg, const uint8_t *message, size_t len), void *arg,
+                 struct upstream_query **out);
+
+/* The callback will not come. */
+void upstream_cancel(struct upstream_query *query);
+
+#endif
