@@ -1,0 +1,120 @@
+#ifndef CONTROL_CONFIG_H
+#define CONTROL_CONFIG_H
+
+#include "base/addr.h"
+#include "control/options.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* The options of the three programs (original-cli.md of the project), with their variables and
+ * defaults. Texts are borrowed from argv and the environment. */
+
+/* An overlay prefix for IPv6: from the cluster's id, given, or off. */
+struct overlay6_option {
+    enum { OVERLAY6_AUTO, OVERLAY6_GIVEN, OVERLAY6_NONE } mode;
+    struct ip_prefix prefix;
+};
+
+struct log_options {
+    bool debug;
+    bool json;
+};
+
+struct node_config {
+    struct log_options log;
+    const char *id;   /* NULL: the one of the data dir */
+    const char *name; /* NULL: the host's */
+    const char *data_dir;
+    uint16_t redis_port;
+    const char *addr;           /* NULL: tcp://HOSTIP:9000 */
+    const char *advertise_addr; /* NULL: as addr */
+    struct option_list peers;
+    const char *cluster_key;
+    const char *cluster_key_file;
+    const char *node_interface; /* NULL: of the default route */
+    struct ip_prefix node_network;
+    struct ip_prefix peer_network;
+    struct overlay6_option node_network6;
+    struct overlay6_option peer_network6;
+    bool allow_peer_to_peer;
+    struct ip_addr endpoint_ip; /* family 0: HOSTIP */
+    uint16_t endpoint_port;
+    union endpoint dns_address;      /* AF_UNSPEC: the tunnel address, port 53 */
+    struct option_list dns_upstream; /* empty: the host's resolvers */
+    const char *dns_domain;
+    const char *interface_name;
+    struct option_list authorized_peers;
+    const char *cert;
+    const char *key;
+    const char *ca;
+    const char *client_cert;
+    const char *client_key;
+    bool skip_verify;
+    bool insecure;
+};
+
+struct peer_config {
+    struct log_options log;
+    const char *id;
+    const char *name;
+    const char *addr;
+    const char *data_dir;
+    const char *interface_name;
+    uint64_t update_interval_ns;
+    const char *cert;
+    const char *key;
+    const char *ca;
+    bool skip_verify;
+    bool insecure;
+};
+
+struct ctl_config {
+    struct log_options log;
+    const char *addr; /* NULL: the unix socket of the node on this host */
+    const char *data_dir;
+    const char *cluster_key;
+    const char *cluster_key_file;
+    const char *cert;
+    const char *key;
+    const char *ca;
+    bool skip_verify;
+    bool insecure;
+    bool json;
+};
+
+/* The option kind of -o: a bool, true for json. Also used behind hctl's sub-commands. */
+extern const struct option_kind option_output;
+
+/* Reads the environment and the whole command line; anything but OPTIONS_OK is printed by
+ * config_report. */
+enum options_outcome config_read_node(struct node_config *config, int argc, char **argv,
+                                      struct err *err);
+void config_node_fini(struct node_config *config);
+enum options_outcome config_read_peer(struct peer_config *config, int argc, char **argv,
+                                      struct err *err);
+
+/* Reads the global options up to the first word of the command, whose place is *next. */
+enum options_outcome config_read_ctl(struct ctl_config *config, int argc, char **argv, int *next,
+                                     struct err *err);
+
+/* hctl's global options as a set, which are also accepted behind the command. */
+struct option_set config_ctl_set(struct ctl_config *config);
+
+/* Prints help or version to standard output or the error to standard error; returns the exit code,
+ * 0 or 2. */
+int config_report_node(enum options_outcome outcome, const struct err *err);
+int config_report_peer(enum options_outcome outcome, const struct err *err);
+int config_report_usage(enum options_outcome outcome, const char *program, const struct err *err);
+
+/* RFC 1123: letters, digits and inner hyphens, 1 to 63 characters. */
+bool config_name_is_label(const char *name);
+
+/* The host's name up to the first dot, made a label: lower case, other characters become hyphens.
+ * "node" when nothing is left of it. */
+void config_host_label(char out[64]);
+
+void config_apply_log(const struct log_options *log);
+
+#endif
