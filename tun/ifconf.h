@@ -1,0 +1,141 @@
+#ifndef TUN_IFCONF_H
+#define TUN_IFCONF_H
+
+#include "base/addr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Interfaces, addresses, routes and rules of this network namespace. Every function waits for the
+ * kernel's answer and returns 0 or a negative errno. "add" and "set" of what is there already, and
+ * "del" of what is not, are 0, so that all of them may be repeated. -EPERM: no CAP_NET_ADMIN;
+ * -ENODEV: no such interface. Lists are freed with free(). */
+
+struct ifconf;
+
+/* One netlink socket; not for two threads at once. */
+int ifconf_open(struct ifconf **out);
+void ifconf_close(struct ifconf *conf);
+
+/* ---- links */
+
+enum { IFCONF_NAME_LEN = 16 }; /* an interface name with its NUL */
+
+struct ifconf_link {
+    uint32_t ifindex;
+    char name[IFCONF_NAME_LEN];
+    uint32_t mtu;
+    bool up; /* administratively */
+    bool loopback;
+};
+
+int ifconf_link_get(struct ifconf *conf, uint32_t ifindex, struct ifconf_link *out);
+int ifconf_link_find(struct ifconf *conf, const char *name, struct ifconf_link *out);
+int ifconf_link_set_up(struct ifconf *conf, uint32_t ifindex, bool up);
+int ifconf_link_set_mtu(struct ifconf *conf, uint32_t ifindex, uint32_t mtu);
+
+/* Removes the interface from the kernel. */
+int ifconf_link_del(struct ifconf *conf, uint32_t ifindex);
+
+/* ---- addresses */
+
+struct ifconf_addr {
+    uint32_t ifindex;
+    struct ip_prefix prefix; /* the address, unmasked, and the length of its network */
+    bool global;             /* scope global, not deprecated or tentative */
+};
+
+/* IPv6 addresses are added without duplicate address detection, so that they work at once. -EACCES:
+ * IPv6 is switched off on the interface. */
+int ifconf_addr_add(struct ifconf *conf, uint32_t ifindex, const struct ip_prefix *addr);
+int ifconf_addr_del(struct ifconf *conf, uint32_t ifindex, const struct ip_prefix *addr);
+
+/* Of one interface, or of all with ifindex 0. */
+int ifconf_addr_list(struct ifconf *conf, uint32_t ifindex, struct ifconf_addr **out,
+                     size_t *count);
+
+/* ---- routes */
+
+enum {
+    IFCONF_TABLE_MAIN = 254,
+    IFCONF_PROTOCOL = 72, /* marks the routes and rules that are ours */
+};
+
+struct ifconf_route {
+    struct ip_prefix prefix; /* masked by the callee */
+    uint32_t table;          /* 0: main */
+    uint32_t ifindex;
+    struct ip_addr gateway; /* family 0: none, directly on the interface */
+    struct ip_addr source;  /* preferred source; family 0: none */
+    uint32_t metric;        /* 0: the kernel's own choice, which for IPv6 is 1024 */
+    uint8_t protocol;       /* who made it; 0 when setting: IFCONF_PROTOCOL */
+};
+
+/* Adds the route or replaces the one of the same prefix, table and metric. */
+int ifconf_route_set(struct ifconf *conf, const struct ifconf_route *route);
+
+/* Removes by prefix, table, and interface and metric where they are not 0. Leaves a route of
+ * another protocol alone. */
+int ifconf_route_del(struct ifconf *conf, const struct ifconf_route *route);
+
+/* The unicast routes of one family (4, 6) and table; of one protocol, or of all with 0. A route
+ * with several next hops shows the first. */
+int ifconf_route_list(struct ifconf *conf, uint8_t family, uint32_t table, uint8_t protocol,
+                      struct ifconf_route **out, size_t *count);
+
+/* ---- rules */
+
+struct ifconf_rule {
+    uint8_t family;    /* 4 or 6 */
+    uint32_t priority; /* 0: the kernel puts it in front of the others */
+    uint32_t table;
+    uint32_t fwmark; /* 0: matches whatever the mark is */
+    bool invert;     /* "not": applies to packets without the mark */
+    bool has_suppress;
+    uint32_t suppress_prefixlen; /* routes of this length or shorter do not count */
+    uint8_t protocol;            /* 0 when adding: IFCONF_PROTOCOL */
+    bool foreign;                /* in lists: has selectors or actions that are not shown here */
+};
+
+/* "not fwmark MARK lookup TABLE" and "lookup main suppress_prefixlength 0". */
+struct ifconf_rule ifconf_rule_unmarked(uint8_t family, uint32_t fwmark, uint32_t table,
+                                        uint32_t priority);
+struct ifconf_rule ifconf_rule_main_specific(uint8_t family, uint32_t priority);
+
+int ifconf_rule_add(struct ifconf *conf, const struct ifconf_rule *rule);
+int ifconf_rule_del(struct ifconf *conf, const struct ifconf_rule *rule);
+int ifconf_rule_list(struct ifconf *conf, uint8_t family, uint8_t protocol,
+                     struct ifconf_rule **out, size_t *count);
+
+/* ---- questions about the host */
+
+struct ifconf_default {
+    uint32_t ifindex;
+    char name[IFCONF_NAME_LEN];
+    struct ip_addr gateway; /* family 0: none */
+    struct ip_addr addr;    /* of the interface, as the source of new traffic; family 0: none */
+};
+
+/* The default route of the main table with the lowest metric; -ENOENT: none. */
+int ifconf_default_get(struct ifconf *conf, uint8_t family, struct ifconf_default *out);
+
+/* The address under which others reach this host: that of the default route's interface, else the
+ * first global one, else the loopback address. Interface `skip` (0: none) does not count. */
+int ifconf_host_addr(struct ifconf *conf, uint8_t family, uint32_t skip, struct ip_addr *out);
+
+/* The MTU of the way to `dest` for packets with this mark, path MTU discovery included.
+ * -ENETUNREACH: no way. */
+int ifconf_path_mtu(struct ifconf *conf, const struct ip_addr *dest, uint32_t fwmark,
+                    uint32_t *mtu);
+
+/* False when the kernel has no IPv6, or has it switched off for `name` (NULL: for new interfaces).
+ */
+bool ifconf_ipv6_enabled(const char *name);
+
+/* Lets the kernel forward packets of this family; written only when it is off. `was` tells what it
+ * was. -EROFS, -EACCES: not permitted here. Interfaces that got their IPv6 default route from
+ * router advertisements keep accepting them. */
+int ifconf_forwarding_enable(uint8_t family, bool *was);
+
+#endif
