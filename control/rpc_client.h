@@ -46,13 +46,9 @@ void rpc_client_destroy(struct rpc_client *client);
 /* The address that opened. */
 const struct address *rpc_client_address(const struct rpc_client *client);
 
-/* Runs once. `response` is NULL unless `code` is GRPC_OK, and freed when it returns. `text` is
- * never NULL. */
-XX
-                          const ProtobufCMessage *response);
-
-/* Calls before `opened` wait for it. `timeout_ms` 0: none. The callback never runs before this
- * returns. 0 or -ENOMEM, -EPIPE when closed. */
+/* A unary call; before `opened` it waits for it. `timeout_ms` 0: none. `done` runs once, never
+ * before this returns; its `response` is NULL unless `code` is GRPC_OK, and freed when it returns;
+ * `text` is never NULL. 0 or -ENOMEM, -EPIPE when closed. */
 int rpc_client_call(struct rpc_client *client, const char *path, const ProtobufCMessage *request,
                     const ProtobufCMessageDescriptor *response, uint32_t timeout_ms,
                     void (*done)(void *ctx, enum grpc_code code, const char *text,
