@@ -1,6 +1,7 @@
 #include "control/config.h"
 
 #include "base/log.h"
+#include "control/access.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -13,8 +14,9 @@
 
 static bool parse_label(void *out, const char *text)
 {
+    char name[ACCESS_NAME_MAX + 1];
     *(const char **)out = text;
-    return config_name_is_label(text);
+    return access_check_name(text, name, NULL) == 0;
 }
 
 /* The kernel's rules for interface names. */
@@ -32,7 +34,8 @@ static bool parse_interface(void *out, const char *text)
 
 static bool parse_domain(void *out, const char *text)
 {
-    char label[64];
+    char label[ACCESS_NAME_MAX + 1];
+    char name[ACCESS_NAME_MAX + 1];
     *(const char **)out = text;
     if (strlen(text) > 200)
         return false;
@@ -42,7 +45,7 @@ static bool parse_domain(void *out, const char *text)
             return false;
         memcpy(label, text, len);
         label[len] = '\0';
-        if (!config_name_is_label(label))
+        if (access_check_name(label, name, NULL) != 0)
             return false;
         if (text[len] == '\0')
             return true;
@@ -410,33 +413,13 @@ int config_report_peer(enum options_outcome outcome, const struct err *err)
     return config_report_usage(outcome, "hpeer", err);
 }
 
-bool config_name_is_label(const char *name)
-{
-    size_t len = strlen(name);
-    if (len == 0 || len > 63 || name[0] == '-' || name[len - 1] == '-')
-        return false;
-    for (size_t i = 0; i < len; i++)
-        if (!isalnum((unsigned char)name[i]) && name[i] != '-')
-            return false;
-    return true;
-}
-
-void config_host_label(char out[64])
+void config_host_label(char out[ACCESS_NAME_MAX + 1])
 {
     char host[256] = "";
-    size_t len = 0;
     (void)gethostname(host, sizeof host - 1);
-    for (size_t i = 0; host[i] != '\0' && host[i] != '.' && len < 63; i++) {
-        unsigned char c = (unsigned char)host[i];
-        out[len++] = isalnum(c) ? (char)tolower(c) : '-';
-    }
-    while (len > 0 && out[len - 1] == '-')
-        len--;
-    out[len] = '\0';
-    size_t lead = strspn(out, "-");
-    memmove(out, out + lead, len - lead + 1);
+    access_name_from_host(host, out);
     if (out[0] == '\0')
-        memcpy(out, "node", 5);
+        memcpy(out, "node", sizeof "node");
 }
 
 void config_apply_log(const struct log_options *log)

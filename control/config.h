@@ -108,11 +108,7 @@ int config_report_node(enum options_outcome outcome, const struct err *err);
 int config_report_peer(enum options_outcome outcome, const struct err *err);
 int config_report_usage(enum options_outcome outcome, const char *program, const struct err *err);
 
-/* RFC 1123: letters, digits and inner hyphens, 1 to 63 characters. */
-bool config_name_is_label(const char *name);
-
-/* The host's name up to the first dot, made a label: lower case, other characters become hyphens.
- * "node" when nothing is left of it. */
+/* This host's name as access_name_from_host makes it; "node" when nothing is left of it. */
 void config_host_label(char out[64]);
 
 void config_apply_log(const struct log_options *log);
