@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+"""Plays the README's walk-through in network namespaces, printing each command and what it answers."""
+import argparse
+import shlex
+import sys
+
+from netns import LEAST_PRIVILEGE, Lab
+from story import TRANSFER, Network, table
+
+
+def show(host, argv, output=""):
+    print(f"\n\033[1m{host.name}# {shlex.join(str(arg) for arg in argv)}\033[0m" if sys.stdout.isatty()
+          else f"\n{host.name}# {shlex.join(str(arg) for arg in argv)}")
+    if output:
+        print(output.rstrip("\n"), flush=True)
+
+
+def play(host, argv, **options):
+    done = host.run(argv, **options)
+    show(host, argv, done.stdout + done.stderr)
+    return done.stdout
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("bin_dir")
+    parser.add_argument("--least-privilege", action="store_true",
+                        help="run node and peer with CAP_NET_ADMIN and CAP_NET_BIND_SERVICE only")
+    args = parser.parse_args()
+    with Lab(args.bin_dir) as lab:
+        net = Network(lab, args.least_privilege)
+        prefix = LEAST_PRIVILEGE if args.least_privilege else []
+        print("Three hosts: client (172.17.0.3) and router (172.17.0.2) on one LAN; server (192.168.50.10) behind router.")
+
+        net.start_node()
+        show(net.router, [*prefix, *net.node.argv], net.node.output())
+        peer = net.start_peer()
+        peer.wait_for("not authorized")
+        show(net.client, [*prefix, *peer.argv], peer.output())
+        play(net.router, ["hctl", "peers", "authorize", net.id], least_privilege=args.least_privilege)
+        seen = len(peer.output())
+        peer.wait_for("connected")
+        print(f"\nclient: the log of hpeer goes on\n{peer.output()[seen:].rstrip()}")
+        play(net.client, ["ping", "-c3", "-i0.2", "router"])
+        play(net.router, ["ping", "-c1", "client"])
+        play(net.router, ["hctl", "nodes", "list"])
+        play(net.router, ["hctl", "peers", "list"])
+        play(net.router, ["wg", "show"])
+
+        node_id = table(net.hctl("nodes", "list").stdout)[0]["ID"]
+        play(net.router, ["hctl", "routes", "create", "--node-id", node_id, "--network", "192.168.50.0/24"])
+        play(net.router, ["hctl", "routes", "list"])
+        play(net.client, ["ping", "-c1", "-W5", "192.168.50.10"])
+
+        print("\n10 MB of random bytes from client to router and back, through the tunnel:")
+        server = net.router.start(["python3", "-B", TRANSFER, "serve", "10.11.0.1", "7000"])
+        server.wait_for("listening")
+        play(net.client, ["python3", "-B", TRANSFER, "send", "router", "7000", "10000000"], timeout=60)
+
+        play(net.router, ["hctl", "peers", "deauthorize", net.id], least_privilege=args.least_privilege)
+        cut = net.client.run(["ping", "-c1", "-W1", "10.11.0.1"], check=False)
+        show(net.client, ["ping", "-c1", "-W1", "10.11.0.1"], cut.stdout + cut.stderr)
+        if cut.returncode == 0:
+            sys.exit("the deauthorized peer still reaches the router")
+        play(net.router, ["hctl", "peers", "authorize", net.id], least_privilege=args.least_privilege)
+        peer.wait_for("connected", count=2)
+        play(net.client, ["ping", "-c3", "-i0.2", "router"])
+    print("\nThe walk-through worked from its first to its last line.")
+
+
+main()

@@ -1,0 +1,60 @@
+"""The pieces of the README's walk-through that the demo, the tests and the benchmarks share."""
+import pathlib
+import re
+import uuid
+
+TRANSFER = pathlib.Path(__file__).with_name("transfer.py")
+
+
+class Network:
+    """router and client on one cable, and a server that only the router reaches."""
+
+    def __init__(self, lab, least_privilege=False):
+        self.lab, self.least_privilege = lab, least_privilege
+        self.router, self.client, self.server = (lab.host(name) for name in ("router", "client", "server"))
+        lab.link(self.router, "172.17.0.2/16", self.client, "172.17.0.3/16")
+        lab.link(self.router, "192.168.50.1/24", self.server, "192.168.50.10/24", a_name="eth1")
+        self.router.run(["ip", "route", "add", "default", "via", "172.17.0.1"])
+        self.client.run(["ip", "route", "add", "default", "via", "172.17.0.2"])
+        self.id = str(uuid.uuid4())
+
+    def start_node(self, *options, env=None):
+        self.node = self.router.start(["heimdall", "-D", "--name", "router", *options], env=env,
+                                      least_privilege=self.least_privilege)
+        self.node.wait_for("hctl peers authorize", timeout=20)
+        return self.node
+
+    def start_peer(self, *options, host=None, name="client", peer_id=None, env=None):
+        return (host or self.client).start(
+            ["hpeer", "-D", "--name", name, "--addr", "tcp://172.17.0.2:9000", "--id", peer_id or self.id, *options],
+            env=env, least_privilege=self.least_privilege)
+
+    def hctl(self, *args, check=True):
+        return self.router.run(["hctl", *args], check=check, least_privilege=self.least_privilege)
+
+    def authorize(self, peer_id=None):
+        return self.hctl("peers", "authorize", peer_id or self.id)
+
+    def node_id(self):
+        return table(self.hctl("nodes", "list").stdout)[0]["ID"]
+
+    def transfer(self, sender, receiver, address, count, port=7000):
+        """Moves `count` random bytes both ways over TCP and checks both contents."""
+        server = receiver.start(["python3", "-B", TRANSFER, "serve", address, str(port)])
+        server.wait_for("listening")
+        done = sender.run(["python3", "-B", TRANSFER, "send", address, str(port), str(count)], timeout=60)
+        return done.stdout.strip()
+
+
+def table(text):
+    """The rows of a table that hctl printed, as dictionaries by column."""
+    lines = text.rstrip("\n").split("\n")
+    starts = [(m.group(), m.start()) for m in re.finditer(r"\S+( \S+)*", lines[0])]
+    rows = []
+    for line in lines[1:]:
+        row = {}
+        for number, (name, start) in enumerate(starts):
+            end = starts[number + 1][1] if number + 1 < len(starts) else None
+            row[name] = line[start:end].strip()
+        rows.append(row)
+    return rows

@@ -1,0 +1,134 @@
+"""Bad input that the first user meets: a clear line, the right exit code, and nothing left behind."""
+import json
+import sys
+import unittest
+import uuid
+
+from netns import Lab
+from story import Network
+
+BIN = sys.argv.pop(1)
+
+
+class BadInput(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = Lab(BIN).__enter__()
+        cls.addClassCleanup(cls.lab.__exit__, None, None, None)
+        cls.net = Network(cls.lab)
+
+    def refused(self, argv, code, *words, host=None, setup=None, **options):
+        """Runs a command that must fail with this exit code, naming each of the words on its last line."""
+        host = host or self.net.router
+        argv = ["bash", "-c", f"{setup}; exec \"$@\"", "setup", *argv] if setup else argv
+        links = self.links(host)
+        done = host.run(argv, check=False, timeout=30, **options)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        last = (done.stderr or done.stdout).strip().split("\n")[-1]
+        for word in words:
+            self.assertIn(word, last, done.stderr)
+        self.assertEqual(self.links(host), links)
+        self.assertEqual(host.programs(), self.running, "left running")
+        return last
+
+    def links(self, host):
+        return [link["ifname"] for link in json.loads(host.sh("ip -j link"))]
+
+    def setUp(self):
+        self.running = self.net.router.programs()
+
+    def test_unknown_option(self):
+        for program in ("heimdall", "hpeer", "hctl", "heimdall-wg"):
+            with self.subTest(program=program):
+                self.refused([program, "--no-such-option"], 2, "--no-such-option")
+
+    def test_value_not_parsable(self):
+        for option, value, expected in (
+                ("--endpoint-port", "70000", "65535"), ("--endpoint-port", "x", "65535"),
+                ("--node-network", "10.10.0.0/33", "CIDR"), ("--peer-network", "banana", "CIDR"),
+                ("--addr", "tcp://nowhere", "tcp://"), ("--endpoint-ip", "1.2.3", "IP address"),
+                ("--name", "bad_name!", "DNS"), ("--interface-name", "a-name-that-is-too-long", "15")):
+            with self.subTest(option=option, value=value):
+                self.refused(["heimdall", option, value], 2, option, value, expected)
+
+    def test_environment_value_not_parsable(self):
+        self.refused(["heimdall"], 2, "HEIMDALL_ENDPOINT_PORT", "abc", env={"HEIMDALL_ENDPOINT_PORT": "abc"})
+
+    def test_missing_value(self):
+        self.refused(["heimdall", "--name"], 2, "--name")
+
+    def test_help_and_version(self):
+        for program in ("heimdall", "hpeer", "hctl", "heimdall-wg"):
+            self.assertIn("usage", self.net.router.run([program, "--help"]).stdout.lower())
+            self.assertRegex(self.net.router.run([program, "--version"]).stdout, r"\d+\.\d+\.\d+")
+
+    NO_TUN = "mount -t tmpfs tmpfs /dev/net"
+
+    def test_tun_missing(self):
+        for argv in (["heimdall"], ["hpeer"], ["heimdall-wg", "-f", "wg0"]):
+            with self.subTest(program=argv[0]):
+                self.refused(["unshare", "-m", "bash", "-c", f"{self.NO_TUN}; exec \"$@\"", "x", *argv], 1,
+                             "/dev/net/tun", "--device /dev/net/tun")
+
+    def test_no_net_admin(self):
+        for argv in (["heimdall"], ["hpeer"], ["heimdall-wg", "-f", "wg0"]):
+            with self.subTest(program=argv[0]):
+                self.refused(["setpriv", "--bounding-set=-net_admin", *argv], 1, "--cap-add NET_ADMIN")
+
+    def test_ports_taken(self):
+        taken = ("import socket,sys,time; s=socket.socket(socket.AF_INET, getattr(socket, sys.argv[1]));"
+                 "s.bind(('0.0.0.0', int(sys.argv[2]))); s.type == socket.SOCK_STREAM and s.listen();"
+                 "print('taken', flush=True); time.sleep(60)")
+        for kind, port, option in (("SOCK_STREAM", 9000, "--addr"), ("SOCK_DGRAM", 10100, "--endpoint-port")):
+            with self.subTest(option=option):
+                holder = self.net.router.start(["python3", "-c", taken, kind, str(port)])
+                holder.wait_for("taken")
+                self.running = self.net.router.programs()
+                self.refused(["heimdall"], 1, str(port), option)
+                holder.stop()
+                self.running = self.net.router.programs()
+
+    def test_redis_missing(self):
+        self.net.router.sh("mkdir -p /tmp/bin; ln -sf $(command -v ip) $(command -v nft) /tmp/bin/")
+        self.refused(["env", "PATH=/tmp/bin", f"{BIN}/heimdall"], 1, "redis-server", "apt")
+
+    def test_data_dir_held(self):
+        self.net.start_node()
+        try:
+            self.running = self.net.router.programs()
+            self.refused(["heimdall"], 1, "/var/lib/heimdall")
+        finally:
+            self.net.node.stop()
+
+    def test_requests(self):
+        self.net.start_node()
+        try:
+            self.running = self.net.router.programs()
+            node = self.net.node_id()
+            known = str(uuid.uuid4())
+            self.net.authorize(known)
+            for argv, words in (
+                    (["peers", "authorize", "laptop"], ["laptop"]),
+                    (["peers", "deauthorize", str(uuid.uuid4())], ["not"]),
+                    (["routes", "create", "--node-id", node, "--network", "10.11.5.0/24"], ["10.11.0.0/16"]),
+                    (["routes", "create", "--node-id", node, "--network", "10.51.5.0/24"], ["10.51.0.0/16"]),
+                    (["routes", "create", "--node-id", node, "--network", "x"], ["x"]),
+                    (["routes", "create", "--node-id", "nobody", "--network", "192.168.9.0/24"], ["nobody"]),
+                    (["routes", "delete", "192.168.9.0/24"], ["192.168.9.0/24"]),
+            ):
+                with self.subTest(argv=argv):
+                    self.refused(["hctl", *argv], 1, *words)
+            self.refused(["hctl", "routes", "create"], 2, "--node-id")
+            self.refused(["hctl", "bogus"], 2, "bogus")
+            self.assertIn(known, self.net.hctl("peers", "authorized").stdout)
+            wrong = ["hctl", "-a", "tcp://172.17.0.2:9000", "--cluster-key", str(uuid.uuid4()), "nodes", "list"]
+            self.refused(wrong, 1, "cluster key", host=self.net.router)
+        finally:
+            self.net.node.stop()
+
+    def test_hctl_without_a_node(self):
+        self.refused(["hctl", "nodes", "list"], 1, "heimdall")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
