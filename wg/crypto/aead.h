@@ -29,8 +29,8 @@ struct aead_op {
  * seal cannot fail. */
 void aead_seal(struct aead_op *ops, size_t count);
 
-/* Sets `ok` of each and returns how many are authentic. Where the tag is wrong, `dst` holds no
- * plaintext: it is untouched in place, unspecified but free of plaintext otherwise. */
+/* Sets `ok` of each and returns how many are authentic. Where the tag is wrong, the `len` bytes at
+ * `dst` are unspecified, but hold no plaintext. */
 size_t aead_open(struct aead_op *ops, size_t count);
 
 /* One way to do the above. */
@@ -43,6 +43,8 @@ struct aead_variant {
 
 /* The variants of this build, best first; NULL behind the last. */
 const struct aead_variant *aead_variant_at(size_t place);
+
+extern const struct aead_variant aead_sodium;
 
 /* Forces a variant by name, or with NULL takes the best usable one. False leaves the choice as it
  * was. Not while other threads seal or open. */
