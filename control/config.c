@@ -162,12 +162,12 @@ static const struct option_kind kind_interface = {"NAME", "an interface name of 
 static const struct option_kind kind_domain = {"DOMAIN", "a domain name without a trailing dot",
                                                false, parse_domain};
 static const struct option_kind kind_network4 = {
-    "CIDR", "an IPv4 network as 10.10.0.0/16, /8 to /24, no bits set behind the length", false,
+    "CIDR", "an IPv4 CIDR as 10.10.0.0/16, /8 to /24, no bits set behind the length", false,
     parse_network4};
 static const struct option_kind kind_network6 = {
-    "CIDR", "an IPv6 network as fd00:1::/48, /16 to /64, no bits set behind the length, or none",
+    "CIDR", "an IPv6 CIDR as fd00:1::/48, /16 to /64, no bits set behind the length, or none",
     false, parse_network6};
-static const struct option_kind kind_ip = {"IP", "an IPv4 or IPv6 address", false, parse_ip};
+static const struct option_kind kind_ip = {"IP", "an IP address", false, parse_ip};
 static const struct option_kind kind_dns_endpoint = {"IP:PORT", "an address, as 10.11.0.1:53",
                                                      false, parse_dns_endpoint};
 static const struct option_kind kind_dns_list = {"IP:PORT", "an address, as 8.8.8.8:53", true,
@@ -199,12 +199,13 @@ static const struct option node_rows[] = {
     ROW("data-dir", 0, "HEIMDALL_DATA_DIR", option_text, "/var/lib/heimdall", data_dir,
         "where keys, ids and the Redis data are kept"),
     ROW("redis-port", 0, "HEIMDALL_REDIS_PORT", option_port, "16379", redis_port,
-        "port for Redis replication, on the tunnel address"),
+        "port for Redis replication on the tunnel address (in use when nodes can join)"),
     ROW("addr", 'a', "HEIMDALL_GRPC_ADDR", kind_listen_address, NULL, addr,
         "where the control API listens (default tcp://HOSTIP:9000)"),
     ROW("advertise-grpc-address", 0, "HEIMDALL_ADVERTISE_GRPC_ADDR", kind_listen_address, NULL,
         advertise_addr, "the control API's address as others reach it (default: as --addr)"),
-    ROW("peer", 0, "HEIMDALL_PEER", kind_grpc_list, NULL, peers, "control API of a node to join"),
+    ROW("peer", 0, "HEIMDALL_PEER", kind_grpc_list, NULL, peers,
+        "control API of a node to join (not in this version: refused)"),
     ROW("cluster-key", 0, "HEIMDALL_CLUSTER_KEY", option_text, NULL, cluster_key,
         "the key that nodes and administrators share (default: random, kept in the data dir)"),
     ROW("cluster-key-file", 0, "HEIMDALL_CLUSTER_KEY_FILE", option_text, NULL, cluster_key_file,
@@ -235,6 +236,11 @@ static const struct option node_rows[] = {
         "name of the tunnel's interface"),
     ROW("authorized-peer", 0, "HEIMDALL_AUTHORIZED_PEER", option_list, NULL, authorized_peers,
         "id of a peer to authorize at start"),
+    ROW("cert", 'c', "HEIMDALL_CERT", option_text, NULL, cert,
+        "certificate in PEM, in place of the shared secret; with --key and --ca"),
+    ROW("key", 'k', "HEIMDALL_KEY", option_text, NULL, key, "private key of --cert in PEM"),
+    ROW("ca", 0, "HEIMDALL_CA", option_text, NULL, ca,
+        "certificates that the other side must descend from, in PEM"),
     ROW("insecure", 0, "HEIMDALL_INSECURE", option_flag, NULL, insecure,
         "also serve the control API without TLS and without authentication"),
     ROW("log-format", 0, "HEIMDALL_LOG_FORMAT", kind_log_format, NULL, log.json, "text or json"),
@@ -256,6 +262,11 @@ static const struct option peer_rows[] = {
         "name of the tunnel's interface"),
     ROW("data-dir", 0, "HEIMDALL_DATA_DIR", option_text, "/var/lib/heimdall-peer", data_dir,
         "where the key and the id are kept"),
+    ROW("cert", 'c', "HEIMDALL_CERT", option_text, NULL, cert,
+        "certificate in PEM, in place of the shared secret; with --key and --ca"),
+    ROW("key", 'k', "HEIMDALL_KEY", option_text, NULL, key, "private key of --cert in PEM"),
+    ROW("ca", 0, "HEIMDALL_CA", option_text, NULL, ca,
+        "certificates that the other side must descend from, in PEM"),
     ROW("insecure", 0, "HEIMDALL_INSECURE", option_flag, NULL, insecure,
         "connect without TLS, to a node started with --insecure"),
     ROW("log-format", 0, "HEIMDALL_LOG_FORMAT", kind_log_format, NULL, log.json, "text or json"),
@@ -274,6 +285,11 @@ static const struct option ctl_rows[] = {
         "the cluster key, for tcp:// addresses (default: the one of the data dir)"),
     ROW("cluster-key-file", 0, "HEIMDALL_CLUSTER_KEY_FILE", option_text, NULL, cluster_key_file,
         "file that holds the cluster key"),
+    ROW("cert", 'c', "HEIMDALL_CLIENT_CERT", option_text, NULL, cert,
+        "certificate in PEM, in place of the shared secret; with --key and --ca"),
+    ROW("key", 'k', "HEIMDALL_CLIENT_KEY", option_text, NULL, key, "private key of --cert in PEM"),
+    ROW("ca", 0, "HEIMDALL_CLIENT_CA", option_text, NULL, ca,
+        "certificates that the other side must descend from, in PEM"),
     ROW("insecure", 0, "HEIMDALL_INSECURE", option_flag, NULL, insecure,
         "connect without TLS, to a node started with --insecure"),
     ROW("output", 'o', "HEIMDALL_OUTPUT", option_output, NULL, json, "table or json"),
@@ -309,6 +325,14 @@ static enum options_outcome read_all(const struct option_set *set, int argc, cha
     return OPTIONS_BAD;
 }
 
+static bool check_certificate(const char *cert, const char *key, const char *ca, struct err *err)
+{
+    if ((cert == NULL) == (key == NULL) && (cert == NULL) == (ca == NULL))
+        return true;
+    err_set(err, -EINVAL, "options --cert, --key and --ca: expects all three or none of them");
+    return false;
+}
+
 /* What no single option can tell. */
 static bool check_node(const struct node_config *config, struct err *err)
 {
@@ -332,7 +356,12 @@ static bool check_node(const struct node_config *config, struct err *err)
                 "options --cluster-key and --cluster-key-file: expects only one of them");
         return false;
     }
-    return true;
+    if (config->peers.count > 0) {
+        /* starting alone instead would make a second network with the same addresses */
+        err_set(err, -EINVAL, "option --peer: joining another node is not in this version");
+        return false;
+    }
+    return check_certificate(config->cert, config->key, config->ca, err);
 }
 
 enum options_outcome config_read_node(struct node_config *config, int argc, char **argv,
@@ -358,7 +387,10 @@ enum options_outcome config_read_peer(struct peer_config *config, int argc, char
 {
     *config = (struct peer_config){0};
     struct option_set set = peer_set(config);
-    return read_all(&set, argc, argv, err);
+    enum options_outcome outcome = read_all(&set, argc, argv, err);
+    if (outcome == OPTIONS_OK && !check_certificate(config->cert, config->key, config->ca, err))
+        outcome = OPTIONS_BAD;
+    return outcome;
 }
 
 enum options_outcome config_read_ctl(struct ctl_config *config, int argc, char **argv, int *next,
@@ -369,7 +401,10 @@ enum options_outcome config_read_ctl(struct ctl_config *config, int argc, char *
     *next = 1;
     if (!options_prepare(&set, 1, err))
         return OPTIONS_BAD;
-    return options_parse(&set, 1, argc, argv, next, true, err);
+    enum options_outcome outcome = options_parse(&set, 1, argc, argv, next, true, err);
+    if (outcome == OPTIONS_OK && !check_certificate(config->cert, config->key, config->ca, err))
+        outcome = OPTIONS_BAD;
+    return outcome;
 }
 
 int config_report_usage(enum options_outcome outcome, const char *program, const struct err *err)

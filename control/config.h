@@ -49,9 +49,6 @@ struct node_config {
     const char *cert;
     const char *key;
     const char *ca;
-    const char *client_cert;
-    const char *client_key;
-    bool skip_verify;
     bool insecure;
 };
 
@@ -66,7 +63,6 @@ struct peer_config {
     const char *cert;
     const char *key;
     const char *ca;
-    bool skip_verify;
     bool insecure;
 };
 
@@ -79,7 +75,6 @@ struct ctl_config {
     const char *cert;
     const char *key;
     const char *ca;
-    bool skip_verify;
     bool insecure;
     bool json;
 };
