@@ -90,6 +90,8 @@ const struct state_peer *state_peer_by_key(const struct state *state, const uint
 const struct state_peer *state_peer_by_name(const struct state *state, const char *name);
 const struct state_authorization *state_authorization(const struct state *state, const char *id);
 const struct state_route *state_route(const struct state *state, const struct ip_prefix *network);
+const struct state_network *state_network(const struct state *state, const char *node_id);
+const PB(Master) * state_master(const struct state *state);
 
 /* The id of the peer that an address is given to, or NULL. */
 const char *state_address_owner(const struct state *state, const struct ip_addr *addr);
