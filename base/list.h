@@ -41,12 +41,12 @@ static inline void list_remove(struct list *node)
 
 #define list_first(list, type, member) container_of((list)->next, type, member)
 
-#define list_for_each(pos, list)                                                                   \
-    for (struct list *pos = (list)->next; pos != (list); pos = pos->next)
+#define list_for_each(pos, head)                                                                   \
+    for (struct list *pos = (head)->next; pos != (head); pos = pos->next)
 
 /* Allows the removal of `pos`. */
-#define list_for_each_safe(pos, list)                                                              \
-    for (struct list *pos = (list)->next, *pos##_next = pos->next; pos != (list);                  \
+#define list_for_each_safe(pos, head)                                                              \
+    for (struct list *pos = (head)->next, *pos##_next = pos->next; pos != (head);                  \
          pos = pos##_next, pos##_next = pos->next)
 
 #endif
