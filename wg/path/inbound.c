@@ -1,0 +1,116 @@
+#include "wg/path/inbound.h"
+
+#include "wg/path/rcu.h"
+#include "wg/path/shared.h"
+
+#include <poll.h>
+
+/* Each turn: a batch from each socket, opened in place; inner packets go to the interface,
+ * handshake messages are copied into the queue. When neither socket had a full batch, sleep until
+ * one has something. The sockets may be replaced during the sleep, so they are looked up anew each
+ * turn. */
+
+enum {
+    BATCH = UDP_BATCH,
+    SLOT = UDP_DATAGRAM_MAX + 1 + 128, /* not a multiple of the page size, see outbound.c */
+};
+
+struct inbound {
+    struct path *path;
+    uint8_t *slots;
+    struct wg_inbound datagrams[BATCH];
+};
+
+static void deliver(struct path *path, const struct wg_inbound *datagram)
+{
+    struct tun_packet packet = {
+        .bytes = datagram->plain,
+        .capacity = datagram->plain_len,
+        .len = datagram->plain_len,
+    };
+    (void)tun_write(path->tun, &packet); /* a link that is down loses it, as a wire would */
+}
+
+static void process(struct inbound *in, size_t count)
+{
+    struct path *path = in->path;
+    bool handshakes = false;
+    wg_device_open(path->device, in->datagrams, count, path_now());
+    for (size_t i = 0; i < count; i++) {
+        struct wg_inbound *datagram = &in->datagrams[i];
+        switch (datagram->verdict) {
+        case WG_IN_DELIVER:
+            deliver(path, datagram);
+            break;
+        case WG_IN_HANDSHAKE:
+            handshakes |=
+                queue_push(path->handshakes, datagram->bytes, datagram->len, &datagram->from);
+            break;
+        case WG_IN_CONSUMED:
+        case WG_IN_DROP:
+            break;
+        }
+    }
+    if (handshakes) {
+        wake_signal(&path->wake_slow);
+    }
+}
+
+/* Returns whether a socket may have more. */
+static bool receive(struct inbound *in, struct udp *udp)
+{
+    bool more = false;
+    for (int family = 0; family < UDP_FAMILIES; family++) {
+        size_t count = udp_receive(udp, (enum udp_family)family, in->datagrams, BATCH);
+        if (count > 0) {
+            process(in, count);
+        }
+        more |= count == BATCH;
+    }
+    return more;
+}
+
+static void wait_for_datagrams(struct path *path, const struct udp *udp)
+{
+    struct pollfd fds[] = {
+        {.fd = path->wake_inbound.fd, .events = POLLIN},
+        {.fd = udp == NULL ? -1 : udp_fd(udp, UDP_IPV4), .events = POLLIN},
+        {.fd = udp == NULL ? -1 : udp_fd(udp, UDP_IPV6), .events = POLLIN},
+    };
+    path_sleep(fds, 3, -1);
+    if (fds[0].revents != 0) {
+        wake_clear(&path->wake_inbound);
+    }
+}
+
+static void run(struct inbound *in)
+{
+    struct path *path = in->path;
+    while (!atomic_load_explicit(&path->stopping, memory_order_acquire)) {
+        struct udp *udp = atomic_load_explicit(&path->udp, memory_order_acquire);
+        bool more = udp != NULL && receive(in, udp);
+        if (more) {
+            rcu_reader_quiesce();
+        } else {
+            wait_for_datagrams(path, udp);
+        }
+    }
+}
+
+void *inbound_main(void *path)
+{
+    struct inbound in = {.path = path};
+    in.slots = path_slots_create(BATCH, SLOT);
+    if (in.slots == NULL) {
+        path_report_closed(path, "out of memory");
+        return NULL;
+    }
+    for (size_t i = 0; i < BATCH; i++) {
+        in.datagrams[i].bytes = in.slots + i * SLOT;
+    }
+    rcu_reader_register();
+    run(&in);
+    rcu_reader_unregister();
+    path_slots_destroy(in.slots, BATCH, SLOT);
+    return NULL;
+}

@@ -1,0 +1,163 @@
+#include "wg/path/outbound.h"
+
+#include "wg/path/icmp.h"
+#include "wg/path/rcu.h"
+#include "wg/path/shared.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+/* Each turn: read the interface until it has no more or the batch is full, seal the batch in place,
+ * send it, and answer what no peer takes. When the interface had no more, sleep until it has. */
+
+enum {
+    BATCH = UDP_BATCH,
+    /* The data header's room in front, the tag's and the padding's behind. Not a multiple of the
+     * page size, so that slots do not compete for the same cache lines. */
+    SLOT = WG_HEADER_LEN + TUN_PACKET_MAX + 1 + WG_DATA_OVERHEAD + 80,
+    SEND_WAIT_MS = 20, /* how long a full socket may hold the interface up */
+};
+
+struct outbound {
+    struct path *path;
+    uint8_t *slots;
+    bool drained; /* the interface had no more packets */
+    struct icmp_limit icmp_limit;
+    size_t count;
+    struct wg_outbound packets[BATCH];
+    struct udp_message messages[BATCH];
+};
+
+static void read_packets(struct outbound *out)
+{
+    out->count = 0;
+    out->drained = false;
+    for (int attempts = 0; out->count < BATCH && attempts < 2 * BATCH; attempts++) {
+        uint8_t *slot = out->slots + out->count * SLOT;
+        struct tun_packet packet = {.bytes = slot + WG_HEADER_LEN, .capacity = TUN_PACKET_MAX};
+        int rc = tun_read(out->path->tun, &packet);
+        if (rc == 0) {
+            out->packets[out->count++] =
+                (struct wg_outbound){.plain = packet.bytes, .len = packet.len, .sealed = slot};
+        } else if (rc != -EMSGSIZE && rc != -EINTR) {
+            out->drained = true;
+            if (rc != -EAGAIN) {
+                path_report_closed(out->path, strerror(-rc));
+            }
+            return;
+        }
+    }
+}
+
+static void answer_unreachable(struct outbound *out, const struct wg_outbound *packet,
+                               uint64_t boot_ns)
+{
+    uint8_t answer[ICMP_MAX];
+    size_t len = icmp_build_unreachable(answer, packet->plain, packet->len);
+    if (len == 0 || !icmp_limit_allow(&out->icmp_limit, boot_ns)) {
+        return;
+    }
+    struct tun_packet reply = {.bytes = answer, .capacity = sizeof(answer), .len = len};
+    (void)tun_write(out->path->tun, &reply);
+}
+
+/* Seals the batch and collects what is to be sent; returns how many. */
+static size_t seal_packets(struct outbound *out)
+{
+    struct wg_time now = path_now();
+    wg_device_seal(out->path->device, out->packets, out->count, now);
+    size_t ready = 0;
+    for (size_t i = 0; i < out->count; i++) {
+        struct wg_outbound *packet = &out->packets[i];
+        switch (packet->verdict) {
+        case WG_OUT_SEND:
+            out->messages[ready++] = (struct udp_message){
+                .bytes = packet->sealed,
+                .len = packet->sealed_len,
+                .endpoint = &packet->endpoint,
+                .ds = packet->ds,
+            };
+            break;
+        case WG_OUT_NO_PEER:
+        case WG_OUT_NO_ENDPOINT:
+            answer_unreachable(out, packet, now.boot_ns);
+            break;
+        case WG_OUT_STAGED:
+        case WG_OUT_DROP:
+            break;
+        }
+    }
+    return ready;
+}
+
+/* Waits until the full socket of the message's family takes more; false when it does not. */
+static bool wait_writable(struct outbound *out, const struct udp_message *message)
+{
+    struct path *path = out->path;
+    struct udp *udp = atomic_load_explicit(&path->udp, memory_order_acquire);
+    bool ipv6 = message->endpoint->remote.sa.sa_family == AF_INET6;
+    struct pollfd fds[] = {
+        {.fd = path->wake_outbound.fd, .events = POLLIN},
+        {.fd = udp == NULL ? -1 : udp_fd(udp, ipv6 ? UDP_IPV6 : UDP_IPV4), .events = POLLOUT},
+    };
+    return path_sleep(fds, 2, SEND_WAIT_MS) > 0 && fds[0].revents == 0;
+}
+
+static void send_messages(struct outbound *out, size_t count)
+{
+    size_t done = 0;
+    while (done < count) {
+        struct udp *udp = atomic_load_explicit(&out->path->udp, memory_order_acquire);
+        if (udp == NULL) {
+            return;
+        }
+        done += udp_send(udp, out->messages + done, count - done);
+        if (done < count && !wait_writable(out, &out->messages[done])) {
+            return;
+        }
+    }
+}
+
+static void wait_for_packets(struct outbound *out)
+{
+    struct path *path = out->path;
+    bool closed = atomic_load_explicit(&path->closed, memory_order_relaxed);
+    struct pollfd fds[] = {
+        {.fd = path->wake_outbound.fd, .events = POLLIN},
+        {.fd = closed ? -1 : tun_fd(path->tun), .events = POLLIN},
+    };
+    path_sleep(fds, 2, -1);
+    if (fds[0].revents != 0) {
+        wake_clear(&path->wake_outbound);
+    }
+}
+
+static void run(struct outbound *out)
+{
+    while (!atomic_load_explicit(&out->path->stopping, memory_order_acquire)) {
+        read_packets(out);
+        if (out->count > 0) {
+            send_messages(out, seal_packets(out));
+        }
+        rcu_reader_quiesce();
+        if (out->drained) {
+            wait_for_packets(out);
+        }
+    }
+}
+
+void *outbound_main(void *path)
+{
+    struct outbound out = {.path = path};
+    out.slots = path_slots_create(BATCH, SLOT);
+    if (out.slots == NULL) {
+        path_report_closed(path, "out of memory");
+        return NULL;
+    }
+    rcu_reader_register();
+    run(&out);
+    rcu_reader_unregister();
+    path_slots_destroy(out.slots, BATCH, SLOT);
+    return NULL;
+}

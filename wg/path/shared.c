@@ -1,0 +1,102 @@
+#include "wg/path/shared.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "wg/path/rcu.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/mman.h>
+
+struct wg_time path_now(void)
+{
+    return (struct wg_time){.boot_ns = clock_boottime_ns(), .real_ns = clock_realtime_ns()};
+}
+
+/* What does not fit into the socket now is lost, as on a full link; the timers send it again. */
+static void send_now(void *ctx, const struct wg_endpoint *to, uint8_t ds, const uint8_t *bytes,
+                     size_t len)
+{
+    struct path *path = ctx;
+    struct udp *udp = atomic_load_explicit(&path->udp, memory_order_acquire);
+    if (udp == NULL) {
+        return;
+    }
+    struct wg_endpoint endpoint = *to;
+    struct udp_message message = {.bytes = bytes, .len = len, .endpoint = &endpoint, .ds = ds};
+    udp_send(udp, &message, 1);
+}
+
+struct wg_sink path_sink(struct path *path)
+{
+    return (struct wg_sink){.ctx = path, .send = send_now};
+}
+
+void path_report_closed(struct path *path, const char *reason)
+{
+    if (atomic_exchange(&path->closed, true)) {
+        return;
+    }
+    log_info("interface closed", F_STR("interface", tun_name(path->tun)), F_STR("reason", reason));
+    if (path->options.on_closed != NULL) {
+        path->options.on_closed(path->options.ctx, reason);
+    }
+}
+
+int path_sleep(struct pollfd *fds, unsigned count, int timeout_ms)
+{
+    rcu_reader_offline();
+    int ready = poll(fds, count, timeout_ms);
+    rcu_reader_online();
+    return ready < 0 ? -errno : ready;
+}
+
+uint8_t *path_slots_create(size_t count, size_t size)
+{
+    void *slots =
+        mmap(NULL, count * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return slots == MAP_FAILED ? NULL : slots;
+}
+
+void path_slots_destroy(uint8_t *slots, size_t count, size_t size)
+{
+    if (slots != NULL) {
+        munmap(slots, count * size);
+    }
+}
+
+static void open_sockets(struct path *path)
+{
+    struct udp *udp = NULL;
+    const struct udp_io *io = path->options.portable_udp ? udp_io_portable() : udp_io_native();
+    int rc = udp_open(&udp, path->wanted_port, path->fwmark, io);
+    if (rc != 0) {
+        log_error("cannot open the UDP sockets", F_INT("port", path->wanted_port),
+                  F_STR("error", strerror(-rc)));
+        return;
+    }
+    atomic_store_explicit(&path->udp, udp, memory_order_release);
+    wake_signal(&path->wake_inbound);
+}
+
+void path_follow_link(struct path *path, bool up)
+{
+    if (up && atomic_load_explicit(&path->udp, memory_order_relaxed) == NULL) {
+        open_sockets(path);
+    }
+    path->up = up;
+    struct wg_sink sink = path_sink(path);
+    wg_device_set_up(path->device, up, path_now(), &sink);
+    log_debug("link changed", F_STR("interface", tun_name(path->tun)),
+              F_STR("state", up ? "up" : "down"));
+}
+
+void path_follow_mtu(struct path *path)
+{
+    uint32_t mtu = 0;
+    if (tun_mtu(path->tun, &mtu) == 0 && mtu > 0) {
+        path->mtu = mtu;
+        wg_device_set_mtu(path->device, mtu);
+    }
+}

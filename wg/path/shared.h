@@ -1,0 +1,72 @@
+#ifndef WG_PATH_SHARED_H
+#define WG_PATH_SHARED_H
+
+#include "tun/tun.h"
+#include "wg/path/path.h"
+#include "wg/path/queue.h"
+#include "wg/path/udp.h"
+#include "wg/path/wake.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* What the threads of one path share; nothing else of them is touched by two.
+ *
+ *   outbound  TUN -> seal -> UDP              (outbound.c)
+ *   inbound   UDP -> open -> TUN, handshake messages -> queue  (inbound.c)
+ *   slow      queue, timers, link events, garbage              (slow.c)
+ *   owner     whoever calls path_*                              (path.c) */
+struct path {
+    struct path_options options;
+    struct tun *tun; /* read by outbound, written by both directions, events to slow */
+    struct wg_device *device;
+    struct queue *handshakes; /* inbound to slow */
+
+    /* Readers of `udp` are inside an RCU section, or hold `setup`. */
+    _Atomic(struct udp *) udp;
+
+    /* Protects the replacement of `udp` and the fields up to the blank line. Taken before the
+     * device's own lock, never while that is held. */
+    pthread_mutex_t setup;
+    uint16_t wanted_port; /* 0: any */
+    uint32_t fwmark;
+    uint32_t mtu;
+    bool up;
+
+    struct wake wake_outbound;
+    struct wake wake_inbound;
+    struct wake wake_slow;
+    atomic_bool stopping;
+    atomic_bool closed; /* on_closed has been called */
+
+    bool started; /* the owner's */
+    pthread_t outbound;
+    pthread_t inbound;
+    pthread_t slow;
+};
+
+/* Both clocks, now. */
+struct wg_time path_now(void);
+
+/* A sink that sends at once through the current sockets; the caller may read path->udp. */
+struct wg_sink path_sink(struct path *path);
+
+/* Tells the owner, once, that the interface is gone. */
+void path_report_closed(struct path *path, const char *reason);
+
+/* Sleeps until one of the descriptors is readable (or, with POLLOUT, writable), outside the RCU
+ * section; the first is always the thread's wake. Negative ones are skipped. */
+struct pollfd;
+int path_sleep(struct pollfd *fds, unsigned count, int timeout_ms);
+
+/* Memory for `count` packet slots of `size` bytes, touched only as far as packets reach; NULL when
+ * short. */
+uint8_t *path_slots_create(size_t count, size_t size);
+void path_slots_destroy(uint8_t *slots, size_t count, size_t size);
+
+/* Brings the engine and the sockets in line with the link: on `up`, sockets are opened when there
+ * are none. With `setup` held. */
+void path_follow_link(struct path *path, bool up);
+void path_follow_mtu(struct path *path);
+
+#endif

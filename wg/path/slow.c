@@ -1,0 +1,140 @@
+#include "wg/path/slow.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "wg/path/alarm.h"
+#include "wg/path/rcu.h"
+#include "wg/path/shared.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+/* Each turn: some handshake messages, then the timers, then garbage. Messages come in small batches
+ * so that timers stay on time through a flood. Sleeps until woken, until the engine's deadline, or
+ * until the link changes; with nothing to do, for ever. */
+
+enum {
+    HANDSHAKES_A_TURN = 32,
+    LOADED_LEN = QUEUE_LIMIT / 8,
+};
+
+#define LOADED_FOR NS_PER_SEC
+
+struct slow {
+    struct path *path;
+    struct alarm alarm;
+    uint64_t loaded_until; /* boot time */
+};
+
+/* Under load: the queue reached an eighth of its limit within the last second. */
+static bool is_loaded(struct slow *slow, uint64_t boot_ns)
+{
+    if (queue_len(slow->path->handshakes) >= LOADED_LEN) {
+        slow->loaded_until = boot_ns + LOADED_FOR;
+    }
+    return boot_ns < slow->loaded_until;
+}
+
+/* Returns whether there may be more. */
+static bool handle_handshakes(struct slow *slow, const struct wg_sink *sink)
+{
+    struct path *path = slow->path;
+    for (int i = 0; i < HANDSHAKES_A_TURN; i++) {
+        const struct queue_message *message = queue_front(path->handshakes);
+        if (message == NULL) {
+            return false;
+        }
+        struct wg_time now = path_now();
+        wg_device_handshake(path->device, message->bytes, message->len, &message->from,
+                            is_loaded(slow, now.boot_ns), now, sink);
+        queue_pop(path->handshakes);
+    }
+    return true;
+}
+
+static void follow_events(struct path *path)
+{
+    /* The owner may wait for readers while it holds the lock. */
+    rcu_reader_offline();
+    pthread_mutex_lock(&path->setup);
+    rcu_reader_online();
+    int events = tun_events_read(path->tun);
+    if (events < 0) {
+        log_warn("cannot follow the link", F_STR("interface", tun_name(path->tun)),
+                 F_STR("error", strerror(-events)));
+    } else {
+        if ((events & TUN_EVENT_MTU) != 0) {
+            path_follow_mtu(path);
+        }
+        if ((events & (TUN_EVENT_UP | TUN_EVENT_DOWN)) != 0) {
+            path_follow_link(path, (events & TUN_EVENT_UP) != 0);
+        }
+    }
+    pthread_mutex_unlock(&path->setup);
+}
+
+static void free_garbage(struct path *path)
+{
+    struct wg_garbage *garbage = wg_device_take_garbage(path->device);
+    if (garbage != NULL) {
+        rcu_wait();
+        wg_garbage_free(garbage);
+    }
+}
+
+static void sleep_until_due(struct slow *slow)
+{
+    struct path *path = slow->path;
+    uint64_t deadline = wg_device_deadline(path->device);
+    if (deadline <= clock_boottime_ns()) {
+        rcu_reader_quiesce();
+        return;
+    }
+    alarm_set(&slow->alarm, deadline);
+    struct pollfd fds[] = {
+        {.fd = path->wake_slow.fd, .events = POLLIN},
+        {.fd = slow->alarm.fd, .events = POLLIN},
+        {.fd = tun_events_fd(path->tun), .events = POLLIN},
+    };
+    path_sleep(fds, 3, -1);
+    if (fds[0].revents != 0) {
+        wake_clear(&path->wake_slow);
+    }
+    if (fds[1].revents != 0) {
+        alarm_set(&slow->alarm, WG_NEVER);
+    }
+    if (fds[2].revents != 0) {
+        follow_events(path);
+    }
+}
+
+static void run(struct slow *slow)
+{
+    struct path *path = slow->path;
+    struct wg_sink sink = path_sink(path);
+    while (!atomic_load_explicit(&path->stopping, memory_order_acquire)) {
+        bool more = handle_handshakes(slow, &sink);
+        wg_device_run(path->device, path_now(), &sink);
+        free_garbage(path);
+        if (more) {
+            rcu_reader_quiesce();
+        } else {
+            sleep_until_due(slow);
+        }
+    }
+}
+
+void *slow_main(void *path)
+{
+    struct slow slow = {.path = path};
+    if (alarm_init(&slow.alarm) != 0) {
+        path_report_closed(path, "no timer");
+        return NULL;
+    }
+    rcu_reader_register();
+    run(&slow);
+    rcu_reader_unregister();
+    alarm_fini(&slow.alarm);
+    return NULL;
+}

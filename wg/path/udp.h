@@ -1,0 +1,54 @@
+#ifndef WG_PATH_UDP_H
+#define WG_PATH_UDP_H
+
+#include "wg/wg.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* A device's two UDP sockets, IPv4 and IPv6 on the same port, non-blocking. Several threads may
+ * send while one receives. Errors that ICMP reports back are not seen here. */
+
+struct udp;
+struct udp_io;
+
+enum {
+    UDP_BATCH = 64,           /* datagrams a system call, at most */
+    UDP_DATAGRAM_MAX = 65535, /* room that a received datagram needs */
+};
+
+enum udp_family { UDP_IPV4, UDP_IPV6, UDP_FAMILIES };
+
+/* How datagrams reach the kernel; udp_open's NULL means the first. */
+const struct udp_io *udp_io_native(void);
+const struct udp_io *udp_io_portable(void);
+
+/* Port 0 takes one that is free for both. A family that the kernel does not have is left out;
+ * neither is -EAFNOSUPPORT. -EADDRINUSE, -EACCES: the port is taken or not ours to take. */
+int udp_open(struct udp **out, uint16_t port, uint32_t fwmark, const struct udp_io *io);
+void udp_close(struct udp *udp);
+
+uint16_t udp_port(const struct udp *udp);
+
+/* -1 for a family that is left out. */
+int udp_fd(const struct udp *udp, enum udp_family family);
+
+/* Both sockets or, on an error, none. 0 takes the mark away. */
+int udp_set_fwmark(struct udp *udp, uint32_t old_mark, uint32_t mark);
+
+struct udp_message {
+    const uint8_t *bytes;
+    size_t len;
+    struct wg_endpoint *endpoint; /* its source is cleared when the kernel refuses it */
+    uint8_t ds;                   /* outer DS field and ECN bits */
+};
+
+/* Sends in order. Returns how many were dealt with, sent or refused by the kernel for good; fewer
+ * than `count` when the socket is full. */
+size_t udp_send(struct udp *udp, struct udp_message *messages, size_t count);
+
+/* Receives at most UDP_BATCH datagrams into `in[i].bytes`, each with room for UDP_DATAGRAM_MAX;
+ * fills `len`, `from` and `ds`. Returns how many. */
+size_t udp_receive(struct udp *udp, enum udp_family family, struct wg_inbound *in, size_t count);
+
+#endif

@@ -1,0 +1,26 @@
+#ifndef WG_PATH_UDP_CMSG_H
+#define WG_PATH_UDP_CMSG_H
+
+#include "wg/wg.h"
+
+#include <stddef.h>
+#include <sys/socket.h>
+
+/* Control messages (RFC 3542 section 6): the address that a datagram was sent to or leaves from,
+ * and its DS and ECN bits. */
+
+enum { UDP_CMSG_ROOM = 128 }; /* bytes of msg_control that both directions need at most */
+
+union udp_cmsg_buffer {
+    struct cmsghdr align;
+    unsigned char bytes[UDP_CMSG_ROOM];
+};
+
+/* Fills `msg`'s control part in `room` for a datagram to `to`; none when nothing is to be said. */
+void udp_cmsg_encode(struct msghdr *msg, union udp_cmsg_buffer *room, const struct wg_endpoint *to,
+                     uint8_t ds);
+
+/* Reads source, ifindex and ds from a received message; leaves alone what is not there. */
+void udp_cmsg_decode(struct msghdr *msg, struct wg_endpoint *from, uint8_t *ds);
+
+#endif

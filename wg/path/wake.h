@@ -1,0 +1,17 @@
+#ifndef WG_PATH_WAKE_H
+#define WG_PATH_WAKE_H
+
+/* A descriptor by which one thread ends the sleep of another in poll(2). Signals add up to one. */
+struct wake {
+    int fd;
+};
+
+/* Returns 0 or a negative errno. */
+int wake_init(struct wake *wake);
+void wake_fini(struct wake *wake);
+
+/* From any thread; readable until cleared. */
+void wake_signal(const struct wake *wake);
+void wake_clear(const struct wake *wake);
+
+#endif
