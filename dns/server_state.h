@@ -1,0 +1,43 @@
+#ifndef DNS_SERVER_STATE_H
+#define DNS_SERVER_STATE_H
+
+#include "base/addr.h"
+#include "base/list.h"
+#include "dns/answer.h"
+#include "dns/server.h"
+#include "dns/server_forward.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+/* What the parts of the server share; belongs to the loop's thread. Defined by server.c. */
+
+struct server_batch;
+
+struct dns_server {
+    uv_loop_t *loop;
+    struct list listeners;
+    struct zone *zone;
+    struct forwarder forwarder;
+    struct ip_prefix *recursion;
+    size_t recursion_count;
+    struct list connections; /* TCP, of all listeners */
+    size_t connection_count;
+    struct dns_server_stats stats;
+    struct server_batch *batch; /* buffers of the UDP sockets, used by one at a time */
+    size_t handles;             /* open uv handles; at 0 a closing server is freed */
+    bool closing;
+    uint8_t scratch[2 + DNS_MESSAGE_MAX]; /* a length and a response */
+};
+
+/* A uv handle of the server was opened, or its close callback came. */
+void server_handle_opened(struct dns_server *server);
+void server_handle_closed(struct dns_server *server);
+
+/* What answer_query is to know about a query from this client. */
+struct answer_context server_context(const struct dns_server *server, const union endpoint *client,
+                                     enum dns_transport transport);
+
+#endif

@@ -1,0 +1,24 @@
+#ifndef DNS_SERVER_TCP_H
+#define DNS_SERVER_TCP_H
+
+#include "base/addr.h"
+
+struct dns_server;
+struct server_tcp;
+
+/* One TCP listener of the server and its connections (RFC 7766), one query of a connection at a
+ * time. */
+
+enum {
+    SERVER_TCP_MAX = 128,          /* connections of the server */
+    SERVER_TCP_PER_ADDRESS = 16,   /* of one client address */
+    SERVER_TCP_TIMEOUT_MS = 10000, /* for one query to arrive, and for one response to leave */
+};
+
+/* Returns 0 or a negative errno of the system. */
+int server_tcp_open(struct server_tcp **out, struct dns_server *server, const union endpoint *addr);
+
+/* Closes its connections too. Takes NULL. */
+void server_tcp_close(struct server_tcp *tcp);
+
+#endif

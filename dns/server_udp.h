@@ -1,0 +1,17 @@
+#ifndef DNS_SERVER_UDP_H
+#define DNS_SERVER_UDP_H
+
+#include "base/addr.h"
+
+struct dns_server;
+struct server_udp;
+
+/* One UDP socket of the server. Linux: batches through recvmmsg and sendmmsg. */
+
+/* Returns 0 or a negative errno of the system. */
+int server_udp_open(struct server_udp **out, struct dns_server *server, const union endpoint *addr);
+
+/* Cancels what it waits for. Takes NULL. */
+void server_udp_close(struct server_udp *udp);
+
+#endif

@@ -1,0 +1,212 @@
+#include "dns/upstream.h"
+
+#include "base/err.h"
+#include "base/list.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unbound.h>
+#include <uv.h>
+
+/* libunbound resolves in a thread of its own and makes a descriptor readable when answers wait;
+ * ub_process then calls back on the loop's thread, which alone touches the structures below. */
+
+enum { OUTSTANDING_DEFAULT = 512, DNS_PORT = 53, DOT_PORT = 853 };
+
+struct upstream {
+    struct ub_ctx *ctx;
+    uv_poll_t poll;
+    struct list queries;
+    size_t outstanding;
+    size_t outstanding_max;
+    bool closing;
+};
+
+struct upstream_query {
+    struct list link;
+    struct upstream *upstream;
+    int id; /* libunbound's */
+    void (*done)(void *arg, const uint8_t *message, size_t len);
+    void *arg;
+};
+
+/* No validation: a client that wants it asks with DO and validates itself. Hosts' own resolvers
+ * are often on the loopback, and serve names of the LAN. */
+static const struct {
+    const char *name;
+    const char *value;
+} options[] = {
+    {"module-config:", "iterator"},
+    {"do-not-query-localhost:", "no"},
+    {"unblock-lan-zones:", "yes"},
+    {"insecure-lan-zones:", "yes"},
+    {"edns-buffer-size:", "1232"},
+    {"msg-cache-size:", "2m"},
+    {"rrset-cache-size:", "4m"},
+    {"key-cache-size:", "64k"},
+    {"neg-cache-size:", "64k"},
+    /* a resolver that was away is tried again soon */
+    {"infra-host-ttl:", "10"},
+    {"infra-keep-probing:", "yes"},
+    {"verbosity:", "0"},
+};
+
+static int add_server(struct ub_ctx *ctx, const union endpoint *server, const char *tls_name)
+{
+    struct ip_addr addr;
+    char text[IP_ADDR_TEXT];
+    char scope[16] = "";
+    char full[IP_ADDR_TEXT + sizeof scope + 8 + 256];
+    endpoint_addr(server, &addr);
+    uint16_t port = endpoint_port(server);
+    if (port == 0)
+        port = tls_name != NULL ? DOT_PORT : DNS_PORT;
+    if (server->sa.sa_family == AF_INET6 && server->in6.sin6_scope_id != 0)
+        snprintf(scope, sizeof scope, "%%%u", server->in6.sin6_scope_id);
+    int len = snprintf(full, sizeof full, "%s%s@%u%s%s", ip_addr_format(&addr, text), scope, port,
+                       tls_name != NULL ? "#" : "", tls_name != NULL ? tls_name : "");
+    if (len < 0 || (size_t)len >= sizeof full)
+        return -EINVAL;
+    return ub_ctx_set_fwd(ctx, full) == 0 ? 0 : -EINVAL;
+}
+
+static int configure_tls(struct ub_ctx *ctx, const struct upstream_config *config)
+{
+    if (config->tls_name == NULL)
+        return 0;
+    const char *bundle = config->tls_bundle;
+    if (bundle == NULL)
+        bundle = "/etc/ssl/certs/ca-certificates.crt";
+    if (ub_ctx_set_tls(ctx, 1) != 0 || ub_ctx_set_option(ctx, "tls-cert-bundle:", bundle) != 0)
+        return -EINVAL;
+    return 0;
+}
+
+static int configure(struct ub_ctx *ctx, const struct upstream_config *config, struct err *err)
+{
+    /* its complaints about a single upstream would come unstructured between our own lines */
+    ub_ctx_debugout(ctx, NULL);
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+        if (ub_ctx_set_option(ctx, options[i].name, options[i].value) != 0)
+            return err_set(err, -EINVAL, "libunbound does not take the option %s", options[i].name);
+    if (configure_tls(ctx, config) < 0)
+        return err_set(err, -EINVAL, "libunbound cannot do DNS over TLS here");
+    for (size_t i = 0; i < config->server_count; i++) {
+        char text[ENDPOINT_TEXT];
+        if (add_server(ctx, &config->servers[i], config->tls_name) < 0)
+            return err_set(err, -EINVAL, "%s cannot be used as upstream DNS server",
+                           endpoint_format(&config->servers[i], text));
+    }
+    if (ub_ctx_async(ctx, 1) != 0)
+        return err_set(err, -EINVAL, "libunbound was built without threads");
+    return 0;
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    struct upstream *upstream = poll->data;
+    (void)status;
+    (void)events;
+    ub_process(upstream->ctx);
+}
+
+int upstream_create(struct upstream **out, struct uv_loop_s *loop,
+                    const struct upstream_config *config, struct err *err)
+{
+    struct upstream *upstream = calloc(1, sizeof *upstream);
+    int rc = -ENOMEM;
+    if (upstream == NULL)
+        return err_set(err, rc, "no memory for the upstream resolver");
+    list_init(&upstream->queries);
+    upstream->outstanding_max =
+        config->outstanding_max != 0 ? config->outstanding_max : OUTSTANDING_DEFAULT;
+    upstream->ctx = ub_ctx_create();
+    if (upstream->ctx == NULL) {
+        err_set(err, rc, "no memory for the upstream resolver");
+        goto out_free;
+    }
+    rc = configure(upstream->ctx, config, err);
+    if (rc < 0)
+        goto out_ctx;
+    rc = uv_poll_init(loop, &upstream->poll, ub_fd(upstream->ctx));
+    if (rc < 0) {
+        err_set_errno(err, rc, "the upstream resolver cannot be watched");
+        goto out_ctx;
+    }
+    upstream->poll.data = upstream;
+    uv_poll_start(&upstream->poll, UV_READABLE, on_readable);
+    *out = upstream;
+    return 0;
+out_ctx:
+    ub_ctx_delete(upstream->ctx);
+out_free:
+    free(upstream);
+    return rc;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct upstream *upstream = handle->data;
+    ub_ctx_delete(upstream->ctx);
+    free(upstream);
+}
+
+void upstream_destroy(struct upstream *upstream)
+{
+    if (upstream == NULL)
+        return;
+    while (!list_empty(&upstream->queries))
+        upstream_cancel(list_first(&upstream->queries, struct upstream_query, link));
+    upstream->closing = true;
+    uv_close((uv_handle_t *)&upstream->poll, on_closed);
+}
+
+static void query_free(struct upstream_query *query)
+{
+    list_remove(&query->link);
+    query->upstream->outstanding--;
+    free(query);
+}
+
+static void on_answer(void *arg, int error, struct ub_result *result)
+{
+    struct upstream_query *query = arg;
+    void (*done)(void *, const uint8_t *, size_t) = query->done;
+    void *done_arg = query->arg;
+    query_free(query);
+    bool usable = error == 0 && result->answer_packet != NULL && result->answer_len > 0;
+    done(done_arg, usable ? result->answer_packet : NULL, usable ? (size_t)result->answer_len : 0);
+    ub_resolve_free(result);
+}
+
+int upstream_ask(struct upstream *upstream, const struct dns_query *query,
+                 void (*done)(void *arg, const uint8_t *message, size_t len), void *arg,
+                 struct upstream_query **out)
+{
+    char text[DNS_TEXT_MAX];
+    if (upstream->closing || upstream->outstanding >= upstream->outstanding_max)
+        return -EBUSY;
+    struct upstream_query *asked = calloc(1, sizeof *asked);
+    if (asked == NULL)
+        return -ENOMEM;
+    asked->upstream = upstream;
+    asked->done = done;
+    asked->arg = arg;
+    list_append(&upstream->queries, &asked->link);
+    upstream->outstanding++;
+    int error = ub_resolve_async(upstream->ctx, dns_name_to_text(&query->name, text), query->type,
+                                 query->class, asked, on_answer, &asked->id);
+    if (error != 0) {
+        query_free(asked);
+        return error == UB_NOMEM ? -ENOMEM : -EIO;
+    }
+    *out = asked;
+    return 0;
+}
+
+void upstream_cancel(struct upstream_query *query)
+{
+    ub_cancel(query->upstream->ctx, query->id);
+    query_free(query);
+}
