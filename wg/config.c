@@ -1,0 +1,323 @@
+#include "base/bytes.h"
+#include "wg/device.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A change is prepared (everything that may fail: new peers, room in the tables, nodes for new
+ * prefixes) and then committed, or undone. Prefixes that nobody owned are given to their new owner
+ * while preparing, because giving away one that is in the table cannot fail. Committing therefore
+ * adds before it removes, with care that nothing goes which was named later.
+ *
+ * That care assumes that a change names a peer once. One that names a peer again is cut in front of
+ * it and applied as two; only then can a lack of memory leave the first part done. */
+
+struct step {
+    struct wg_peer *peer;   /* NULL: nothing to do */
+    struct wg_peer *former; /* replaced in the map by `peer` */
+    bool is_new;
+    struct list fresh;  /* prefixes without an owner before */
+    struct list doomed; /* what the peer owned before, when that is to be replaced */
+};
+
+struct change {
+    struct device_call *call;
+    const struct wg_peer_config *peers;
+    size_t count; /* prepared ones of `peers` */
+    struct step *steps;
+    bool replace_peers;
+    bool has_identity;
+    struct noise_identity identity;
+};
+
+static void move_all(struct list *from, struct list *to)
+{
+    while (!list_empty(from)) {
+        struct list *node = from->next;
+        list_remove(node);
+        list_append(to, node);
+    }
+}
+
+static bool is_self(const struct change *change, const uint8_t public_key[WG_KEY_LEN])
+{
+    const struct noise_identity *identity =
+        change->has_identity ? &change->identity : &change->call->dev->identity;
+    return identity->has_key && memcmp(identity->public_key, public_key, WG_KEY_LEN) == 0;
+}
+
+static int create_peer(struct change *change, const struct wg_peer_config *config,
+                       struct step *step)
+{
+    struct wg_device *dev = change->call->dev;
+    struct wg_peer *peer = peer_create(config->public_key);
+    if (peer == NULL)
+        return -ENOMEM;
+    struct wg_peer *former = map_get(&dev->peers_by_key, config->public_key, WG_KEY_LEN);
+    if (heap_reserve(&dev->deadlines, dev->peer_count + 1) != 0 ||
+        map_put(&dev->peers_by_key, peer->noise.remote_static, WG_KEY_LEN, peer) != 0) {
+        peer_put(peer);
+        return -ENOMEM;
+    }
+    device_link_peer(dev, peer);
+    step->peer = peer;
+    step->former = former;
+    step->is_new = true;
+    return 0;
+}
+
+/* Finds or makes the peer. 1 when this change has it already. */
+static int prepare_peer(struct change *change, const struct wg_peer_config *config,
+                        struct step *step)
+{
+    struct wg_device *dev = change->call->dev;
+    struct wg_peer *peer = map_get(&dev->peers_by_key, config->public_key, WG_KEY_LEN);
+    list_init(&step->fresh);
+    list_init(&step->doomed);
+    if (peer != NULL && peer->configured_by == dev->changes)
+        return 1;
+    if (is_self(change, config->public_key))
+        return 0;
+    if (peer != NULL && !change->replace_peers)
+        step->peer = peer;
+    else if (!config->remove && !config->update_only && create_peer(change, config, step) != 0)
+        return -ENOMEM;
+    if (step->peer != NULL)
+        step->peer->configured_by = dev->changes;
+    return 0;
+}
+
+/* The last one that names a prefix is to have it. */
+static int prepare_prefixes(struct change *change)
+{
+    struct allowedips *table = &change->call->dev->allowedips;
+    for (size_t i = change->count; i-- > 0;) {
+        const struct wg_peer_config *config = &change->peers[i];
+        struct step *step = &change->steps[i];
+        if (step->peer == NULL || config->remove)
+            continue;
+        for (size_t j = config->allowed_ip_count; j-- > 0;) {
+            const struct wg_allowed_ip_config *ip = &config->allowed_ips[j];
+            if (ip->remove || allowedips_owner(table, &ip->prefix) != NULL)
+                continue;
+            if (allowedips_insert(table, &ip->prefix, step->peer, &step->fresh) != 0)
+                return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
+static void undo(struct change *change)
+{
+    struct wg_device *dev = change->call->dev;
+    for (size_t i = change->count; i-- > 0;) {
+        struct step *step = &change->steps[i];
+        allowedips_remove_all(&dev->allowedips, &step->fresh, &dev->garbage);
+        if (!step->is_new)
+            continue;
+        map_remove(&dev->peers_by_key, step->peer->noise.remote_static, WG_KEY_LEN);
+        if (step->former != NULL) {
+            int result = map_put(&dev->peers_by_key, step->former->noise.remote_static, WG_KEY_LEN,
+                                 step->former);
+            assert(result == 0); /* the place that was just freed */
+            (void)result;
+        }
+        device_unlink_peer(dev, step->peer);
+    }
+}
+
+static int prepare(struct change *change, size_t left)
+{
+    int result = 0;
+    change->call->dev->changes++;
+    while (result == 0 && change->count < left) {
+        result = prepare_peer(change, &change->peers[change->count], &change->steps[change->count]);
+        if (result <= 0)
+            change->count++;
+    }
+    if (result >= 0)
+        result = prepare_prefixes(change);
+    if (result < 0)
+        undo(change);
+    return result;
+}
+
+static void remove_peer(struct wg_device *dev, struct wg_peer *peer)
+{
+    const uint8_t *key = peer->noise.remote_static;
+    if (map_get(&dev->peers_by_key, key, WG_KEY_LEN) == peer)
+        map_remove(&dev->peers_by_key, key, WG_KEY_LEN);
+    device_unlink_peer(dev, peer);
+}
+
+/* Everything that was agreed under the former key is void. */
+static void commit_identity(struct change *change)
+{
+    struct wg_device *dev = change->call->dev;
+    list_for_each (pos, &dev->peers) {
+        struct wg_peer *peer = container_of(pos, struct wg_peer, place);
+        device_clear_sessions(dev, peer);
+        noise_peer_identity_changed(&peer->noise);
+        if (atomic_load(&peer->staging.count) != 0)
+            timers_want_handshake(&peer->timers);
+    }
+    dev->identity = change->identity;
+    cookie_checker_fini(&dev->cookies);
+    if (dev->identity.has_key)
+        cookie_checker_init(&dev->cookies, dev->identity.public_key);
+    struct wg_peer *self = map_get(&dev->peers_by_key, dev->identity.public_key, WG_KEY_LEN);
+    if (dev->identity.has_key && self != NULL)
+        remove_peer(dev, self);
+}
+
+static void commit_added_prefixes(struct change *change)
+{
+    struct allowedips *table = &change->call->dev->allowedips;
+    for (size_t i = 0; i < change->count; i++) {
+        const struct wg_peer_config *config = &change->peers[i];
+        struct wg_peer *peer = change->steps[i].peer;
+        if (peer == NULL || config->remove)
+            continue;
+        for (size_t j = 0; j < config->allowed_ip_count; j++) {
+            if (config->allowed_ips[j].remove)
+                continue;
+            int result =
+                allowedips_insert(table, &config->allowed_ips[j].prefix, peer, &peer->allowed_ips);
+            assert(result == 0); /* it is in the table */
+            (void)result;
+        }
+    }
+}
+
+static bool is_added_later(const struct wg_peer_config *config, size_t place)
+{
+    struct ip_prefix prefix = config->allowed_ips[place].prefix;
+    ip_prefix_mask(&prefix);
+    for (size_t j = place + 1; j < config->allowed_ip_count; j++) {
+        struct ip_prefix later = config->allowed_ips[j].prefix;
+        ip_prefix_mask(&later);
+        if (!config->allowed_ips[j].remove && ip_prefix_equal(&prefix, &later))
+            return true;
+    }
+    return false;
+}
+
+static void commit_removed_prefixes(struct change *change, size_t place)
+{
+    struct wg_device *dev = change->call->dev;
+    const struct wg_peer_config *config = &change->peers[place];
+    struct step *step = &change->steps[place];
+    for (size_t j = 0; j < config->allowed_ip_count; j++) {
+        const struct wg_allowed_ip_config *ip = &config->allowed_ips[j];
+        if (ip->remove && !is_added_later(config, j))
+            allowedips_remove(&dev->allowedips, &ip->prefix, step->peer, &dev->garbage);
+    }
+    allowedips_remove_all(&dev->allowedips, &step->doomed, &dev->garbage);
+}
+
+static void commit_settings(const struct wg_peer_config *config, struct wg_peer *peer)
+{
+    if (config->has_preshared_key)
+        noise_peer_set_preshared_key(&peer->noise, config->preshared_key);
+    if (config->has_endpoint) {
+        struct wg_endpoint endpoint;
+        memset(&endpoint, 0, sizeof endpoint);
+        endpoint.remote = config->endpoint;
+        peer_set_endpoint(peer, &endpoint);
+    }
+    if (config->has_keepalive) {
+        if (peer->timers.keepalive_s == 0 && config->keepalive_s != 0)
+            timers_keepalive_now(&peer->timers);
+        peer->timers.keepalive_s = config->keepalive_s;
+    }
+}
+
+static void commit_peers(struct change *change)
+{
+    for (size_t i = 0; i < change->count; i++) {
+        struct wg_peer *peer = change->steps[i].peer;
+        if (peer != NULL && !change->peers[i].remove && change->peers[i].replace_allowed_ips)
+            move_all(&peer->allowed_ips, &change->steps[i].doomed);
+    }
+    commit_added_prefixes(change);
+    for (size_t i = 0; i < change->count; i++) {
+        struct wg_peer *peer = change->steps[i].peer;
+        if (peer == NULL)
+            continue;
+        if (change->peers[i].remove) {
+            remove_peer(change->call->dev, peer);
+            continue;
+        }
+        commit_removed_prefixes(change, i);
+        commit_settings(&change->peers[i], peer);
+    }
+}
+
+static void commit(struct change *change)
+{
+    struct wg_device *dev = change->call->dev;
+    if (change->has_identity)
+        commit_identity(change);
+    commit_peers(change);
+    list_for_each_safe (pos, &dev->peers) {
+        struct wg_peer *peer = container_of(pos, struct wg_peer, place);
+        bool is_named = peer->configured_by == dev->changes;
+        if (change->replace_peers && !is_named)
+            remove_peer(dev, peer);
+        else if (is_named || change->has_identity)
+            device_serve_peer(change->call, peer);
+    }
+}
+
+/* Applies as much as can be applied at once; returns how many peers that was, or -ENOMEM. */
+static int64_t apply(struct device_call *call, const struct wg_device_config *config, size_t first,
+                     struct step *steps)
+{
+    struct change change = {.call = call, .peers = config->peers + first, .steps = steps + first};
+    if (first == 0) {
+        change.replace_peers = config->replace_peers;
+        if (config->has_private_key)
+            noise_identity_set(&change.identity, config->private_key);
+        change.has_identity =
+            config->has_private_key && !bytes_equal_ct(change.identity.private_key,
+                                                       call->dev->identity.private_key, WG_KEY_LEN);
+    }
+    int result = prepare(&change, config->peer_count - first);
+    if (result >= 0)
+        commit(&change);
+    noise_identity_fini(&change.identity);
+    return result < 0 ? result : (int64_t)change.count;
+}
+
+int wg_device_configure(struct wg_device *dev, const struct wg_device_config *config,
+                        struct wg_time now, const struct wg_sink *sink)
+{
+    struct device_call call = {dev, now, sink};
+    struct step *steps = calloc(config->peer_count + 1, sizeof *steps);
+    if (steps == NULL)
+        return -ENOMEM;
+    int64_t applied = 0;
+    size_t done = 0;
+    pthread_mutex_lock(&dev->lock);
+    do {
+        applied = apply(&call, config, done, steps);
+        if (applied > 0)
+            done += (size_t)applied;
+    } while (applied >= 0 && done < config->peer_count);
+    pthread_mutex_unlock(&dev->lock);
+    free(steps);
+    return applied < 0 ? (int)applied : 0;
+}
+
+void wg_device_config_fini(struct wg_device_config *config)
+{
+    for (size_t i = 0; i < config->peer_count; i++)
+        free(config->peers[i].allowed_ips);
+    if (config->peers != NULL)
+        bytes_wipe(config->peers, config->peer_count * sizeof *config->peers);
+    free(config->peers);
+    bytes_wipe(config, sizeof *config);
+}

@@ -1,0 +1,302 @@
+#include "wg/device.h"
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "wg/handshake.h"
+#include "wg/send.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+/* Who may do what, in one place. Fast callers load pointers of the tables, of a peer's keypairs and
+ * its endpoint; they change timers, counters and, under the peer's lock, staging, endpoint and the
+ * confirmation of a session. Everything else is done here and in the files of slow and setup calls
+ * (config, handshake, info) under the device's lock. A fast caller that leaves something to do
+ * posts the peer: a stack without locks, from which wg_device_run takes all at once. Being posted
+ * counts as a reference, so that a peer which was removed meanwhile lives until it is taken. */
+
+enum { DEFAULT_MTU = 1420 };
+
+int wg_device_create(struct wg_device **out, const struct wg_env *env)
+{
+    struct wg_device *dev = calloc(1, sizeof *dev);
+    if (dev == NULL)
+        return -ENOMEM;
+    if (pthread_mutex_init(&dev->lock, NULL) != 0) {
+        free(dev);
+        return -ENOMEM;
+    }
+    uint8_t seed[16];
+    dev->env = *env;
+    atomic_init(&dev->mtu, DEFAULT_MTU);
+    allowedips_init(&dev->allowedips);
+    index_table_init(&dev->indices);
+    env->random(env->ctx, seed, sizeof seed);
+    ratelimit_init(&dev->ratelimit, seed);
+    env->random(env->ctx, seed, sizeof seed);
+    map_init(&dev->peers_by_key, seed);
+    bytes_wipe(seed, sizeof seed);
+    list_init(&dev->peers);
+    heap_init(&dev->deadlines);
+    garbage_init(&dev->garbage);
+    *out = dev;
+    return 0;
+}
+
+static struct wg_peer *take_posted(struct wg_device *dev)
+{
+    return atomic_exchange(&dev->posted, NULL);
+}
+
+static void drop_posted(struct wg_device *dev)
+{
+    struct wg_peer *next;
+    for (struct wg_peer *peer = take_posted(dev); peer != NULL; peer = next) {
+        next = peer->next_posted;
+        peer_put(peer);
+    }
+}
+
+void wg_device_destroy(struct wg_device *dev)
+{
+    if (dev == NULL)
+        return;
+    list_for_each_safe (pos, &dev->peers) {
+        device_unlink_peer(dev, container_of(pos, struct wg_peer, place));
+    }
+    drop_posted(dev);
+    garbage_free(garbage_take(&dev->garbage));
+    map_fini(&dev->peers_by_key);
+    heap_fini(&dev->deadlines);
+    index_table_fini(&dev->indices);
+    allowedips_fini(&dev->allowedips);
+    noise_identity_fini(&dev->identity);
+    cookie_checker_fini(&dev->cookies);
+    pthread_mutex_destroy(&dev->lock);
+    bytes_wipe(dev, sizeof *dev);
+    free(dev);
+}
+
+void device_post(struct wg_device *dev, struct wg_peer *peer)
+{
+    if (atomic_exchange(&peer->posted, true))
+        return;
+    peer_ref(peer);
+    struct wg_peer *head = atomic_load(&dev->posted);
+    do
+        peer->next_posted = head;
+    while (!atomic_compare_exchange_weak(&dev->posted, &head, peer));
+    if (head == NULL) /* else whoever pushed the first one has called */
+        dev->env.wake(dev->env.ctx);
+}
+
+bool device_may_send(const struct wg_device *dev, const struct wg_peer *peer)
+{
+    return atomic_load(&dev->is_up) && dev->identity.has_key && peer_has_endpoint(peer);
+}
+
+int device_add_index(struct wg_device *dev, void *entry, uint32_t *index)
+{
+    for (;;) {
+        dev->env.random(dev->env.ctx, index, sizeof *index);
+        int result = index_insert(&dev->indices, *index, entry, &dev->garbage);
+        if (result != -EEXIST)
+            return result;
+    }
+}
+
+void device_clear_handshake(struct wg_device *dev, struct wg_peer *peer)
+{
+    noise_handshake_clear(&peer->noise);
+    if (peer->has_handshake_index)
+        index_remove(&dev->indices, peer->handshake_index);
+    peer->has_handshake_index = false;
+}
+
+void device_reap_keypairs(struct wg_device *dev, struct wg_peer *peer)
+{
+    pthread_mutex_lock(&peer->lock);
+    struct garbage_item *item = garbage_take(&peer->keypairs.retired);
+    pthread_mutex_unlock(&peer->lock);
+    while (item != NULL) {
+        struct garbage_item *next = item->next;
+        index_remove(&dev->indices, container_of(item, struct keypair, garbage)->local_index);
+        garbage_push(&dev->garbage, item, item->free);
+        item = next;
+    }
+}
+
+void device_clear_sessions(struct wg_device *dev, struct wg_peer *peer)
+{
+    device_clear_handshake(dev, peer);
+    pthread_mutex_lock(&peer->lock);
+    keypairs_retire_all(&peer->keypairs);
+    timers_reset(&peer->timers);
+    pthread_mutex_unlock(&peer->lock);
+    device_reap_keypairs(dev, peer);
+}
+
+void device_link_peer(struct wg_device *dev, struct wg_peer *peer)
+{
+    list_append(&dev->peers, &peer->place);
+    dev->peer_count++;
+}
+
+static void free_peer(struct garbage_item *item)
+{
+    peer_put(container_of(item, struct wg_peer, garbage));
+}
+
+void device_unlink_peer(struct wg_device *dev, struct wg_peer *peer)
+{
+    list_remove(&peer->place);
+    dev->peer_count--;
+    heap_remove(&dev->deadlines, &peer->deadline);
+    allowedips_remove_all(&dev->allowedips, &peer->allowed_ips, &dev->garbage);
+    pthread_mutex_lock(&peer->lock);
+    peer->is_removed = true;
+    staging_clear(&peer->staging, &dev->staged_bytes);
+    pthread_mutex_unlock(&peer->lock);
+    device_clear_sessions(dev, peer);
+    garbage_push(&dev->garbage, &peer->garbage, free_peer);
+}
+
+static void drop_staged(struct wg_device *dev, struct wg_peer *peer)
+{
+    pthread_mutex_lock(&peer->lock);
+    staging_clear(&peer->staging, &dev->staged_bytes);
+    pthread_mutex_unlock(&peer->lock);
+}
+
+/* Under the peer's lock, so that a packet staged meanwhile either is among those dropped or asks
+ * for a handshake of its own. */
+static enum timers_action next_action(struct device_call *call, struct wg_peer *peer)
+{
+    pthread_mutex_lock(&peer->lock);
+    enum timers_action action =
+        timers_next(&peer->timers, device_may_send(call->dev, peer), call->now.boot_ns);
+    if (action == TIMERS_GIVE_UP)
+        staging_clear(&peer->staging, &call->dev->staged_bytes);
+    pthread_mutex_unlock(&peer->lock);
+    return action;
+}
+
+/* Sessions that are as old as this are of no use to anybody. The timers go on. */
+static void wipe_keys(struct wg_device *dev, struct wg_peer *peer)
+{
+    device_clear_handshake(dev, peer);
+    pthread_mutex_lock(&peer->lock);
+    keypairs_retire_all(&peer->keypairs);
+    pthread_mutex_unlock(&peer->lock);
+    device_reap_keypairs(dev, peer);
+}
+
+static bool do_next(struct device_call *call, struct wg_peer *peer)
+{
+    switch (next_action(call, peer)) {
+    case TIMERS_NOTHING:
+        return false;
+    case TIMERS_INITIATE:
+        handshake_initiate(call, peer);
+        return true;
+    case TIMERS_INITIATE_AGAIN:
+        peer_forget_source(peer);
+        handshake_initiate(call, peer);
+        return true;
+    case TIMERS_GIVE_UP:
+        return true;
+    case TIMERS_SEND_EMPTY:
+        send_empty(call, peer);
+        return true;
+    case TIMERS_WIPE:
+        wipe_keys(call->dev, peer);
+        return true;
+    }
+    return false;
+}
+
+void device_serve_peer(struct device_call *call, struct wg_peer *peer)
+{
+    struct wg_device *dev = call->dev;
+    device_reap_keypairs(dev, peer);
+    if (peer->is_removed)
+        return;
+    if (!atomic_load(&dev->is_up)) {
+        heap_remove(&dev->deadlines, &peer->deadline);
+        return;
+    }
+    send_staged(call, peer);
+    while (do_next(call, peer))
+        ;
+    uint64_t due = timers_arm(&peer->timers, device_may_send(dev, peer));
+    if (due == TIMERS_NEVER)
+        heap_remove(&dev->deadlines, &peer->deadline);
+    else
+        heap_set(&dev->deadlines, &peer->deadline, due);
+}
+
+void wg_device_run(struct wg_device *dev, struct wg_time now, const struct wg_sink *sink)
+{
+    struct device_call call = {dev, now, sink};
+    pthread_mutex_lock(&dev->lock);
+    struct wg_peer *next;
+    for (struct wg_peer *peer = take_posted(dev); peer != NULL; peer = next) {
+        next = peer->next_posted;
+        atomic_store(&peer->posted, false);
+        device_serve_peer(&call, peer);
+        peer_put(peer);
+    }
+    for (;;) {
+        struct heap_node *first = heap_min(&dev->deadlines);
+        if (first == NULL || first->key > now.boot_ns)
+            break;
+        device_serve_peer(&call, container_of(first, struct wg_peer, deadline));
+    }
+    pthread_mutex_unlock(&dev->lock);
+}
+
+uint64_t wg_device_deadline(struct wg_device *dev)
+{
+    pthread_mutex_lock(&dev->lock);
+    struct heap_node *first = heap_min(&dev->deadlines);
+    uint64_t due = first == NULL ? WG_NEVER : first->key;
+    pthread_mutex_unlock(&dev->lock);
+    return due;
+}
+
+void wg_device_set_up(struct wg_device *dev, bool up, struct wg_time now,
+                      const struct wg_sink *sink)
+{
+    struct device_call call = {dev, now, sink};
+    pthread_mutex_lock(&dev->lock);
+    bool was_up = atomic_exchange(&dev->is_up, up);
+    list_for_each (pos, &dev->peers) {
+        struct wg_peer *peer = container_of(pos, struct wg_peer, place);
+        if (was_up && !up) {
+            drop_staged(dev, peer);
+            device_clear_sessions(dev, peer);
+        }
+        if (was_up != up)
+            device_serve_peer(&call, peer);
+    }
+    pthread_mutex_unlock(&dev->lock);
+}
+
+void wg_device_set_mtu(struct wg_device *dev, uint32_t mtu)
+{
+    atomic_store(&dev->mtu, mtu);
+}
+
+struct wg_garbage *wg_device_take_garbage(struct wg_device *dev)
+{
+    pthread_mutex_lock(&dev->lock);
+    struct garbage_item *first = garbage_take(&dev->garbage);
+    pthread_mutex_unlock(&dev->lock);
+    return (struct wg_garbage *)(void *)first;
+}
+
+void wg_garbage_free(struct wg_garbage *garbage)
+{
+    garbage_free((struct garbage_item *)(void *)garbage);
+}

@@ -1,0 +1,78 @@
+#ifndef WG_DEVICE_H
+#define WG_DEVICE_H
+
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "wg/allowedips.h"
+#include "wg/cookie.h"
+#include "wg/garbage.h"
+#include "wg/index.h"
+#include "wg/noise.h"
+#include "wg/peer.h"
+#include "wg/ratelimit.h"
+#include "wg/wg.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct wg_device {
+    /* read by fast callers without a lock; tables change under the lock */
+    struct wg_env env;
+    struct allowedips allowedips;
+    struct index_table indices;
+    _Atomic bool is_up;
+    _Atomic uint32_t mtu;
+    _Atomic size_t staged_bytes;
+    _Atomic(struct wg_peer *) posted; /* peers with work for wg_device_run, newest first */
+
+    /* protects what follows, and serialises slow and setup calls */
+    pthread_mutex_t lock;
+    struct noise_identity identity;
+    struct cookie_checker cookies;
+    struct ratelimit ratelimit;
+    struct map peers_by_key;
+    struct list peers;
+    size_t peer_count;
+    struct heap deadlines;
+    struct garbage garbage;
+    uint64_t changes; /* configurations applied so far */
+};
+
+/* One slow or setup call, while it holds the device's lock. */
+struct device_call {
+    struct wg_device *dev;
+    struct wg_time now;
+    const struct wg_sink *sink;
+};
+
+/* Leaves the peer to wg_device_run. From any thread, without the peer's lock. */
+void device_post(struct wg_device *dev, struct wg_peer *peer);
+
+/* Up, with a private key, and the peer has an endpoint: it may be spoken to. */
+bool device_may_send(const struct wg_device *dev, const struct wg_peer *peer);
+
+/* Does what the peer has due and sets its next deadline. */
+void device_serve_peer(struct device_call *call, struct wg_peer *peer);
+
+/* Publishes `entry` under a fresh random index. 0 or -ENOMEM. */
+int device_add_index(struct wg_device *dev, void *entry, uint32_t *index);
+
+/* Ends the peer's handshake under way, with its index. */
+void device_clear_handshake(struct wg_device *dev, struct wg_peer *peer);
+
+/* Unpublishes keypairs that were displaced. */
+void device_reap_keypairs(struct wg_device *dev, struct wg_peer *peer);
+
+/* Forgets sessions, handshake and timers; staged packets stay. */
+void device_clear_sessions(struct wg_device *dev, struct wg_peer *peer);
+
+/* Puts a new peer into the device's tables, except the map. Room in `deadlines` was reserved. */
+void device_link_peer(struct wg_device *dev, struct wg_peer *peer);
+
+/* Takes a peer out of all tables, except the map, and leaves it to the garbage. */
+void device_unlink_peer(struct wg_device *dev, struct wg_peer *peer);
+
+#endif

@@ -1,0 +1,200 @@
+#include "wg/send.h"
+
+#include "base/bytes.h"
+#include "wg/crypto/aead.h"
+#include "wg/device.h"
+#include "wg/ip.h"
+#include "wg/wire.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+/* Packets are sealed in batches. A packet is sealed at once when its peer has a session and nothing
+ * is staged; else it is staged behind what waits there, and wg_device_run sends all of it in order.
+ * While that goes on it holds the peer's lock, so that a packet which comes meanwhile cannot pass:
+ * it finds `count` above zero, waits for the lock, and is staged or sees the queue empty. */
+
+enum { BATCH = 16 };
+
+struct batch {
+    size_t count;
+    struct aead_op ops[BATCH];
+    struct wg_peer *peers[BATCH];
+    const struct keypair *keypairs[BATCH];
+};
+
+/* A keypair that may send now, with its counter; else NULL. */
+static struct keypair *reserve(struct wg_peer *peer, uint64_t now, uint64_t *counter)
+{
+    struct keypair *keypair = atomic_load_explicit(&peer->keypairs.current, memory_order_acquire);
+    return keypair_is_fresh(keypair, now) && keypair_reserve(keypair, counter) ? keypair : NULL;
+}
+
+/* Zeros up to a multiple of 16, but not past the MTU; a packet above it is seen as several of that
+ * size. */
+static size_t padded_len(size_t len, size_t mtu)
+{
+    size_t last = mtu > 0 && len > mtu ? len % mtu : len;
+    size_t padded = (last + WIRE_PADDING - 1) / WIRE_PADDING * WIRE_PADDING;
+    if (mtu > 0 && padded > mtu)
+        padded = mtu;
+    return len - last + padded;
+}
+
+static void add(struct batch *batch, struct wg_peer *peer, const struct keypair *keypair,
+                uint64_t counter, struct wg_outbound *packet, size_t mtu)
+{
+    uint8_t *body = packet->sealed + WG_HEADER_LEN;
+    const uint8_t *src = packet->plain;
+    size_t padded = padded_len(packet->len, mtu);
+    if (padded > packet->len) {
+        if (src != body)
+            memcpy(body, src, packet->len);
+        memset(body + packet->len, 0, padded - packet->len);
+        src = body;
+    }
+    struct wire_data *header = (struct wire_data *)packet->sealed;
+    store_le32(header->type, WIRE_DATA);
+    store_le32(header->receiver, keypair->remote_index);
+    store_le64(header->counter, counter);
+    packet->sealed_len = padded + WG_DATA_OVERHEAD;
+    batch->ops[batch->count] = (struct aead_op){
+        .key = keypair->send_key, .counter = counter, .src = src, .len = padded, .dst = body};
+    batch->peers[batch->count] = peer;
+    batch->keypairs[batch->count++] = keypair;
+}
+
+/* Counts packets [first, end) of one peer and session; true when the peer is to be served. */
+static bool account(const struct batch *batch, size_t first, size_t end, uint64_t now)
+{
+    struct wg_peer *peer = batch->peers[first];
+    uint64_t bytes = 0;
+    bool data = false;
+    for (size_t i = first; i < end; i++) {
+        bytes += batch->ops[i].len + WG_DATA_OVERHEAD;
+        data |= batch->ops[i].len > 0;
+    }
+    atomic_fetch_add_explicit(&peer->tx_bytes, bytes, memory_order_relaxed);
+    bool due = timers_sent(&peer->timers, data ? TIMERS_DATA : TIMERS_EMPTY, now);
+    if (keypair_wants_rekey(batch->keypairs[first], batch->ops[end - 1].counter, now))
+        due |= timers_want_handshake(&peer->timers);
+    return due;
+}
+
+/* Seals and empties the batch. `poster` is the device for fast callers, and NULL for slow ones,
+ * which set the deadline themselves. */
+static void finish(struct batch *batch, struct wg_device *poster, uint64_t now)
+{
+    aead_seal(batch->ops, batch->count);
+    size_t end;
+    for (size_t first = 0; first < batch->count; first = end) {
+        for (end = first + 1; end < batch->count; end++) {
+            if (batch->keypairs[end] != batch->keypairs[first])
+                break;
+        }
+        if (account(batch, first, end, now) && poster != NULL)
+            device_post(poster, batch->peers[first]);
+    }
+    batch->count = 0;
+}
+
+static enum wg_outbound_verdict stage(struct wg_device *dev, struct wg_peer *peer,
+                                      const struct wg_outbound *packet, uint64_t now)
+{
+    bool post = false;
+    pthread_mutex_lock(&peer->lock);
+    bool staged = !peer->is_removed && atomic_load(&dev->is_up) &&
+                  staging_add(&peer->staging, &dev->staged_bytes, packet->plain, packet->len);
+    if (staged) {
+        bool ready = keypair_is_fresh(atomic_load(&peer->keypairs.current), now);
+        post = ready || timers_want_handshake(&peer->timers);
+    }
+    pthread_mutex_unlock(&peer->lock);
+    if (post)
+        device_post(dev, peer);
+    return staged ? WG_OUT_STAGED : WG_OUT_DROP;
+}
+
+static enum wg_outbound_verdict seal(struct wg_device *dev, struct batch *batch,
+                                     struct wg_outbound *packet, uint64_t now)
+{
+    struct ip_packet ip;
+    if (!ip_packet_read(&ip, packet->plain, packet->len))
+        return WG_OUT_DROP;
+    struct wg_peer *peer = allowedips_lookup(&dev->allowedips, ip.family, ip.destination);
+    if (peer == NULL)
+        return WG_OUT_NO_PEER;
+    endpoint_slot_load(&peer->endpoint, &packet->endpoint);
+    if (!endpoint_is_set(&packet->endpoint.remote))
+        return WG_OUT_NO_ENDPOINT;
+    packet->ds = ip.ecn;
+    uint64_t counter;
+    struct keypair *keypair = NULL;
+    if (atomic_load_explicit(&peer->staging.count, memory_order_acquire) == 0)
+        keypair = reserve(peer, now, &counter);
+    if (keypair == NULL)
+        return stage(dev, peer, packet, now);
+    add(batch, peer, keypair, counter, packet,
+        atomic_load_explicit(&dev->mtu, memory_order_relaxed));
+    return WG_OUT_SEND;
+}
+
+void wg_device_seal(struct wg_device *dev, struct wg_outbound *packets, size_t count,
+                    struct wg_time now)
+{
+    struct batch batch;
+    batch.count = 0;
+    bool is_up = atomic_load_explicit(&dev->is_up, memory_order_acquire);
+    for (size_t i = 0; i < count; i++) {
+        packets[i].verdict = is_up ? seal(dev, &batch, &packets[i], now.boot_ns) : WG_OUT_DROP;
+        if (batch.count == BATCH)
+            finish(&batch, dev, now.boot_ns);
+    }
+    finish(&batch, dev, now.boot_ns);
+}
+
+static void send_one(struct device_call *call, struct wg_peer *peer, uint8_t *sealed, size_t len,
+                     struct keypair *keypair, uint64_t counter)
+{
+    struct batch batch;
+    struct ip_packet ip;
+    struct wg_outbound packet = {
+        .plain = sealed + WG_HEADER_LEN,
+        .len = len,
+        .sealed = sealed,
+    };
+    if (ip_packet_read(&ip, packet.plain, len))
+        packet.ds = ip.ecn;
+    endpoint_slot_load(&peer->endpoint, &packet.endpoint);
+    batch.count = 0;
+    add(&batch, peer, keypair, counter, &packet, atomic_load(&call->dev->mtu));
+    finish(&batch, NULL, call->now.boot_ns);
+    call->sink->send(call->sink->ctx, &packet.endpoint, packet.ds, sealed, packet.sealed_len);
+}
+
+void send_staged(struct device_call *call, struct wg_peer *peer)
+{
+    uint64_t counter;
+    struct keypair *keypair;
+    pthread_mutex_lock(&peer->lock);
+    while (!list_empty(&peer->staging.packets)) {
+        keypair = reserve(peer, call->now.boot_ns, &counter);
+        if (keypair == NULL)
+            break;
+        struct staged *staged = list_first(&peer->staging.packets, struct staged, place);
+        send_one(call, peer, staged->sealed, staged->len, keypair, counter);
+        staged_destroy(staging_take(&peer->staging, &call->dev->staged_bytes));
+    }
+    pthread_mutex_unlock(&peer->lock);
+}
+
+void send_empty(struct device_call *call, struct wg_peer *peer)
+{
+    uint8_t sealed[WG_DATA_OVERHEAD];
+    uint64_t counter;
+    struct keypair *keypair = reserve(peer, call->now.boot_ns, &counter);
+    if (keypair != NULL)
+        send_one(call, peer, sealed, 0, keypair, counter);
+    else
+        timers_want_handshake(&peer->timers);
+}

@@ -1,0 +1,16 @@
+#ifndef WG_SEND_H
+#define WG_SEND_H
+
+struct device_call;
+struct wg_peer;
+
+/* The slow side of sending data; wg_device_seal is the fast one. Both follow with a new deadline of
+ * the peer, which is the caller's to set. */
+
+/* Sends what waits, in order, if there is a session. */
+void send_staged(struct device_call *call, struct wg_peer *peer);
+
+/* Sends a keepalive, or asks for a handshake if there is no session. */
+void send_empty(struct device_call *call, struct wg_peer *peer);
+
+#endif
