@@ -1,5 +1,6 @@
 #include "wg/path/udp_cmsg.h"
 
+#include <assert.h>
 #include <netinet/in.h>
 #include <string.h>
 

@@ -1,0 +1,311 @@
+#include "wg/uapi/uapi_socket.h"
+
+#include "tests/unit.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <uv.h>
+
+/* The server runs on a loop that the test turns by hand; clients are plain sockets. */
+
+enum { TURNS = 2000 };
+
+static uv_loop_t loop;
+static char folder[64];
+static struct uapi_socket *server;
+static unsigned sets, gets, removals;
+
+static int get(void *ctx, struct uapi_info *out)
+{
+    (void)ctx;
+    gets++;
+    *out = (struct uapi_info){.listen_port = 1234};
+    return 0;
+}
+
+static int set(void *ctx, const struct wg_device_config *config)
+{
+    (void)ctx;
+    sets++;
+    return config->has_listen_port && config->listen_port == 99 ? -EADDRINUSE : 0;
+}
+
+static void removed(void *ctx)
+{
+    (void)ctx;
+    removals++;
+}
+
+static int open_server(bool read_only, struct err *err)
+{
+    struct uapi_socket_options options = {
+        .folder = folder,
+        .interface_name = "wgtest",
+        .listen_fd = -1,
+        .read_only = read_only,
+        .get = get,
+        .set = set,
+        .on_removed = removed,
+    };
+    return uapi_socket_open(&server, &loop, &options, err);
+}
+
+static void turn(void)
+{
+    uv_run(&loop, UV_RUN_NOWAIT);
+    usleep(500);
+}
+
+static void setup(void)
+{
+    snprintf(folder, sizeof(folder), "/tmp/heimdall-uapi-%d-XXXXXX", (int)getpid());
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_assert_int_eq(uv_loop_init(&loop), 0);
+    server = NULL;
+    sets = gets = removals = 0;
+}
+
+static void teardown(void)
+{
+    uapi_socket_close(server);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    ck_assert_int_eq(uv_loop_close(&loop), 0);
+    char path[128];
+    snprintf(path, sizeof(path), "%s/wgtest.sock", folder);
+    unlink(path);
+    ck_assert_int_eq(rmdir(folder), 0);
+}
+
+static struct sockaddr_un address(void)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/wgtest.sock", folder);
+    return addr;
+}
+
+static int connect_client(void)
+{
+    struct sockaddr_un addr = address();
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    ck_assert_int_eq(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    return fd;
+}
+
+/* Reads until an answer is complete, the server hangs up ("closed") or nothing more comes. */
+static const char *await_answer(int fd)
+{
+    static char answer[4096];
+    size_t len = 0;
+    for (int i = 0; i < TURNS; i++) {
+        turn();
+        ssize_t got = read(fd, answer + len, sizeof(answer) - 1 - len);
+        if (got == 0 || (got < 0 && errno == ECONNRESET)) {
+            return "closed";
+        }
+        len += got > 0 ? (size_t)got : 0;
+        answer[len] = '\0';
+        if (len >= 2 && strcmp(answer + len - 2, "\n\n") == 0) {
+            return answer;
+        }
+    }
+    return "nothing";
+}
+
+static const char *ask(const char *request)
+{
+    int fd = connect_client();
+    ck_assert_int_eq(write(fd, request, strlen(request)), (ssize_t)strlen(request));
+    const char *answer = await_answer(fd);
+    close(fd);
+    return answer;
+}
+
+static const struct {
+    const char *request;
+    bool read_only;
+    const char *answer;
+    unsigned sets;
+} dialogues[] = {
+    {"get=1\n\n", false, "listen_port=1234\nerrno=0\n\n", 0},
+    {"get=1\n\n", true, "listen_port=1234\nerrno=0\n\n", 0},
+    {"set=1\nlisten_port=1\n\n", false, "errno=0\n\n", 1},
+    {"set=1\nlisten_port=1\n\n", true, "errno=-1\n\n", 0},
+    {"set=1\nlisten_port=99\n\n", false, "errno=-98\n\n", 1},
+    {"set=1\nnonsense=1\n\n", false, "errno=-22\n\n", 0},
+    {"hello\n\n", false, "errno=-71\n\n", 0},
+};
+
+START_TEST(dialogue)
+{
+    ck_assert_int_eq(open_server(dialogues[_i].read_only, NULL), 0);
+    ck_assert_str_eq(ask(dialogues[_i].request), dialogues[_i].answer);
+    ck_assert_uint_eq(sets, dialogues[_i].sets);
+}
+END_TEST
+
+START_TEST(file_is_private_and_goes_away)
+{
+    ck_assert_int_eq(open_server(false, NULL), 0);
+    struct stat st;
+    ck_assert_int_eq(stat(uapi_socket_path(server), &st), 0);
+    ck_assert_uint_eq(st.st_mode & 0777, 0600);
+    uapi_socket_close(server);
+    server = NULL;
+    ck_assert_int_eq(access(address().sun_path, F_OK), -1);
+}
+END_TEST
+
+START_TEST(two_requests_on_one_connection_byte_by_byte)
+{
+    static const char request[] = "set=1\nfwmark=1\n\nget=1\n\n";
+    ck_assert_int_eq(open_server(false, NULL), 0);
+    int fd = connect_client();
+    for (size_t i = 0; i < 16; i++) {
+        ck_assert_int_eq(write(fd, request + i, 1), 1);
+        ck_assert_uint_eq(sets, 0);
+        turn();
+    }
+    ck_assert_str_eq(await_answer(fd), "errno=0\n\n");
+    ck_assert_int_eq(write(fd, request + 16, 7), 7);
+    ck_assert_str_eq(await_answer(fd), "listen_port=1234\nerrno=0\n\n");
+    close(fd);
+}
+END_TEST
+
+START_TEST(silent_clients_hold_nobody_up)
+{
+    enum { SILENT = 100 };
+    int fds[SILENT];
+    ck_assert_int_eq(open_server(false, NULL), 0);
+    for (size_t i = 0; i < SILENT; i++) {
+        fds[i] = connect_client();
+        ck_assert_int_eq(write(fds[i], "set=1\n", 6), 6);
+        turn();
+    }
+    ck_assert_str_eq(ask("get=1\n\n"), "listen_port=1234\nerrno=0\n\n");
+    ck_assert_str_eq(await_answer(fds[0]), "closed"); /* the oldest had to go */
+    for (size_t i = 0; i < SILENT; i++) {
+        close(fds[i]);
+    }
+    ck_assert_uint_eq(sets, 0);
+}
+END_TEST
+
+START_TEST(oversized_request_is_cut_off)
+{
+    static char chunk[65536];
+    memset(chunk, 'a', sizeof(chunk));
+    ck_assert_int_eq(open_server(false, NULL), 0);
+    int fd = connect_client();
+    size_t sent = 0;
+    for (int i = 0; i < 20000; i++) {
+        ssize_t put = send(fd, chunk, sizeof(chunk), MSG_NOSIGNAL);
+        if (put < 0 && errno != EAGAIN) {
+            break;
+        }
+        sent += put > 0 ? (size_t)put : 0;
+        uv_run(&loop, UV_RUN_NOWAIT);
+    }
+    close(fd);
+    ck_assert_uint_lt(sent, 20 * 1024 * 1024);
+    ck_assert_str_eq(ask("get=1\n\n"), "listen_port=1234\nerrno=0\n\n");
+}
+END_TEST
+
+START_TEST(slow_client_is_cut_off_in_time)
+{
+    ck_assert_int_eq(open_server(false, NULL), 0);
+    int fd = connect_client();
+    turn();
+    bool closed = false;
+    for (int i = 0; i < UAPI_REQUEST_TIME_MS / 50 + 40 && !closed; i++) {
+        closed = send(fd, "s", 1, MSG_NOSIGNAL) < 0;
+        uv_run(&loop, UV_RUN_NOWAIT);
+        usleep(50 * 1000);
+    }
+    close(fd);
+    ck_assert(closed);
+}
+END_TEST
+
+START_TEST(removal_is_reported_once)
+{
+    ck_assert_int_eq(open_server(false, NULL), 0);
+    for (int i = 0; i < 5; i++) {
+        turn();
+    }
+    ck_assert_uint_eq(removals, 0);
+    ck_assert_int_eq(unlink(uapi_socket_path(server)), 0);
+    for (int i = 0; i < 50; i++) {
+        turn();
+    }
+    ck_assert_uint_eq(removals, 1);
+}
+END_TEST
+
+/* Leaves a listening socket, closed or not, at the server's path. */
+static int occupy(void)
+{
+    struct sockaddr_un addr = address();
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    ck_assert_int_eq(listen(fd, 1), 0);
+    return fd;
+}
+
+START_TEST(stale_socket_is_replaced)
+{
+    close(occupy());
+    ck_assert_int_eq(open_server(false, NULL), 0);
+    ck_assert_str_eq(ask("get=1\n\n"), "listen_port=1234\nerrno=0\n\n");
+}
+END_TEST
+
+START_TEST(live_socket_is_left_alone)
+{
+    int fd = occupy();
+    struct err err;
+    ck_assert_int_eq(open_server(false, &err), -EADDRINUSE);
+    ck_assert_ptr_nonnull(strstr(err.text, "in use"));
+    ck_assert_int_eq(access(address().sun_path, F_OK), 0);
+    close(fd);
+}
+END_TEST
+
+START_TEST(handed_in_socket_is_served)
+{
+    struct uapi_socket_options options = {
+        .interface_name = "other",
+        .listen_fd = occupy(),
+        .get = get,
+        .set = set,
+        .on_removed = removed,
+    };
+    ck_assert_int_eq(uapi_socket_open(&server, &loop, &options, NULL), 0);
+    ck_assert_str_eq(uapi_socket_path(server), address().sun_path);
+    ck_assert_str_eq(ask("get=1\n\n"), "listen_port=1234\nerrno=0\n\n");
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tc = tcase_create("uapi_socket");
+    tcase_set_timeout(tc, 30);
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_loop_test(tc, dialogue, 0, ARRAY_LEN(dialogues));
+    tcase_add_test(tc, file_is_private_and_goes_away);
+    tcase_add_test(tc, two_requests_on_one_connection_byte_by_byte);
+    tcase_add_test(tc, silent_clients_hold_nobody_up);
+    tcase_add_test(tc, oversized_request_is_cut_off);
+    tcase_add_test(tc, slow_client_is_cut_off_in_time);
+    tcase_add_test(tc, removal_is_reported_once);
+    tcase_add_test(tc, stale_socket_is_replaced);
+    tcase_add_test(tc, live_socket_is_left_alone);
+    tcase_add_test(tc, handed_in_socket_is_served);
+    return unit_run(tc);
+}
