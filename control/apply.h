@@ -1,0 +1,59 @@
+#ifndef CONTROL_APPLY_H
+#define CONTROL_APPLY_H
+
+#include "base/err.h"
+#include "control/plan.h"
+#include "wg/path/path.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+/* A running tunnel that follows plans: interface, engine, addresses, routes in a table of its own
+ * behind a rule, the firewall of a node, the UAPI socket for `wg show`. Each plan changes only what
+ * differs from the one before. All calls are made on the loop's thread. */
+
+struct apply;
+
+struct apply_options {
+    uv_loop_t *loop;
+    const char *interface_name;
+    const uint8_t *private_key; /* 32 bytes */
+    uint16_t listen_port;       /* 0: a free one */
+    bool firewall;              /* a node: forwarding, and a table of its own in nftables */
+    bool peer_to_peer;
+    const char *node_interface; /* NULL: every one but the tunnel */
+    void *ctx;
+    /* The interface is gone: the program should end. */
+    void (*closed)(void *ctx, const char *reason);
+};
+
+/* Removes what a killed run left behind, makes the interface, starts the engine without peers. On
+ * an error nothing is left. */
+int apply_open(struct apply **out, const struct apply_options *options, struct err *err);
+
+/* Removes everything again. The loop must run once more before it is closed. Takes NULL. */
+void apply_close(struct apply *apply);
+
+/* Takes the plan over (it is empty afterwards), also on an error. What the kernel refuses is logged
+ * and tried again with the next plan; an error means that the engine did not take it. */
+int apply_plan(struct apply *apply, struct plan *plan, struct err *err);
+
+/* The plan in force. */
+const struct plan *apply_current(const struct apply *apply);
+
+/* What the path says; path_info_fini. */
+int apply_info(struct apply *apply, struct path_info *out);
+
+/* Of sockets that must not go through the tunnel. */
+uint32_t apply_fwmark(const struct apply *apply);
+const uint8_t *apply_public_key(const struct apply *apply);
+
+/* The mark and the table of an interface name: the same in every run, so that a later one finds
+ * what an earlier one left. */
+uint32_t apply_mark_of(const char *interface_name);
+
+/* Removes routes and rules that carry the mark of this interface. */
+void apply_clean(const char *interface_name);
+
+#endif

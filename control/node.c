@@ -1,0 +1,366 @@
+/* One loop on the main thread. Coming up: host and data dir -> tunnel -> Redis, store, state ->
+ * (bootstrapped) API, then ready. Going down, in reverse: API -> names -> tunnel -> store, Redis ->
+ * loop. node_fail and a signal start the same way down, from whatever is up by then. */
+#include "control/node.h"
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "control/datadir.h"
+#include "control/keyring.h"
+#include "control/node_parts.h"
+#include "control/rpc_server.h"
+#include "control/rpc_watch.h"
+#include "control/state.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+enum { GOODBYE_MS = 300 }; /* for calls that are being answered when we stop */
+
+static void stop(struct node *node);
+
+void node_fail(struct node *node, const struct err *err)
+{
+    if (node->code == 0) {
+        node->code = err->code < 0 ? err->code : -EIO;
+        if (node->err != NULL)
+            *node->err = *err;
+    }
+    stop(node);
+}
+
+/* ---- following the state ---- */
+
+/* The keyring refuses new connections; this ends those that are open. */
+static void on_deauthorized(void *ctx, const char *id)
+{
+    struct node *node = ctx;
+    rpc_server_disconnect(node->rpc, TRANSPORT_PEER, id, "this peer is not authorized any more");
+}
+
+void node_settle(struct node *node)
+{
+    struct plan plan;
+    struct err err;
+    if (!node->dirty || node->state == NULL || node->stopping)
+        return;
+    node->dirty = false;
+    int code = plan_of_node(node->state, node->identity.id, &plan);
+    if (code == 0)
+        code = apply_plan(node->apply, &plan, &err);
+    else if (code != -ENOENT) /* before our own record is there, there is nothing to do */
+        err_set_errno(&err, code, "no plan");
+    else
+        err.code = 0;
+    plan_fini(&plan);
+    if (code < 0 && code != -ENOENT)
+        log_error("the tunnel does not follow the state", F_STR("error", err.text));
+    if (code == 0 && node->names != NULL)
+        names_update(node->names, apply_current(node->apply), (uint32_t)state_rev(node->state));
+    if (node->keyring != NULL &&
+        keyring_update(node->keyring, node->state, on_deauthorized, node) < 0)
+        log_error("out of memory: who may connect is unchanged");
+    if (node->watch != NULL)
+        rpc_watch_update(node->watch);
+}
+
+static void on_prepare(uv_prepare_t *prepare)
+{
+    node_settle(prepare->data);
+}
+
+/* ---- the control API ---- */
+
+static const struct state *env_state(void *ctx)
+{
+    const struct node *node = ctx;
+    return node->state;
+}
+
+static void env_settle(void *ctx)
+{
+    node_settle(ctx);
+}
+
+static int env_tunnel_info(void *ctx, struct path_info *out)
+{
+    struct node *node = ctx;
+    return apply_info(node->apply, out);
+}
+
+static int make_tls(struct node *node, struct transport_tls **out, struct err *err)
+{
+    const struct node_config *config = node->config;
+    if (config->insecure) {
+        log_warn("the control API is served without TLS and to everyone (--insecure)");
+        return transport_tls_create_plaintext(out, err);
+    }
+    if (config->cert != NULL)
+        return transport_tls_create_certificate(out, config->cert, config->key, config->ca, err);
+    return transport_tls_create_psk_server(out, keyring_secrets(node->keyring), err);
+}
+
+static int listen_tcp(struct node *node, struct err *err)
+{
+    struct transport_tls *tls = NULL;
+    struct err cause;
+    char text[ADDRESS_TEXT];
+    int code = make_tls(node, &tls, err);
+    if (code < 0)
+        return code;
+    code = rpc_server_listen(node->rpc, &node->listen, tls, 0, NULL, &cause);
+    transport_tls_destroy(tls);
+    if (code < 0)
+        return err_set(err, code, "%s (option --addr %s)", cause.text,
+                       address_format(&node->listen, text));
+    log_debug("started the control API", F_STR("addr", address_format(&node->listen, text)));
+    return 0;
+}
+
+static int listen_unix(struct node *node, struct err *err)
+{
+    struct address address;
+    struct transport_tls *tls = NULL;
+    char text[ADDRESS_TEXT];
+    snprintf(text, sizeof text, "unix://%s%s/control.sock",
+             datadir_path(node->datadir)[0] == '/' ? "" : "./", datadir_path(node->datadir));
+    int code = address_parse(&address, text, false, err);
+    if (code == 0)
+        code = transport_tls_create_plaintext(&tls, err);
+    if (code == 0)
+        code = rpc_server_listen(node->rpc, &address, tls, 0, NULL, err);
+    transport_tls_destroy(tls);
+    return code;
+}
+
+static int make_api(struct node *node)
+{
+    node->env = (struct rpc_env){
+        .node_id = node->identity.id,
+        .cluster_key = node->identity.cluster_key,
+        .dns_domain = node->config->dns_domain,
+        .writer = node->writer,
+        .ctx = node,
+        .state = env_state,
+        .settle = env_settle,
+        .tunnel_info = env_tunnel_info,
+    };
+    int code = keyring_create(&node->keyring, node->identity.cluster_key, node->seed);
+    node->rpc = rpc_server_create(&node->loop);
+    if (code == 0 && node->rpc == NULL)
+        code = -ENOMEM;
+    if (code == 0)
+        code = rpc_handlers_create(&node->handlers, node->rpc, &node->env);
+    if (code == 0)
+        code = rpc_watch_create(&node->watch, node->rpc, &node->env);
+    if (code == 0)
+        code = keyring_update(node->keyring, node->state, on_deauthorized, node);
+    return code;
+}
+
+static void say_ready(const struct node *node)
+{
+    char gateway[IP_ADDR_TEXT] = "";
+    const struct state_node *self = state_node(node->state, node->identity.id);
+    if (self != NULL)
+        ip_addr_format(&self->gateway, gateway);
+    log_info("ready", F_STR("addr", node->advertise), F_STR("gateway", gateway),
+             F_INT("endpoint_port", node->config->endpoint_port));
+    log_info("to let a peer in, run on this host: hctl peers authorize ID");
+}
+
+/* The store holds the cluster and our own record: serve. */
+static void on_bootstrapped(struct node *node)
+{
+    struct err err;
+    log_info("starting as master", F_STR("id", node->identity.id), F_STR("name", node->name));
+    int code = make_api(node);
+    if (code < 0)
+        err_set_errno(&err, code, "the control API cannot be set up");
+    if (code == 0)
+        code = listen_tcp(node, &err);
+    if (code == 0)
+        code = listen_unix(node, &err);
+    if (code < 0) {
+        node_fail(node, &err);
+        return;
+    }
+    node->ready = true;
+    say_ready(node);
+}
+
+/* ---- coming up ---- */
+
+static int load_identity(struct node *node, struct err *err)
+{
+    const struct node_config *config = node->config;
+    char key[ACCESS_ID_MAX + 1] = "";
+    int code = 0;
+    if (config->cluster_key_file != NULL)
+        code = identity_read_cluster_key(config->cluster_key_file, key, err);
+    else if (config->cluster_key != NULL &&
+             access_check_id(config->cluster_key, "option --cluster-key", err) < 0)
+        code = -EINVAL;
+    else if (config->cluster_key != NULL)
+        snprintf(key, sizeof key, "%s", config->cluster_key);
+    if (code == 0)
+        code = datadir_open(&node->datadir, config->data_dir, err);
+    if (code == 0)
+        code = identity_load_node(&node->identity, node->datadir, config->id,
+                                  key[0] != '\0' ? key : NULL, err);
+    bytes_wipe(key, sizeof key);
+    if (code == 0 && node->identity.made_cluster_key)
+        log_info("made a cluster key, which administrators of other hosts need",
+                 F_STR("folder", config->data_dir), F_STR("file", "cluster.key"));
+    return code;
+}
+
+static void on_tunnel_closed(void *ctx, const char *reason)
+{
+    struct node *node = ctx;
+    struct err err;
+    err_set(&err, -ENODEV, "the tunnel %s is gone: %s", node->config->interface_name, reason);
+    node_fail(node, &err);
+}
+
+static int open_tunnel(struct node *node, struct err *err)
+{
+    struct apply_options options = {
+        .loop = &node->loop,
+        .interface_name = node->config->interface_name,
+        .private_key = node->identity.private_key,
+        .listen_port = node->config->endpoint_port,
+        .firewall = true,
+        .peer_to_peer = node->config->allow_peer_to_peer,
+        .node_interface = node->config->node_interface,
+        .ctx = node,
+        .closed = on_tunnel_closed,
+    };
+    int code = apply_open(&node->apply, &options, err);
+    if (code < 0)
+        return code;
+    bytes_to_base64(node->public_key, apply_public_key(node->apply), WG_KEY_LEN);
+    node->names_options = (struct names_options){
+        .loop = &node->loop,
+        .data_dir = node->config->data_dir,
+        .interface_name = node->config->interface_name,
+        .domain = node->config->dns_domain,
+        .ns = node->name,
+        .address = node->config->dns_address,
+        .upstreams = &node->config->dns_upstream,
+    };
+    memcpy(node->names_options.seed, node->seed, sizeof node->seed);
+    code = names_open(&node->names, &node->names_options);
+    return code == 0 ? 0 : err_set_errno(err, code, "DNS cannot be set up");
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct node *node = handle->data;
+    log_info("stopping", F_STR("signal", number == SIGINT ? "SIGINT" : "SIGTERM"));
+    stop(node);
+}
+
+static int open_loop(struct node *node)
+{
+    static const int numbers[2] = {SIGTERM, SIGINT};
+    int code = uv_loop_init(&node->loop);
+    if (code < 0)
+        return code;
+    (void)signal(SIGPIPE, SIG_IGN);
+    for (size_t i = 0; i < 2; i++) {
+        (void)uv_signal_init(&node->loop, &node->signals[i]);
+        node->signals[i].data = node;
+        (void)uv_signal_start(&node->signals[i], on_signal, numbers[i]);
+    }
+    (void)uv_prepare_init(&node->loop, &node->settler);
+    node->settler.data = node;
+    (void)uv_prepare_start(&node->settler, on_prepare);
+    return 0;
+}
+
+static int start(struct node *node, struct err *err)
+{
+    if (getrandom(node->seed, sizeof node->seed, 0) != (ssize_t)sizeof node->seed)
+        return err_set(err, -EIO, "no random bytes");
+    int code = node_read_host(node, err);
+    if (code == 0)
+        code = load_identity(node, err);
+    if (code < 0)
+        return code;
+    log_info("starting heimdall", F_STR("version", HEIMDALL_VERSION));
+    names_clean(node->config->data_dir);
+    code = open_tunnel(node, err);
+    if (code == 0)
+        code = node_store_open(node, on_bootstrapped, err);
+    return code;
+}
+
+/* ---- going down ---- */
+
+static void on_store_closed(struct node *node)
+{
+    rpc_handlers_destroy(node->handlers);
+    rpc_watch_destroy(node->watch);
+    keyring_destroy(node->keyring);
+    node->handlers = NULL;
+    node->watch = NULL;
+    node->keyring = NULL;
+    for (size_t i = 0; i < 2; i++)
+        uv_close((uv_handle_t *)&node->signals[i], NULL);
+    uv_close((uv_handle_t *)&node->settler, NULL);
+    node->stopped = true;
+}
+
+static void close_rest(void *ctx)
+{
+    struct node *node = ctx;
+    rpc_server_destroy(node->rpc);
+    node->rpc = NULL;
+    names_close(node->names);
+    node->names = NULL;
+    apply_close(node->apply);
+    node->apply = NULL;
+    node_store_close(node, on_store_closed);
+}
+
+static void stop(struct node *node)
+{
+    if (node->stopping)
+        return;
+    node->stopping = true;
+    if (node->rpc != NULL)
+        rpc_server_shut_down(node->rpc, GOODBYE_MS, close_rest, node);
+    else
+        close_rest(node);
+}
+
+int node_run(const struct node_config *config, struct err *err)
+{
+    struct node *node = calloc(1, sizeof *node);
+    struct err cause;
+    if (node == NULL)
+        return err_set(err, -ENOMEM, "out of memory");
+    node->config = config;
+    node->err = err;
+    int code = open_loop(node);
+    if (code < 0) {
+        free(node);
+        return err_set_errno(err, code, "no event loop");
+    }
+    if (start(node, &cause) < 0)
+        node_fail(node, &cause);
+    (void)uv_run(&node->loop, UV_RUN_DEFAULT);
+    code = node->code;
+    if (uv_loop_close(&node->loop) < 0)
+        log_debug("the loop was left with open handles");
+    identity_fini(&node->identity);
+    datadir_close(node->datadir);
+    bytes_wipe(node, sizeof *node);
+    free(node);
+    return code;
+}

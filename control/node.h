@@ -1,0 +1,11 @@
+#ifndef CONTROL_NODE_H
+#define CONTROL_NODE_H
+
+#include "base/err.h"
+#include "control/config.h"
+
+/* Runs a node until SIGTERM or SIGINT (0) or until it cannot go on (a negative errno with a text).
+ * Either way nothing is left but the data dir. On the main thread. */
+int node_run(const struct node_config *config, struct err *err);
+
+#endif

@@ -1,0 +1,101 @@
+#include "base/bytes.h"
+#include "control/node_parts.h"
+#include "tun/ifconf.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { GRPC_PORT = 9000 };
+
+static int interface_addr(struct ifconf *conf, const char *name, struct ip_addr *out,
+                          struct err *err)
+{
+    struct ifconf_link link;
+    struct ifconf_addr *addrs = NULL;
+    size_t count = 0;
+    int code = ifconf_link_find(conf, name, &link);
+    if (code == 0)
+        code = ifconf_addr_list(conf, link.ifindex, &addrs, &count);
+    if (code < 0)
+        return err_set_errno(err, code, "option --node-interface: %s", name);
+    code = -EADDRNOTAVAIL;
+    for (size_t i = 0; i < count && code < 0; i++)
+        if (addrs[i].prefix.addr.family == 4 && addrs[i].global) {
+            *out = addrs[i].prefix.addr;
+            code = 0;
+        }
+    free(addrs);
+    return code == 0 ? 0
+                     : err_set(err, code, "option --node-interface: %s has no IPv4 address", name);
+}
+
+static int find_host_addr(struct node *node, struct err *err)
+{
+    struct ifconf *conf = NULL;
+    int code = ifconf_open(&conf);
+    if (code < 0)
+        return err_set_errno(err, code, "no netlink socket");
+    if (node->config->node_interface != NULL) {
+        code = interface_addr(conf, node->config->node_interface, &node->host_addr, err);
+    } else {
+        code = ifconf_host_addr(conf, 4, 0, &node->host_addr);
+        if (code < 0 || node->host_addr.bytes[0] == 127) {
+            struct ip_addr addr6;
+            if (ifconf_host_addr(conf, 6, 0, &addr6) == 0 && (addr6.bytes[0] & 0xe0) == 0x20)
+                node->host_addr = addr6;
+            else if (code < 0)
+                err_set_errno(err, code, "this host has no address: name one with --endpoint-ip");
+        }
+        if (node->host_addr.family != 0)
+            code = 0;
+    }
+    ifconf_close(conf);
+    return code;
+}
+
+static bool is_any(const struct ip_addr *addr)
+{
+    static const uint8_t zero[16];
+    return memcmp(addr->bytes, zero, ip_addr_len(addr)) == 0;
+}
+
+/* What others are told: the listening address, with HOSTIP in place of "any address". */
+static void make_advertised(struct node *node)
+{
+    struct address advertised = node->listen;
+    struct ip_addr addr;
+    endpoint_addr(&advertised.endpoint, &addr);
+    if (is_any(&addr)) {
+        endpoint_from_addr(&advertised.endpoint, &node->host_addr, node->listen.port);
+        ip_addr_format(&node->host_addr, advertised.host);
+    }
+    address_format(&advertised, node->advertise);
+}
+
+int node_read_host(struct node *node, struct err *err)
+{
+    const struct node_config *config = node->config;
+    char listen[ADDRESS_TEXT];
+    char ip[IP_ADDR_TEXT];
+    int code = find_host_addr(node, err);
+    if (code < 0)
+        return code;
+    ip_addr_format(&node->host_addr, ip);
+    snprintf(listen, sizeof listen, node->host_addr.family == 6 ? "tcp://[%s]:%d" : "tcp://%s:%d",
+             ip, GRPC_PORT);
+    code = address_parse(&node->listen, config->addr != NULL ? config->addr : listen, false, err);
+    if (code < 0)
+        return code;
+    if (config->advertise_addr != NULL)
+        snprintf(node->advertise, sizeof node->advertise, "%s", config->advertise_addr);
+    else
+        make_advertised(node);
+    ip_addr_format(config->endpoint_ip.family != 0 ? &config->endpoint_ip : &node->host_addr,
+                   node->endpoint_ip);
+    if (config->name != NULL)
+        return access_check_name(config->name, node->name, err);
+    config_host_label(node->name);
+    return 0;
+}

@@ -1,0 +1,84 @@
+#ifndef CONTROL_NODE_PARTS_H
+#define CONTROL_NODE_PARTS_H
+
+#include "control/address.h"
+#include "control/apply.h"
+#include "control/config.h"
+#include "control/identity.h"
+#include "control/names.h"
+#include "control/rpc_handlers.h"
+#include "control/store.h"
+
+#include <uv.h>
+
+/* What a node is made of; shared by node.c and its two helpers, and by nobody else. */
+
+struct datadir;
+struct keyring;
+struct redis_proc;
+struct rpc_server;
+struct rpc_watch;
+struct state;
+struct writer;
+
+struct node {
+    const struct node_config *config;
+    uv_loop_t loop;
+    uv_signal_t signals[2];
+    uv_prepare_t settler; /* runs before the loop waits: changes of one turn are applied once */
+    struct datadir *datadir;
+    struct identity identity;
+    uint8_t seed[16];
+
+    /* what the host says */
+    char name[ACCESS_NAME_MAX + 1];
+    struct ip_addr host_addr;
+    struct address listen;
+    char advertise[ADDRESS_TEXT];
+    char endpoint_ip[IP_ADDR_TEXT];
+    char public_key[45];
+
+    /* parts, in the order in which they come up; NULL while down */
+    struct apply *apply;
+    struct redis_proc *redis;
+    struct store *store;
+    struct writer *writer;
+    struct state *state; /* NULL until loaded */
+    struct names_options names_options;
+    struct names *names;
+    struct keyring *keyring;
+    struct rpc_server *rpc;
+    struct rpc_env env;
+    struct rpc_handlers *handlers;
+    struct rpc_watch *watch;
+
+    bool dirty;        /* the state is ahead of the data plane */
+    bool bootstrapped; /* cluster and own record are in the store */
+    bool ready;
+    bool stopping;
+    bool stopped;
+    unsigned redis_deaths;     /* since data was loaded last */
+    size_t bootstrap_requests; /* not yet answered */
+    void (*on_bootstrapped)(struct node *node);
+    void (*on_store_closed)(struct node *node);
+    int code; /* what the run ends with */
+    struct err *err;
+};
+
+/* node_host.c: fills "what the host says" from options and the kernel. */
+int node_read_host(struct node *node, struct err *err);
+
+/* node_store.c: Redis, the store and what comes from it. `bootstrapped` is called once, when the
+ * cluster and this node's record are committed. */
+int node_store_open(struct node *node, void (*bootstrapped)(struct node *node), struct err *err);
+
+/* Ends the store and Redis, then calls `closed`. */
+void node_store_close(struct node *node, void (*closed)(struct node *node));
+
+/* Brings the data plane, the names, the keyring and the watchers up to the state. */
+void node_settle(struct node *node);
+
+/* Ends the run with this error; the first one counts. */
+void node_fail(struct node *node, const struct err *err);
+
+#endif

@@ -1,0 +1,36 @@
+#ifndef CONTROL_RPC_HANDLERS_H
+#define CONTROL_RPC_HANDLERS_H
+
+#include <stddef.h>
+
+/* The service Heimdall of heimdall.proto, and Status and WatchPeer of heimdall.v1.Cluster (see
+ * rpc_watch.h): requests in, changes through the writer or answers from the state out. */
+
+struct path_info;
+struct rpc_server;
+struct state;
+struct writer;
+
+/* What the handlers see of their node; all of it outlives them. */
+struct rpc_env {
+    const char *node_id;
+    const char *cluster_key;
+    const char *dns_domain;
+    struct writer *writer;
+    void *ctx;
+    const struct state *(*state)(void *ctx); /* NULL: not loaded yet */
+    /* Brings the data plane and the watchers up to the state, so that an answer is not ahead. */
+    void (*settle)(void *ctx);
+    int (*tunnel_info)(void *ctx, struct path_info *out);
+};
+
+/* `env` is copied. Adds the methods to the server; the server must be destroyed (its calls ended)
+ * before the handlers. 0 or -ENOMEM. */
+struct rpc_handlers;
+int rpc_handlers_create(struct rpc_handlers **out, struct rpc_server *server,
+                        const struct rpc_env *env);
+
+/* Changes still under way answer nobody; destroy the writer first. Takes NULL. */
+void rpc_handlers_destroy(struct rpc_handlers *handlers);
+
+#endif

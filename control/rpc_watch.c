@@ -1,0 +1,212 @@
+#include "control/rpc_watch.h"
+
+#include "base/list.h"
+#include "base/log.h"
+#include "control/access.h"
+#include "control/plan.h"
+#include "control/rpc_handlers.h"
+#include "control/rpc_server.h"
+#include "control/state.h"
+#include "proto/cluster.pb-c.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct rpc_watch {
+    const struct rpc_env *env;
+    struct list streams;
+};
+
+struct stream {
+    struct list link;
+    struct rpc_watch *watch;
+    struct rpc_call *call;
+    char *id;
+    uint8_t *sent; /* the last message, packed */
+    size_t sent_len;
+};
+
+static void stream_free(struct stream *stream)
+{
+    list_remove(&stream->link);
+    free(stream->id);
+    free(stream->sent);
+    free(stream);
+}
+
+static void on_cancelled(void *ctx, struct rpc_call *call)
+{
+    (void)call;
+    stream_free(ctx);
+}
+
+static void stream_end(struct stream *stream, enum grpc_code code, const char *text)
+{
+    struct rpc_call *call = stream->call;
+    stream_free(stream);
+    rpc_call_finish(call, code, text);
+}
+
+/* True when this is what the peer was told last; else it is remembered as that. */
+static bool is_known(struct stream *stream, const PB(ConnectResponse) * response)
+{
+    size_t len = PB_FN(connect_response__get_packed_size)(response);
+    uint8_t *packed = malloc(len + 1);
+    if (packed == NULL)
+        return false;
+    PB_FN(connect_response__pack)(response, packed);
+    if (stream->sent != NULL && stream->sent_len == len && memcmp(stream->sent, packed, len) == 0) {
+        free(packed);
+        return true;
+    }
+    free(stream->sent);
+    stream->sent = packed;
+    stream->sent_len = len;
+    return false;
+}
+
+/* Brings one peer up to date. A reader that is too slow now is told when it can take it: then it
+ * gets the latest, not what it missed. */
+static void stream_update(struct stream *stream)
+{
+    const struct rpc_env *env = stream->watch->env;
+    const struct state *state = env->state(env->ctx);
+    if (state == NULL)
+        return;
+    if (state_authorization(state, stream->id) == NULL) {
+        stream_end(stream, GRPC_PERMISSION_DENIED, "this peer is not authorized any more");
+        return;
+    }
+    if (!rpc_call_is_writable(stream->call))
+        return;
+    PB(ConnectResponse) *response = plan_connect_response(state, stream->id, env->dns_domain);
+    if (response == NULL) {
+        stream_end(stream, GRPC_UNAVAILABLE, "this peer has no address any more: connect again");
+        return;
+    }
+    int code = is_known(stream, response) ? 0 : rpc_call_send(stream->call, &response->base);
+    PB_FN(connect_response__free_unpacked)(response, NULL);
+    if (code < 0)
+        stream_end(stream, GRPC_RESOURCE_EXHAUSTED, "this peer reads too slowly");
+}
+
+static void on_writable(void *ctx, struct rpc_call *call)
+{
+    (void)call;
+    stream_update(ctx);
+}
+
+void rpc_watch_update(struct rpc_watch *watch)
+{
+    list_for_each_safe (pos, &watch->streams)
+        stream_update(container_of(pos, struct stream, link));
+}
+
+/* A peer watches itself only, with the key that Connect bound to its id. */
+static bool may_watch(const struct rpc_env *env, struct rpc_call *call,
+                      const Heimdall__V1__WatchPeerRequest *request)
+{
+    const struct transport_caller *caller = rpc_call_caller(call);
+    const struct state *state = env->state(env->ctx);
+    const struct state_peer *peer = state != NULL ? state_peer(state, request->id) : NULL;
+    uint8_t key[32];
+    if (state == NULL)
+        rpc_call_fail(call, GRPC_UNAVAILABLE, "this node is still starting");
+    else if (caller->id[0] != '\0' && strcmp(caller->id, request->id) != 0)
+        rpc_call_fail(call, GRPC_PERMISSION_DENIED, "a peer may watch itself only");
+    else if (state_authorization(state, request->id) == NULL)
+        rpc_call_fail(call, GRPC_PERMISSION_DENIED, "this peer is not authorized");
+    else if (peer == NULL)
+        rpc_call_fail(call, GRPC_FAILED_PRECONDITION, "this peer has not connected yet");
+    else if (access_check_public_key(request->public_key, key, NULL) < 0 ||
+             memcmp(key, peer->public_key, sizeof key) != 0)
+        rpc_call_fail(call, GRPC_PERMISSION_DENIED,
+                      "another WireGuard key is bound to this peer id");
+    else
+        return true;
+    return false;
+}
+
+static void handle_watch_peer(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct rpc_watch *watch = ctx;
+    const Heimdall__V1__WatchPeerRequest *request = (const Heimdall__V1__WatchPeerRequest *)message;
+    if (!may_watch(watch->env, call, request))
+        return;
+    struct stream *stream = calloc(1, sizeof *stream);
+    char *id = strdup(request->id);
+    if (stream == NULL || id == NULL) {
+        free(stream);
+        free(id);
+        rpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+        return;
+    }
+    stream->watch = watch;
+    stream->call = call;
+    stream->id = id;
+    list_append(&watch->streams, &stream->link);
+    rpc_call_on_cancel(call, on_cancelled, stream);
+    rpc_call_on_writable(call, on_writable, stream);
+    stream_update(stream);
+}
+
+static void handle_status(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const struct rpc_watch *watch = ctx;
+    const struct rpc_env *env = watch->env;
+    const struct state *state = env->state(env->ctx);
+    Heimdall__V1__StatusResponse response = HEIMDALL__V1__STATUS_RESPONSE__INIT;
+    (void)message;
+    if (state == NULL) {
+        rpc_call_fail(call, GRPC_UNAVAILABLE, "this node is still starting");
+        return;
+    }
+    char cluster[sizeof state_settings(state)->cluster];
+    char id[ACCESS_ID_MAX + 1];
+    char version[] = HEIMDALL_VERSION;
+    memcpy(cluster, state_settings(state)->cluster, sizeof cluster);
+    strncpy(id, env->node_id, sizeof id - 1);
+    id[sizeof id - 1] = '\0';
+    response.version = version;
+    response.cluster_id = cluster;
+    response.node_id = id;
+    response.master_id = id; /* one node is its own master */
+    response.epoch = state_epoch(state);
+    response.rev = state_rev(state);
+    rpc_call_reply(call, &response.base);
+}
+
+int rpc_watch_create(struct rpc_watch **out, struct rpc_server *server, const struct rpc_env *env)
+{
+    static const struct rpc_method methods[] = {
+        {"/heimdall.v1.Cluster/Status", RPC_UNARY, TRANSPORT_NODE | TRANSPORT_ADMIN,
+         &heimdall__v1__status_request__descriptor, &heimdall__v1__status_response__descriptor,
+         handle_status},
+        {"/heimdall.v1.Cluster/WatchPeer", RPC_SERVER_STREAM, TRANSPORT_PEER,
+         &heimdall__v1__watch_peer_request__descriptor, &PB_FN(connect_response__descriptor),
+         handle_watch_peer},
+    };
+    *out = NULL;
+    struct rpc_watch *watch = calloc(1, sizeof *watch);
+    if (watch == NULL)
+        return -ENOMEM;
+    watch->env = env;
+    list_init(&watch->streams);
+    int code = rpc_server_add(server, methods, sizeof methods / sizeof methods[0], watch);
+    if (code < 0) {
+        free(watch);
+        return code;
+    }
+    *out = watch;
+    return 0;
+}
+
+void rpc_watch_destroy(struct rpc_watch *watch)
+{
+    if (watch == NULL)
+        return;
+    list_for_each_safe (pos, &watch->streams)
+        stream_free(container_of(pos, struct stream, link));
+    free(watch);
+}
