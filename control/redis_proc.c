@@ -172,7 +172,9 @@ static int make_dir(struct redis_proc *proc, const char *data_dir, struct err *e
 
 /* ---- the child */
 
-/* What REDIS.md found to be needed for truth that survives. */
+/* The settings that data need to survive. Nobody can log in as the default user, but it keeps its
+ * rights: the append-only file is replayed in its name, and without them every transaction in it,
+ * which is every change of ours, would be dropped at a restart. */
 static void write_config(const struct redis_proc *proc, struct buffer *out)
 {
     buffer_append_string(out, "daemonize no\n"
@@ -197,7 +199,7 @@ static void write_config(const struct redis_proc *proc, struct buffer *out)
                               "maxmemory-policy noeviction\n"
                               "shutdown-timeout 1\n"
                               "replicaof 127.0.0.1 1\n"
-                              "user default off\n");
+                              "user default off resetpass ~* &* +@all\n");
     if (proc->bind == NULL)
         buffer_append_string(out, "port 0\n");
     else /* "-": starts also while the tunnel's address is not there yet */

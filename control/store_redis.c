@@ -540,6 +540,12 @@ static int send_commit(struct store_redis *store, const struct change *change,
     return rc;
 }
 
+/* The script checks the place, so a request may also go out while everything is loaded again. */
+static bool can_send(const struct store_redis *store)
+{
+    return !store->closing && (store->phase == PHASE_LIVE || store->was_live);
+}
+
 static void commit(struct store *base, const struct change *change, const struct store_done *done)
 {
     struct store_redis *store = (struct store_redis *)base;
@@ -547,7 +553,7 @@ static void commit(struct store *base, const struct change *change, const struct
     if (request == NULL)
         abort(); /* a few bytes; there is no way to report it */
     int rc = -ECANCELED;
-    if (store->phase == PHASE_LIVE && !store->closing)
+    if (can_send(store))
         rc = send_commit(store, change, request);
     if (rc != 0)
         finish_soon(store, request, rc);
@@ -561,7 +567,7 @@ static void promote(struct store *base, uint64_t epoch, uint64_t rev, uint64_t n
     if (request == NULL)
         abort();
     request->is_promotion = true;
-    if (store->phase != PHASE_LIVE || store->closing) {
+    if (!can_send(store)) {
         finish_soon(store, request, -ECANCELED);
         return;
     }
