@@ -8,10 +8,22 @@
 
 /* recvmmsg and sendmmsg: one system call a batch. */
 
+enum { RECEIVE_BUFFER = 1 << 20 }; /* bytes; the default holds some 90 large datagrams */
+
+/* Without CAP_NET_ADMIN the system's limit applies; either way the socket works. */
+static void enlarge_buffer(int fd)
+{
+    int size = RECEIVE_BUFFER;
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) != 0) {
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+    }
+}
+
 /* Outer packets may be fragmented on their way, as the kernel's own WireGuard lets them: with "do
  * not fragment" a smaller MTU behind a silent firewall would swallow every large packet. */
 static int prepare(int fd, enum udp_family family)
 {
+    enlarge_buffer(fd);
     if (family == UDP_IPV4) {
         int value = IP_PMTUDISC_DONT;
         return setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &value, sizeof(value)) == 0 ? 0 : -errno;
