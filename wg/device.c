@@ -206,8 +206,12 @@ static bool do_next(struct device_call *call, struct wg_peer *peer)
         return true;
     case TIMERS_GIVE_UP:
         return true;
-    case TIMERS_SEND_EMPTY:
+    case TIMERS_ACKNOWLEDGE:
         send_empty(call, peer);
+        return true;
+    case TIMERS_KEEP_ALIVE:
+        if (!send_empty(call, peer))
+            timers_want_handshake(&peer->timers);
         return true;
     case TIMERS_WIPE:
         wipe_keys(call->dev, peer);

@@ -188,13 +188,12 @@ void send_staged(struct device_call *call, struct wg_peer *peer)
     pthread_mutex_unlock(&peer->lock);
 }
 
-void send_empty(struct device_call *call, struct wg_peer *peer)
+bool send_empty(struct device_call *call, struct wg_peer *peer)
 {
     uint8_t sealed[WG_DATA_OVERHEAD];
     uint64_t counter;
     struct keypair *keypair = reserve(peer, call->now.boot_ns, &counter);
     if (keypair != NULL)
         send_one(call, peer, sealed, 0, keypair, counter);
-    else
-        timers_want_handshake(&peer->timers);
+    return keypair != NULL;
 }

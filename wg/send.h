@@ -1,6 +1,8 @@
 #ifndef WG_SEND_H
 #define WG_SEND_H
 
+#include <stdbool.h>
+
 struct device_call;
 struct wg_peer;
 
@@ -10,7 +12,7 @@ struct wg_peer;
 /* Sends what waits, in order, if there is a session. */
 void send_staged(struct device_call *call, struct wg_peer *peer);
 
-/* Sends a keepalive, or asks for a handshake if there is no session. */
-void send_empty(struct device_call *call, struct wg_peer *peer);
+/* Sends a keepalive; false if there is no session. */
+bool send_empty(struct device_call *call, struct wg_peer *peer);
 
 #endif

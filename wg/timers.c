@@ -180,13 +180,13 @@ enum timers_action timers_next(struct timers *timers, bool able, uint64_t now)
     if (now >= after(atomic_load(&timers->owed_ns), TIMERS_KEEPALIVE)) {
         put(&timers->owed_ns, atomic_load(&timers->owed_again) ? now : 0);
         put_flag(&timers->owed_again, false);
-        return TIMERS_SEND_EMPTY;
+        return TIMERS_ACKNOWLEDGE;
     }
     if (able && now >= keepalive_due(timers)) {
         put(&timers->traffic_ns, now);
         put(&timers->owed_ns, 0);
         put_flag(&timers->owed_again, false);
-        return TIMERS_SEND_EMPTY;
+        return TIMERS_KEEP_ALIVE;
     }
     return TIMERS_NOTHING;
 }

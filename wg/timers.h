@@ -31,7 +31,8 @@ enum timers_action {
     TIMERS_INITIATE,       /* send an initiation, then timers_initiated */
     TIMERS_INITIATE_AGAIN, /* the same; the last one went unanswered */
     TIMERS_GIVE_UP,        /* drop what is staged */
-    TIMERS_SEND_EMPTY,     /* a keepalive, or a handshake where there is no session */
+    TIMERS_ACKNOWLEDGE,    /* send a keepalive, if there is a session */
+    TIMERS_KEEP_ALIVE,     /* the same, or start a handshake if there is none */
     TIMERS_WIPE,           /* forget sessions and handshake */
 };
 
