@@ -21,7 +21,7 @@ struct h2_server_events {
     void (*message)(void *ctx, struct h2_call *call, const uint8_t *bytes, size_t len);
     /* The client sends no more messages. */
     void (*half_closed)(void *ctx, struct h2_call *call);
-    /* What was queued for the stream has fallen below the low-water mark. */
+    /* Everything queued for the stream has been pulled (h2_call_pending is 0 again). */
     void (*writable)(void *ctx, struct h2_call *call);
     /* The stream is gone, answered or cancelled; the last event of every call that was started. */
     void (*closed)(void *ctx, struct h2_call *call);
@@ -31,10 +31,11 @@ struct h2_limits {
     uint32_t streams;      /* concurrent calls of a connection */
     uint32_t header_bytes; /* decoded header list */
     size_t message_bytes;  /* one request message */
+    size_t partial_bytes;  /* incomplete request messages of a connection, together */
     size_t buffered_bytes; /* queued towards the client before h2_call_send refuses, per stream */
 };
 
-/* 100 calls, 16 KiB of headers, 4 MiB messages, 8 MiB queued. */
+/* 100 calls, 16 KiB of headers, 4 MiB messages (16 MiB incomplete), 8 MiB queued. */
 extern const struct h2_limits h2_limits_default;
 
 /* NULL when memory is short. `events` and `ctx` outlive the session. */
@@ -58,6 +59,10 @@ bool h2_server_is_over(const struct h2_server *server);
 /* GOAWAY: open calls go on, new ones are refused; `h2_server_is_over` once the last has ended. */
 void h2_server_shut_down(struct h2_server *server);
 size_t h2_server_calls(const struct h2_server *server);
+
+/* Frames received so far that carry no part of a call (PING, SETTINGS, PRIORITY, RST_STREAM, empty
+ * DATA): the caller, who has a clock, limits their rate. */
+uint64_t h2_server_control_frames(const struct h2_server *server);
 
 /* ":path", for example "/pkg.Service/Method". */
 const char *h2_call_path(const struct h2_call *call);
