@@ -3,12 +3,13 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* A layer 3 device: the kernel's TUN, a descriptor handed in, or one end of a pair in memory. One
- * thread may read while another writes and a third takes events. Functions return 0 or a negative
- * errno; where a `struct err` is taken, its text tells a user what to do. */
+ * thread may read while another writes and a third takes events and asks for the MTU. Functions
+ * return 0 or a negative errno; where a `struct err` is taken, its text tells a user what to do. */
 
 struct tun;
 
@@ -47,7 +48,7 @@ int tun_adopt(struct tun **out, int fd, struct err *err);
 int tun_memory(struct tun **a, struct tun **b);
 
 /* Tests: changes the link of a device in memory and posts the events that follow from it. */
-int tun_memory_set_link(struct tun *tun, int up, uint32_t mtu);
+int tun_memory_set_link(struct tun *tun, bool up, uint32_t mtu);
 
 void tun_close(struct tun *tun);
 
@@ -71,7 +72,7 @@ enum { TUN_EVENT_UP = 1, TUN_EVENT_DOWN = 2, TUN_EVENT_MTU = 4 };
 int tun_events_fd(const struct tun *tun);
 
 /* Whether the link is up as of the last event read, or of the opening. */
-int tun_is_up(const struct tun *tun);
+bool tun_is_up(const struct tun *tun);
 
 /* Takes all that is pending and returns the bits of what changed, 0 for nothing of interest, or a
  * negative errno. The removal of the interface is no event: see tun_read. */

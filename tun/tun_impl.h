@@ -1,0 +1,46 @@
+#ifndef TUN_TUN_IMPL_H
+#define TUN_TUN_IMPL_H
+
+#include "tun/tun.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+/* What every kind of device has, and what each does in its own way. A back end embeds `struct tun`
+ * as its first member. */
+
+struct tun_ops {
+    void (*close)(struct tun *tun); /* frees the device too */
+    int (*read)(struct tun *tun, struct tun_packet *packet);
+    int (*write)(struct tun *tun, const struct tun_packet *packet);
+    int (*mtu)(struct tun *tun, uint32_t *mtu);
+    int (*events_read)(struct tun *tun);
+};
+
+struct tun {
+    const struct tun_ops *ops;
+    int fd;
+    int events_fd; /* -1: none */
+    _Atomic uint32_t ifindex;
+    _Atomic bool up;
+    char name[TUN_NAME_LEN];
+};
+
+/* tun_linux.c (or the one of the system at hand). Adopting answers -ENOTTY when the descriptor is
+ * not a TUN. */
+int tun_system_open(struct tun **out, const char *name, struct err *err);
+int tun_system_adopt(struct tun **out, int fd, struct err *err);
+
+/* tun_fd.c: any descriptor that carries one packet a read and write. */
+int tun_fd_adopt(struct tun **out, int fd, struct err *err);
+
+/* Reads one packet behind a header of `header_len` bytes, or writes one; sees truncation, which
+ * the kernel does not tell. */
+int tun_fd_read_packet(int fd, void *header, size_t header_len, struct tun_packet *packet);
+int tun_fd_write_packet(int fd, const void *header, size_t header_len,
+                        const struct tun_packet *packet);
+
+/* Non-blocking and closed on exec. */
+int tun_fd_prepare(int fd);
+
+#endif

@@ -1,0 +1,299 @@
+#include "tun/watch_linux.h"
+
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <linux/rtnetlink.h>
+#include <linux/sockios.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A netlink socket belongs to the namespace it was made in, and says nothing of an interface that
+ * was moved out of it but an RTM_DELLINK. The descriptor of the TUN knows where its interface is:
+ *
+ *   RTM_NEWLINK of ours ----> up, mtu
+ *   RTM_DELLINK of ours ----> follow: deleted (nothing left to watch), or moved (a new socket
+ * there) may not follow ---------> a timer: an empty write tells up from down
+ */
+
+enum {
+    RECEIVE_BUFFER = 32768, /* one netlink datagram, as the kernel sizes its dumps */
+    FIRST_ANSWER_MS = 2000,
+    PROBE_S = 1,
+};
+
+static int interface_name(int tun_fd, struct ifreq *ifr)
+{
+    memset(ifr, 0, sizeof *ifr);
+    return ioctl(tun_fd, TUNGETIFF, ifr) < 0 ? -errno : 0;
+}
+
+/* ---- a socket in the interface's namespace */
+
+struct opening {
+    int ns_fd; /* -1: where we are */
+    struct mnl_socket *socket;
+    int rc;
+};
+
+static void *open_socket(void *arg)
+{
+    struct opening *opening = arg;
+    if (opening->ns_fd >= 0 && setns(opening->ns_fd, CLONE_NEWNET) < 0) {
+        opening->rc = -errno;
+        return NULL;
+    }
+    struct mnl_socket *socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (socket == NULL || mnl_socket_bind(socket, RTMGRP_LINK, MNL_SOCKET_AUTOPID) < 0) {
+        opening->rc = -errno;
+        if (socket != NULL)
+            mnl_socket_close(socket);
+        return NULL;
+    }
+    opening->socket = socket;
+    return NULL;
+}
+
+/* Whether `ns_fd` is where this thread is; true as well when that cannot be told. */
+static bool is_here(int ns_fd)
+{
+    struct stat there;
+    struct stat here;
+    return fstat(ns_fd, &there) < 0 || stat("/proc/thread-self/ns/net", &here) < 0 ||
+           (there.st_ino == here.st_ino && there.st_dev == here.st_dev);
+}
+
+/* Entering a namespace is for the calling thread alone, and for good: a thread is made for it. */
+static int open_socket_at(struct mnl_socket **out, int ns_fd)
+{
+    struct opening opening = {.ns_fd = ns_fd};
+    if (ns_fd < 0 || is_here(ns_fd)) {
+        opening.ns_fd = -1;
+        open_socket(&opening);
+    } else {
+        pthread_t thread;
+        int rc = pthread_create(&thread, NULL, open_socket, &opening);
+        if (rc != 0)
+            return -rc;
+        pthread_join(thread, NULL);
+    }
+    *out = opening.socket;
+    return opening.rc;
+}
+
+/* ---- messages */
+
+/* Asks for the interface by its name, which is unique where it is; the index may have changed on
+ * the way. */
+static int send_query(struct watch *watch)
+{
+    struct ifreq ifr;
+    int rc = interface_name(watch->tun_fd, &ifr);
+    if (rc < 0)
+        return rc;
+    char buf[256];
+    struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+    nlh->nlmsg_type = RTM_GETLINK;
+    nlh->nlmsg_flags = NLM_F_REQUEST;
+    struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof *ifi);
+    ifi->ifi_family = AF_UNSPEC;
+    mnl_attr_put_strz(nlh, IFLA_IFNAME, ifr.ifr_name);
+    return mnl_socket_sendto(watch->socket, nlh, nlh->nlmsg_len) < 0 ? -errno : 0;
+}
+
+static int follow(struct watch *watch);
+
+static int take_attr(const struct nlattr *attr, void *data)
+{
+    struct watch *watch = data;
+    if (mnl_attr_get_type(attr) == IFLA_MTU && mnl_attr_get_payload_len(attr) >= 4)
+        watch->mtu = mnl_attr_get_u32(attr);
+    return MNL_CB_OK;
+}
+
+static int take_message(struct watch *watch, const struct nlmsghdr *nlh)
+{
+    bool is_answer = nlh->nlmsg_pid == mnl_socket_get_portid(watch->socket);
+    if (nlh->nlmsg_type == NLMSG_ERROR && is_answer && watch->ifindex == 0)
+        return -ENODEV;
+    const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
+    if ((nlh->nlmsg_type != RTM_NEWLINK && nlh->nlmsg_type != RTM_DELLINK) ||
+        mnl_nlmsg_get_payload_len(nlh) < sizeof *ifi || ifi->ifi_family != AF_UNSPEC)
+        return 0;
+    if (is_answer)
+        watch->ifindex = (uint32_t)ifi->ifi_index;
+    if ((uint32_t)ifi->ifi_index != watch->ifindex)
+        return 0;
+    if (nlh->nlmsg_type == RTM_DELLINK)
+        return follow(watch);
+    watch->up = (ifi->ifi_flags & IFF_UP) != 0;
+    mnl_attr_parse(nlh, sizeof *ifi, take_attr, watch);
+    return 0;
+}
+
+/* One datagram. 1: taken, 0: none pending. After following, the rest of it is of no interest. */
+static int take_datagram(struct watch *watch)
+{
+    uint32_t buf[RECEIVE_BUFFER / 4];
+    struct mnl_socket *socket = watch->socket;
+    ssize_t n = mnl_socket_recvfrom(socket, buf, sizeof buf);
+    if (n < 0 && errno == ENOBUFS) {
+        watch->lost = true;
+        return 1;
+    }
+    if (n < 0 && errno == EAGAIN && watch->lost) { /* there is room for an answer now */
+        watch->lost = false;
+        return send_query(watch) == 0 ? 1 : 0;
+    }
+    if (n < 0)
+        return errno == EAGAIN ? 0 : -errno;
+    int left = (int)n;
+    for (const struct nlmsghdr *nlh = (const void *)buf; mnl_nlmsg_ok(nlh, left);
+         nlh = mnl_nlmsg_next(nlh, &left)) {
+        int rc = take_message(watch, nlh);
+        if (rc < 0)
+            return rc;
+        if (watch->socket != socket)
+            break;
+    }
+    return 1;
+}
+
+/* ---- where the interface is */
+
+static void drop_socket(struct watch *watch)
+{
+    if (watch->socket != NULL)
+        mnl_socket_close(watch->socket);
+    watch->socket = NULL;
+}
+
+static int add_to_epoll(struct watch *watch, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    return epoll_ctl(watch->fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+/* Opens a socket where the interface is now and waits for its state there. */
+static int attach(struct watch *watch)
+{
+    int ns_fd = ioctl(watch->tun_fd, TUNGETDEVNETNS, 0); /* -1 also on kernels before 5.2 */
+    if (ns_fd < 0 && errno == EBADFD)
+        return -EBADFD;
+    struct mnl_socket *socket;
+    int rc = open_socket_at(&socket, ns_fd);
+    if (ns_fd >= 0)
+        close(ns_fd);
+    if (rc < 0)
+        return rc;
+    drop_socket(watch);
+    watch->socket = socket;
+    watch->ifindex = 0;
+    rc = add_to_epoll(watch, mnl_socket_get_fd(socket));
+    if (rc == 0)
+        rc = send_query(watch);
+    for (int i = 0; rc == 0 && watch->ifindex == 0 && i < 64; i++) {
+        struct epoll_event event;
+        if (epoll_wait(watch->fd, &event, 1, FIRST_ANSWER_MS) == 0)
+            return -ETIMEDOUT;
+        rc = take_datagram(watch);
+        if (rc > 0)
+            rc = 0;
+    }
+    return rc == 0 && watch->ifindex == 0 ? -ENODEV : rc;
+}
+
+/* A TUN takes packets, and says so, exactly while its interface is up. */
+static void probe(struct watch *watch)
+{
+    struct pollfd pollfd = {.fd = watch->tun_fd, .events = POLLOUT};
+    if (poll(&pollfd, 1, 0) >= 0)
+        watch->up = (pollfd.revents & POLLOUT) != 0;
+}
+
+static int start_probing(struct watch *watch)
+{
+    drop_socket(watch);
+    watch->ifindex = 0;
+    probe(watch);
+    if (watch->timer_fd < 0)
+        watch->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (watch->timer_fd < 0)
+        return -errno;
+    struct itimerspec every = {{.tv_sec = PROBE_S}, {.tv_sec = PROBE_S}};
+    if (timerfd_settime(watch->timer_fd, 0, &every, NULL) < 0)
+        return -errno;
+    return add_to_epoll(watch, watch->timer_fd);
+}
+
+static int follow(struct watch *watch)
+{
+    struct ifreq ifr;
+    if (interface_name(watch->tun_fd, &ifr) == -EBADFD) {
+        drop_socket(watch);
+        watch->up = false;
+        return 0;
+    }
+    int rc = attach(watch);
+    if (rc == -EPERM || rc == -EACCES || rc == -ENODEV)
+        rc = start_probing(watch);
+    return rc == -EBADFD ? 0 : rc;
+}
+
+int watch_init(struct watch *watch, int tun_fd)
+{
+    *watch = (struct watch){.tun_fd = tun_fd, .timer_fd = -1, .mtu = 1500};
+    watch->fd = epoll_create1(EPOLL_CLOEXEC);
+    if (watch->fd < 0)
+        return -errno;
+    int rc = attach(watch);
+    return rc == -EPERM || rc == -EACCES || rc == -ENODEV ? start_probing(watch) : rc;
+}
+
+void watch_fini(struct watch *watch)
+{
+    drop_socket(watch);
+    if (watch->timer_fd >= 0)
+        close(watch->timer_fd);
+    if (watch->fd >= 0)
+        close(watch->fd);
+}
+
+int watch_read(struct watch *watch)
+{
+    uint64_t ticks;
+    int rc = 0;
+    if (watch->socket == NULL) {
+        if (watch->timer_fd >= 0 && read(watch->timer_fd, &ticks, sizeof ticks) > 0)
+            probe(watch);
+        return 0;
+    }
+    while (watch->socket != NULL && (rc = take_datagram(watch)) > 0)
+        ;
+    return rc;
+}
+
+int watch_mtu(struct watch *watch, uint32_t *mtu)
+{
+    struct ifreq ifr;
+    int rc = interface_name(watch->tun_fd, &ifr);
+    if (rc < 0)
+        return rc;
+    if (watch->socket != NULL) {
+        if (ioctl(mnl_socket_get_fd(watch->socket), SIOCGIFMTU, &ifr) < 0)
+            return -errno;
+        *mtu = (uint32_t)ifr.ifr_mtu;
+        return 0;
+    }
+    *mtu = watch->mtu;
+    return 0;
+}
