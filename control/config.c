@@ -154,33 +154,57 @@ static bool parse_grpc_list(void *out, const char *text)
     return true;
 }
 
+static bool parse_secret(void *out, const char *text)
+{
+    *(const char **)out = text;
+    return access_check_id(text, "", NULL) == 0;
+}
+
+static bool parse_secrets(void *out, const char *text)
+{
+    struct option_list *list = out;
+    size_t before = list->count;
+    if (!option_list.parse(out, text))
+        return false;
+    for (size_t i = before; i < list->count; i++)
+        if (access_check_id(list->values[i], "", NULL) < 0)
+            return false;
+    return true;
+}
+
 static const struct option_kind kind_label = {
-    "NAME", "a DNS label: letters, digits and inner hyphens, at most 63 characters", false,
+    "NAME", "a DNS label: letters, digits and inner hyphens, at most 63 characters", false, false,
     parse_label};
 static const struct option_kind kind_interface = {"NAME", "an interface name of 1 to 15 characters",
-                                                  false, parse_interface};
+                                                  false, false, parse_interface};
 static const struct option_kind kind_domain = {"DOMAIN", "a domain name without a trailing dot",
-                                               false, parse_domain};
+                                               false, false, parse_domain};
 static const struct option_kind kind_network4 = {
-    "CIDR", "an IPv4 CIDR as 10.10.0.0/16, /8 to /24, no bits set behind the length", false,
+    "CIDR", "an IPv4 CIDR as 10.10.0.0/16, /8 to /24, no bits set behind the length", false, false,
     parse_network4};
 static const struct option_kind kind_network6 = {
     "CIDR", "an IPv6 CIDR as fd00:1::/48, /16 to /64, no bits set behind the length, or none",
-    false, parse_network6};
-static const struct option_kind kind_ip = {"IP", "an IP address", false, parse_ip};
+    false, false, parse_network6};
+static const struct option_kind kind_ip = {"IP", "an IP address", false, false, parse_ip};
 static const struct option_kind kind_dns_endpoint = {"IP:PORT", "an address, as 10.11.0.1:53",
-                                                     false, parse_dns_endpoint};
+                                                     false, false, parse_dns_endpoint};
 static const struct option_kind kind_dns_list = {"IP:PORT", "an address, as 8.8.8.8:53", true,
-                                                 parse_dns_list};
-static const struct option_kind kind_log_format = {"FORMAT", "text or json", false,
+                                                 false, parse_dns_list};
+static const struct option_kind kind_log_format = {"FORMAT", "text or json", false, false,
                                                    parse_log_format};
 static const struct option_kind kind_grpc_address = {
-    "ADDRESS", "an address as tcp://192.0.2.1:9000 or unix:///path", false, parse_grpc_address};
+    "ADDRESS", "an address as tcp://192.0.2.1:9000 or unix:///path", false, false,
+    parse_grpc_address};
 static const struct option_kind kind_listen_address = {
-    "ADDRESS", "an address as tcp://192.0.2.1:9000", false, parse_listen_address};
+    "ADDRESS", "an address as tcp://192.0.2.1:9000", false, false, parse_listen_address};
 static const struct option_kind kind_grpc_list = {"ADDRESS", "an address as tcp://192.0.2.1:9000",
-                                                  true, parse_grpc_list};
-const struct option_kind option_output = {"FORMAT", "table or json", false, parse_output};
+                                                  true, false, parse_grpc_list};
+const struct option_kind option_output = {"FORMAT", "table or json", false, false, parse_output};
+
+static const struct option_kind kind_secret = {
+    "SECRET", "at least 96 random bits, as uuidgen makes them", false, true, parse_secret};
+static const struct option_kind kind_secrets = {
+    "ID", "at least 96 random bits, as uuidgen makes them", true, true, parse_secrets};
 
 /* ---- heimdall ---- */
 
@@ -192,7 +216,7 @@ const struct option_kind option_output = {"FORMAT", "table or json", false, pars
 #define CONFIG node_config
 static const struct option node_rows[] = {
     ROW("debug", 'D', NULL, option_flag, NULL, log.debug, "log debug messages too"),
-    ROW("id", 0, "HEIMDALL_NODE_ID", option_text, NULL, id,
+    ROW("id", 0, "HEIMDALL_NODE_ID", kind_secret, NULL, id,
         "this node's id (default: a random UUID, kept in the data dir)"),
     ROW("name", 0, "HEIMDALL_NODE_NAME", kind_label, NULL, name,
         "this node's name in the network's DNS (default: the host's name)"),
@@ -206,7 +230,7 @@ static const struct option node_rows[] = {
         advertise_addr, "the control API's address as others reach it (default: as --addr)"),
     ROW("peer", 0, "HEIMDALL_PEER", kind_grpc_list, NULL, peers,
         "control API of a node to join (not in this version: refused)"),
-    ROW("cluster-key", 0, "HEIMDALL_CLUSTER_KEY", option_text, NULL, cluster_key,
+    ROW("cluster-key", 0, "HEIMDALL_CLUSTER_KEY", kind_secret, NULL, cluster_key,
         "the key that nodes and administrators share (default: random, kept in the data dir)"),
     ROW("cluster-key-file", 0, "HEIMDALL_CLUSTER_KEY_FILE", option_text, NULL, cluster_key_file,
         "file that holds the cluster key"),
@@ -234,7 +258,7 @@ static const struct option node_rows[] = {
         "domain of the network's names"),
     ROW("interface-name", 0, "HEIMDALL_INTERFACE_NAME", kind_interface, "darknet", interface_name,
         "name of the tunnel's interface"),
-    ROW("authorized-peer", 0, "HEIMDALL_AUTHORIZED_PEER", option_list, NULL, authorized_peers,
+    ROW("authorized-peer", 0, "HEIMDALL_AUTHORIZED_PEER", kind_secrets, NULL, authorized_peers,
         "id of a peer to authorize at start"),
     ROW("cert", 'c', "HEIMDALL_CERT", option_text, NULL, cert,
         "certificate in PEM, in place of the shared secret; with --key and --ca"),
@@ -242,7 +266,7 @@ static const struct option node_rows[] = {
     ROW("ca", 0, "HEIMDALL_CA", option_text, NULL, ca,
         "certificates that the other side must descend from, in PEM"),
     ROW("insecure", 0, "HEIMDALL_INSECURE", option_flag, NULL, insecure,
-        "also serve the control API without TLS and without authentication"),
+        "serve the control API without TLS and to everyone"),
     ROW("log-format", 0, "HEIMDALL_LOG_FORMAT", kind_log_format, NULL, log.json, "text or json"),
 };
 #undef CONFIG
@@ -250,7 +274,7 @@ static const struct option node_rows[] = {
 #define CONFIG peer_config
 static const struct option peer_rows[] = {
     ROW("debug", 'D', NULL, option_flag, NULL, log.debug, "log debug messages too"),
-    ROW("id", 0, "HEIMDALL_ID", option_text, NULL, id,
+    ROW("id", 0, "HEIMDALL_ID", kind_secret, NULL, id,
         "this peer's id, a secret (default: a random UUID, kept in the data dir)"),
     ROW("name", 0, "HEIMDALL_NAME", kind_label, NULL, name,
         "this peer's name in the network's DNS (default: the host's name)"),
@@ -281,7 +305,7 @@ static const struct option ctl_rows[] = {
         "tcp://127.0.0.1:9000)"),
     ROW("data-dir", 0, "HEIMDALL_DATA_DIR", option_text, "/var/lib/heimdall", data_dir,
         "data dir of the node on this host: its socket and cluster key"),
-    ROW("cluster-key", 0, "HEIMDALL_CLUSTER_KEY", option_text, NULL, cluster_key,
+    ROW("cluster-key", 0, "HEIMDALL_CLUSTER_KEY", kind_secret, NULL, cluster_key,
         "the cluster key, for tcp:// addresses (default: the one of the data dir)"),
     ROW("cluster-key-file", 0, "HEIMDALL_CLUSTER_KEY_FILE", option_text, NULL, cluster_key_file,
         "file that holds the cluster key"),

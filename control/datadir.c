@@ -80,9 +80,9 @@ int datadir_open(struct datadir **out, const char *path, struct err *err)
         return err_set(err, -ENOMEM, "out of memory");
     dir->lock_fd = -1;
     dir->fd = -1;
-    dir->path = strdup(path);
+    dir->path = realpath(path, NULL);
     if (dir->path == NULL) {
-        code = err_set(err, -ENOMEM, "out of memory");
+        code = err_set_errno(err, -errno, "data dir %s", path);
         goto fail;
     }
     dir->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -126,8 +126,7 @@ static int listen_unix(struct node *node, struct err *err)
     struct address address;
     struct transport_tls *tls = NULL;
     char text[ADDRESS_TEXT];
-    snprintf(text, sizeof text, "unix://%s%s/control.sock",
-             datadir_path(node->datadir)[0] == '/' ? "" : "./", datadir_path(node->datadir));
+    snprintf(text, sizeof text, "unix://%s/control.sock", datadir_path(node->datadir));
     int code = address_parse(&address, text, false, err);
     if (code == 0)
         code = transport_tls_create_plaintext(&tls, err);
@@ -202,9 +201,6 @@ static int load_identity(struct node *node, struct err *err)
     int code = 0;
     if (config->cluster_key_file != NULL)
         code = identity_read_cluster_key(config->cluster_key_file, key, err);
-    else if (config->cluster_key != NULL &&
-             access_check_id(config->cluster_key, "option --cluster-key", err) < 0)
-        code = -EINVAL;
     else if (config->cluster_key != NULL)
         snprintf(key, sizeof key, "%s", config->cluster_key);
     if (code == 0)

@@ -86,12 +86,14 @@ static bool parse_duration(void *out, const char *text)
     return false;
 }
 
-const struct option_kind option_flag = {NULL, "true or false", false, parse_flag};
-const struct option_kind option_text = {"VALUE", "a value that is not empty", false, parse_text};
-const struct option_kind option_list = {"VALUE", "a value that is not empty", true, parse_list};
-const struct option_kind option_port = {"PORT", "a port, 1 to 65535", false, parse_port};
+const struct option_kind option_flag = {NULL, "true or false", false, false, parse_flag};
+const struct option_kind option_text = {"VALUE", "a value that is not empty", false, false,
+                                        parse_text};
+const struct option_kind option_list = {"VALUE", "a value that is not empty", true, false,
+                                        parse_list};
+const struct option_kind option_port = {"PORT", "a port, 1 to 65535", false, false, parse_port};
 const struct option_kind option_duration = {"TIME", "a time of at least 100ms, as 500ms, 10s or 2m",
-                                            false, parse_duration};
+                                            false, false, parse_duration};
 
 void option_list_fini(struct option_list *list)
 {
@@ -108,6 +110,12 @@ static void *field_of(const struct option_set *set, const struct option *row)
     return (char *)set->out + row->offset;
 }
 
+/* A value in an error's text. */
+static const char *shown(const struct option_kind *kind, const char *value)
+{
+    return kind->secret ? "..." : value;
+}
+
 static bool prepare_row(const struct option_set *set, const struct option *row, struct err *err)
 {
     void *field = field_of(set, row);
@@ -117,7 +125,7 @@ static bool prepare_row(const struct option_set *set, const struct option *row, 
     if (value == NULL || *value == '\0' || row->kind->parse(field, value))
         return true;
     err_set(err, -EINVAL, "variable %s (option --%s): \"%s\" is not valid: expects %s", row->env,
-            row->long_name, value, row->kind->expected);
+            row->long_name, shown(row->kind, value), row->kind->expected);
     return false;
 }
 
@@ -228,7 +236,7 @@ static enum options_outcome read_option(const struct option_set *sets, size_t se
     clear_before_first(&found, seen_rows, place_of(sets, &found));
     if (!kind->parse(field_of(found.set, found.row), value)) {
         err_set(err, -EINVAL, "option %.*s: \"%s\" is not valid: expects %s", arg.name_len,
-                arg.name, value, kind->expected);
+                arg.name, shown(kind, value), kind->expected);
         return OPTIONS_BAD;
     }
     return OPTIONS_OK;

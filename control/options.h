@@ -16,6 +16,7 @@ struct option_kind {
     const char *placeholder; /* in the help: "CIDR"; NULL: a flag, which takes no value */
     const char *expected;    /* in an error: "a port, 1 to 65535" */
     bool repeats;
+    bool secret; /* errors do not show the value */
     bool (*parse)(void *out, const char *text);
 };
 

@@ -1,0 +1,487 @@
+/* What a peer does, over and over: dial -> Connect -> apply -> watch, and on every end of the watch
+ * dial again after a pause. The tunnel does not depend on the connection: it keeps what it was told
+ * last, and is emptied only when a node says that we are not authorized.
+ *
+ *   WAITING --opened, Connect answered--> CONNECTED --stream or connection lost--> WAITING
+ *   any --refused--> REFUSED --let in again--> CONNECTED
+ *
+ * Each state is told once, not once a try. */
+#include "control/agent.h"
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "control/address.h"
+#include "control/apply.h"
+#include "control/datadir.h"
+#include "control/identity.h"
+#include "control/resolver.h"
+#include "control/rpc_client.h"
+#include "control/transport.h"
+#include "proto/cluster.pb-c.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    ADDRESSES_MAX = 16, /* nodes that we try */
+    PAUSE_MIN_MS = 200,
+    PAUSE_MAX_MS = 2000,
+    CONNECT_TIMEOUT_MS = 10000,
+    DIAL_TIMEOUT_MS = 3000,
+    PING_MS = 10000,
+};
+
+enum told { TOLD_NOTHING, TOLD_WAITING, TOLD_REFUSED, TOLD_CONNECTED };
+
+struct agent {
+    const struct peer_config *config;
+    uv_loop_t loop;
+    uv_signal_t signals[2];
+    uv_timer_t timer; /* the pause before the next dial, or the poll of a node that does not push */
+    struct datadir *datadir;
+    struct identity identity;
+    struct apply *apply;
+    struct resolver_paths paths;
+    struct transport_tls *tls;
+    char name[ACCESS_NAME_MAX + 1];
+    char public_key[45];
+
+    struct address addresses[ADDRESSES_MAX]; /* the first as configured, the others learned */
+    size_t address_count;
+    struct rpc_client *client; /* NULL between two dials */
+    struct rpc_stream *stream;
+    uint64_t pause_ms;
+
+    struct ip_addr dns[RESOLVER_NAMESERVERS]; /* what the resolver is set to */
+    size_t dns_count;
+    char dns_domain[256];
+
+    enum told told;
+    char told_text[512];
+    bool stopping;
+    int code;
+    struct err *err;
+};
+
+static void dial(struct agent *agent);
+static void stop(struct agent *agent);
+
+/* ---- telling ---- */
+
+/* True when this state, with this text, is news. */
+static bool is_news(struct agent *agent, enum told told, const char *text)
+{
+    if (agent->told == told && strcmp(agent->told_text, text) == 0)
+        return false;
+    agent->told = told;
+    snprintf(agent->told_text, sizeof agent->told_text, "%s", text);
+    return true;
+}
+
+static void tell_waiting(struct agent *agent, const char *why)
+{
+    char addr[ADDRESS_TEXT];
+    char message[ADDRESS_TEXT + 64];
+    address_format(&agent->addresses[0], addr);
+    snprintf(message, sizeof message, "waiting for %s to be reachable", addr);
+    if (is_news(agent, TOLD_WAITING, why))
+        log_info(message, F_STR("reason", why));
+}
+
+static void tell_unauthorized(struct agent *agent)
+{
+    char message[ACCESS_ID_MAX + 128];
+    snprintf(message, sizeof message,
+             "not authorized; waiting. Run on a node: hctl peers authorize %s", agent->identity.id);
+    if (is_news(agent, TOLD_REFUSED, "not authorized"))
+        log_warn(message);
+}
+
+static void tell_refused(struct agent *agent, const char *why)
+{
+    if (is_news(agent, TOLD_REFUSED, why))
+        log_error("refused; waiting", F_STR("reason", why));
+}
+
+static void tell_connected(struct agent *agent, const char *address)
+{
+    char node[ADDRESS_TEXT];
+    address_format(rpc_client_address(agent->client), node);
+    if (is_news(agent, TOLD_CONNECTED, address))
+        log_info("connected", F_STR("node", node), F_STR("address", address),
+                 F_STR("interface", agent->config->interface_name));
+}
+
+/* ---- what a node told us ---- */
+
+static void restore_resolver(struct agent *agent)
+{
+    struct err err;
+    agent->dns_count = 0;
+    if (resolver_restore(&agent->paths, &err) < 0)
+        log_error("the resolver cannot be put back", F_STR("error", err.text));
+}
+
+static void set_resolver(struct agent *agent, const struct plan *plan, const char *domain)
+{
+    struct err err;
+    size_t count = plan->dns_count < RESOLVER_NAMESERVERS ? plan->dns_count : RESOLVER_NAMESERVERS;
+    if (count == 0) {
+        restore_resolver(agent);
+        return;
+    }
+    if (count == agent->dns_count && strcmp(domain, agent->dns_domain) == 0 &&
+        memcmp(agent->dns, plan->dns, count * sizeof plan->dns[0]) == 0)
+        return;
+    memcpy(agent->dns, plan->dns, count * sizeof plan->dns[0]);
+    agent->dns_count = count;
+    snprintf(agent->dns_domain, sizeof agent->dns_domain, "%s", domain);
+    struct resolver_setup setup = {
+        .nameservers = agent->dns,
+        .nameserver_count = count,
+        .domain = agent->dns_domain,
+        .interface = agent->config->interface_name,
+        .keep_former = true,
+    };
+    if (resolver_apply(&agent->paths, &setup, &err) < 0)
+        log_warn("this host does not resolve the network's names", F_STR("error", err.text));
+}
+
+/* Other nodes, for when the configured one does not answer. */
+static void learn_addresses(struct agent *agent, const PB(ConnectResponse) * response)
+{
+    agent->address_count = 1;
+    for (size_t i = 0; i < response->n_node_addresses && agent->address_count < ADDRESSES_MAX;
+         i++) {
+        struct address *next = &agent->addresses[agent->address_count];
+        if (address_parse(next, response->node_addresses[i], false, NULL) == 0 &&
+            next->kind == ADDRESS_TCP && !address_equal(next, &agent->addresses[0]))
+            agent->address_count++;
+    }
+}
+
+static void follow(struct agent *agent, const PB(ConnectResponse) * response)
+{
+    struct plan plan;
+    struct err err;
+    int code = plan_of_peer(response, NULL, &plan, &err);
+    if (code == 0)
+        code = apply_plan(agent->apply, &plan, &err);
+    plan_fini(&plan);
+    if (code < 0) {
+        tell_refused(agent, err.text);
+        return;
+    }
+    set_resolver(agent, apply_current(agent->apply), response->dns_domain);
+    learn_addresses(agent, response);
+    tell_connected(agent, response->address);
+}
+
+static void forget(struct agent *agent)
+{
+    struct plan plan;
+    struct err err;
+    plan_init(&plan);
+    if (apply_plan(agent->apply, &plan, &err) < 0)
+        log_error("the tunnel cannot be emptied", F_STR("error", err.text));
+    restore_resolver(agent);
+    agent->address_count = 1;
+}
+
+/* ---- one connection ---- */
+
+static void on_pause_over(uv_timer_t *timer)
+{
+    dial(timer->data);
+}
+
+static void hang_up(struct agent *agent)
+{
+    rpc_stream_cancel(agent->stream);
+    agent->stream = NULL;
+    rpc_client_destroy(agent->client);
+    agent->client = NULL;
+}
+
+static void try_later(struct agent *agent)
+{
+    hang_up(agent);
+    if (agent->stopping)
+        return;
+    (void)uv_timer_start(&agent->timer, on_pause_over, agent->pause_ms, 0);
+    agent->pause_ms = agent->pause_ms * 2 < PAUSE_MAX_MS ? agent->pause_ms * 2 : PAUSE_MAX_MS;
+}
+
+static void on_unauthorized(struct agent *agent)
+{
+    if (agent->told == TOLD_CONNECTED || apply_current(agent->apply)->peer_count > 0)
+        forget(agent);
+    tell_unauthorized(agent);
+    try_later(agent);
+}
+
+static void on_watch_message(void *ctx, struct rpc_stream *stream, const ProtobufCMessage *message)
+{
+    (void)stream;
+    log_debug("the node sent a new configuration");
+    follow(ctx, (const PB(ConnectResponse) *)message);
+}
+
+static void ask(struct agent *agent);
+
+static void on_poll(uv_timer_t *timer)
+{
+    ask(timer->data);
+}
+
+static void on_watch_finished(void *ctx, struct rpc_stream *stream, enum grpc_code code,
+                              const char *text)
+{
+    struct agent *agent = ctx;
+    (void)stream;
+    agent->stream = NULL;
+    if (code == GRPC_PERMISSION_DENIED) {
+        on_unauthorized(agent);
+    } else if (code == GRPC_UNIMPLEMENTED) {
+        (void)uv_timer_start(&agent->timer, on_poll, agent->config->update_interval_ns / NS_PER_MS,
+                             0);
+    } else {
+        tell_waiting(agent, text);
+        try_later(agent);
+    }
+}
+
+static void watch(struct agent *agent)
+{
+    static const struct rpc_stream_events events = {on_watch_message, on_watch_finished};
+    Heimdall__V1__WatchPeerRequest request = HEIMDALL__V1__WATCH_PEER_REQUEST__INIT;
+    request.id = agent->identity.id;
+    request.public_key = agent->public_key;
+    if (rpc_client_stream(&agent->stream, agent->client, "/heimdall.v1.Cluster/WatchPeer",
+                          &request.base, &PB_FN(connect_response__descriptor), &events, agent) < 0)
+        try_later(agent);
+}
+
+static void on_answer(void *ctx, enum grpc_code code, const char *text,
+                      const ProtobufCMessage *response)
+{
+    struct agent *agent = ctx;
+    switch (code) {
+    case GRPC_OK:
+        agent->pause_ms = PAUSE_MIN_MS;
+        follow(agent, (const PB(ConnectResponse) *)response);
+        if (agent->stream == NULL)
+            watch(agent);
+        return;
+    case GRPC_UNAVAILABLE:
+    case GRPC_DEADLINE_EXCEEDED:
+    case GRPC_CANCELLED:
+        tell_waiting(agent, text);
+        break;
+    case GRPC_UNAUTHENTICATED:
+        on_unauthorized(agent);
+        return;
+    case GRPC_PERMISSION_DENIED:
+    case GRPC_UNKNOWN:
+    case GRPC_INVALID_ARGUMENT:
+    case GRPC_NOT_FOUND:
+    case GRPC_ALREADY_EXISTS:
+    case GRPC_RESOURCE_EXHAUSTED:
+    case GRPC_FAILED_PRECONDITION:
+    case GRPC_ABORTED:
+    case GRPC_OUT_OF_RANGE:
+    case GRPC_UNIMPLEMENTED:
+    case GRPC_INTERNAL:
+    case GRPC_DATA_LOSS:
+        tell_refused(agent, text);
+        break;
+    }
+    try_later(agent);
+}
+
+static void ask(struct agent *agent)
+{
+    PB(ConnectRequest) request;
+    PB_FN(connect_request__init)(&request);
+    request.id = agent->identity.id;
+    request.name = agent->name;
+    request.public_key = agent->public_key;
+    if (rpc_client_call(agent->client, "/dev.ehazlett.heimdall.api.v1.Heimdall/Connect",
+                        &request.base, &PB_FN(connect_response__descriptor), CONNECT_TIMEOUT_MS,
+                        on_answer, agent) < 0)
+        try_later(agent);
+}
+
+static void on_opened(void *ctx, struct rpc_client *client)
+{
+    char addr[ADDRESS_TEXT];
+    log_debug("reached a node", F_STR("addr", address_format(rpc_client_address(client), addr)));
+    ask(ctx);
+}
+
+static void on_closed(void *ctx, struct rpc_client *client, const struct err *err)
+{
+    struct agent *agent = ctx;
+    (void)client;
+    if (err->code == TRANSPORT_EUNKNOWN) {
+        on_unauthorized(agent);
+        return;
+    }
+    if (err->code == TRANSPORT_EIMPOSTOR || err->code == TRANSPORT_ETLS ||
+        err->code == TRANSPORT_EWRONGKEY)
+        tell_refused(agent, err->text);
+    else
+        tell_waiting(agent, err->text);
+    try_later(agent);
+}
+
+static void dial(struct agent *agent)
+{
+    static const struct rpc_client_events events = {on_opened, on_closed};
+    struct rpc_client_options options = {
+        .fwmark = apply_fwmark(agent->apply), .connect_ms = DIAL_TIMEOUT_MS, .ping_ms = PING_MS};
+    struct err err;
+    if (rpc_client_create(&agent->client, &agent->loop, agent->addresses, agent->address_count,
+                          agent->tls, &options, &events, agent, &err) == 0)
+        return;
+    agent->client = NULL;
+    tell_waiting(agent, err.text);
+    try_later(agent);
+}
+
+/* ---- coming up ---- */
+
+static void fail(struct agent *agent, const struct err *err)
+{
+    if (agent->code == 0) {
+        agent->code = err->code < 0 ? err->code : -EIO;
+        *agent->err = *err;
+    }
+    stop(agent);
+}
+
+static void on_tunnel_closed(void *ctx, const char *reason)
+{
+    struct agent *agent = ctx;
+    struct err err;
+    err_set(&err, -ENODEV, "the tunnel %s is gone: %s", agent->config->interface_name, reason);
+    fail(agent, &err);
+}
+
+static int load(struct agent *agent, struct err *err)
+{
+    const struct peer_config *config = agent->config;
+    if (config->name != NULL)
+        snprintf(agent->name, sizeof agent->name, "%s", config->name);
+    else
+        config_host_label(agent->name);
+    int code = address_parse(&agent->addresses[0], config->addr, true, err);
+    agent->address_count = 1;
+    if (code == 0)
+        code = datadir_open(&agent->datadir, config->data_dir, err);
+    if (code == 0)
+        code = identity_load_peer(&agent->identity, agent->datadir, config->id, err);
+    if (code < 0)
+        return code;
+    if (config->insecure)
+        return transport_tls_create_plaintext(&agent->tls, err);
+    if (config->cert != NULL)
+        return transport_tls_create_certificate(&agent->tls, config->cert, config->key, config->ca,
+                                                err);
+    return transport_tls_create_psk_client(&agent->tls, TRANSPORT_PEER, agent->identity.id, err);
+}
+
+static int start(struct agent *agent, struct err *err)
+{
+    int code = load(agent, err);
+    if (code < 0)
+        return code;
+    log_info("starting hpeer", F_STR("version", HEIMDALL_VERSION), F_STR("name", agent->name));
+    agent->paths = resolver_paths_default(agent->config->data_dir);
+    restore_resolver(agent);
+    struct apply_options options = {
+        .loop = &agent->loop,
+        .interface_name = agent->config->interface_name,
+        .private_key = agent->identity.private_key,
+        .ctx = agent,
+        .closed = on_tunnel_closed,
+    };
+    code = apply_open(&agent->apply, &options, err);
+    if (code < 0)
+        return code;
+    bytes_to_base64(agent->public_key, apply_public_key(agent->apply), WG_KEY_LEN);
+    dial(agent);
+    return 0;
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    log_info("stopping", F_STR("signal", number == SIGINT ? "SIGINT" : "SIGTERM"));
+    stop(handle->data);
+}
+
+static int open_loop(struct agent *agent)
+{
+    static const int numbers[2] = {SIGTERM, SIGINT};
+    int code = uv_loop_init(&agent->loop);
+    if (code < 0)
+        return code;
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)uv_timer_init(&agent->loop, &agent->timer);
+    agent->timer.data = agent;
+    for (size_t i = 0; i < 2; i++) {
+        (void)uv_signal_init(&agent->loop, &agent->signals[i]);
+        agent->signals[i].data = agent;
+        (void)uv_signal_start(&agent->signals[i], on_signal, numbers[i]);
+    }
+    return 0;
+}
+
+/* ---- going down ---- */
+
+static void stop(struct agent *agent)
+{
+    if (agent->stopping)
+        return;
+    agent->stopping = true;
+    hang_up(agent);
+    if (agent->apply != NULL)
+        restore_resolver(agent);
+    apply_close(agent->apply);
+    agent->apply = NULL;
+    uv_close((uv_handle_t *)&agent->timer, NULL);
+    for (size_t i = 0; i < 2; i++)
+        uv_close((uv_handle_t *)&agent->signals[i], NULL);
+}
+
+int agent_run(const struct peer_config *config, struct err *err)
+{
+    struct agent *agent = calloc(1, sizeof *agent);
+    struct err cause;
+    if (agent == NULL)
+        return err_set(err, -ENOMEM, "out of memory");
+    agent->config = config;
+    agent->err = err;
+    agent->pause_ms = PAUSE_MIN_MS;
+    int code = open_loop(agent);
+    if (code < 0) {
+        free(agent);
+        return err_set_errno(err, code, "no event loop");
+    }
+    if (start(agent, &cause) < 0)
+        fail(agent, &cause);
+    (void)uv_run(&agent->loop, UV_RUN_DEFAULT);
+    code = agent->code;
+    if (uv_loop_close(&agent->loop) < 0)
+        log_debug("the loop was left with open handles");
+    transport_tls_destroy(agent->tls);
+    identity_fini(&agent->identity);
+    datadir_close(agent->datadir);
+    bytes_wipe(agent, sizeof *agent);
+    free(agent);
+    return code;
+}
