@@ -1,0 +1,344 @@
+#include "wg/path/path.h"
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "tests/unit.h"
+#include "tun/tun.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Two devices with real threads and sockets on the loopback interface; their interfaces are pairs
+ * in memory, of which the test holds the outer ends. */
+
+enum { INNER_MAX = 1420 };
+
+struct side {
+    struct path *path;
+    struct tun *inner; /* the path's */
+    struct tun *outer; /* the test's end */
+    uint8_t address;   /* 10.0.0.N */
+    uint16_t port;
+    uint8_t public_key[WG_KEY_LEN];
+    atomic_int closed;
+};
+
+static struct side a, b;
+
+static void on_closed(void *ctx, const char *reason)
+{
+    struct side *side = ctx;
+    ck_assert_ptr_nonnull(reason);
+    atomic_fetch_add(&side->closed, 1);
+}
+
+static void configure(struct side *side, const struct wg_device_config *config)
+{
+    struct err err = {0};
+    ck_assert_msg(path_configure(side->path, config, &err) == 0, "%s", err.text);
+    struct path_info info;
+    ck_assert_int_eq(path_info(side->path, &info), 0);
+    side->port = info.listen_port;
+    memcpy(side->public_key, info.device.public_key, WG_KEY_LEN);
+    path_info_fini(&info);
+}
+
+static void open_side(struct side *side, uint8_t address, bool portable)
+{
+    struct err err = {0};
+    *side = (struct side){.address = address};
+    ck_assert_int_eq(tun_memory(&side->inner, &side->outer), 0);
+    struct path_options options = {
+        .tun = side->inner, .on_closed = on_closed, .ctx = side, .portable_udp = portable};
+    ck_assert_msg(path_create(&side->path, &options, &err) == 0, "%s", err.text);
+    ck_assert_msg(path_start(side->path, &err) == 0, "%s", err.text);
+    struct wg_device_config config = {.has_private_key = true};
+    memset(config.private_key, address, WG_KEY_LEN);
+    configure(side, &config);
+    ck_assert_uint_ne(side->port, 0); /* the link is up, so that a port was taken */
+}
+
+static struct wg_allowed_ip_config host_ip(uint8_t address)
+{
+    struct wg_allowed_ip_config ip = {.prefix = {.addr = {.family = 4}, .len = 32}};
+    memcpy(ip.prefix.addr.bytes, (uint8_t[]){10, 0, 0, address}, 4);
+    return ip;
+}
+
+static void add_peer(struct side *side, const struct side *peer, const char *host)
+{
+    struct ip_addr addr;
+    struct wg_allowed_ip_config ip = host_ip(peer->address);
+    struct wg_peer_config config = {.allowed_ips = &ip, .allowed_ip_count = 1};
+    memcpy(config.public_key, peer->public_key, WG_KEY_LEN);
+    if (host != NULL) {
+        config.has_endpoint = true;
+        ck_assert(ip_addr_parse(&addr, host));
+        endpoint_from_addr(&config.endpoint, &addr, peer->port);
+    }
+    struct wg_device_config change = {.peers = &config, .peer_count = 1};
+    configure(side, &change);
+}
+
+static void setup(void)
+{
+    open_side(&a, 1, false);
+    open_side(&b, 2, true);
+}
+
+static void teardown(void)
+{
+    path_destroy(a.path);
+    path_destroy(b.path);
+    tun_close(a.outer);
+    tun_close(b.outer);
+}
+
+/* An IPv4 packet of `len` bytes that carries `number`. */
+static void make_packet(uint8_t *out, size_t len, uint8_t from, uint8_t to, uint32_t number)
+{
+    memset(out, (int)number, len);
+    memset(out, 0, 28);
+    out[0] = 0x45;
+    store_be16(out + 2, (uint16_t)len);
+    out[8] = 64;
+    out[9] = 17;
+    memcpy(out + 12, (uint8_t[]){10, 0, 0, from}, 4);
+    memcpy(out + 16, (uint8_t[]){10, 0, 0, to}, 4);
+    store_be32(out + 20, number);
+}
+
+static void put(struct side *side, const uint8_t *bytes, size_t len)
+{
+    struct tun_packet packet = {.bytes = (uint8_t *)(uintptr_t)bytes, .capacity = len, .len = len};
+    for (int i = 0; i < 5000; i++) {
+        int rc = tun_write(side->outer, &packet);
+        if (rc == 0) {
+            return;
+        }
+        ck_assert_int_eq(rc, -EAGAIN);
+        usleep(200);
+    }
+    ck_abort_msg("the device takes no packets");
+}
+
+/* The next packet that leaves a device, or 0 after the time-out. */
+static size_t take(struct side *side, uint8_t *out, int timeout_ms)
+{
+    struct pollfd fd = {.fd = tun_fd(side->outer), .events = POLLIN};
+    struct tun_packet packet = {.bytes = out, .capacity = TUN_PACKET_MAX};
+    if (poll(&fd, 1, timeout_ms) != 1) {
+        return 0;
+    }
+    ck_assert_int_eq(tun_read(side->outer, &packet), 0);
+    return packet.len;
+}
+
+static void check_crossing(struct side *from, struct side *to, uint32_t number, size_t len)
+{
+    static uint8_t sent[TUN_PACKET_MAX], got[TUN_PACKET_MAX];
+    make_packet(sent, len, from->address, to->address, number);
+    put(from, sent, len);
+    ck_assert_uint_eq(take(to, got, 5000), len);
+    ck_assert_mem_eq(got, sent, len);
+}
+
+static const char *const hosts[] = {"127.0.0.1", "::1"};
+
+START_TEST(packets_cross_both_ways)
+{
+    add_peer(&b, &a, NULL); /* learns the endpoint from the handshake */
+    add_peer(&a, &b, hosts[_i]);
+    for (uint32_t i = 0; i < 1000; i++) {
+        size_t len = 28 + i * 7 % (INNER_MAX - 28);
+        check_crossing(&a, &b, i, len);
+        check_crossing(&b, &a, i, len);
+    }
+    struct path_info info;
+    ck_assert_int_eq(path_info(b.path, &info), 0);
+    ck_assert_uint_eq(info.device.peer_count, 1);
+    ck_assert_uint_ne(info.device.peers[0].last_handshake_ns, 0);
+    ck_assert_uint_gt(info.device.peers[0].rx_bytes, 1000 * 60);
+    ck_assert_uint_eq(endpoint_port(&info.device.peers[0].endpoint), a.port);
+    ck_assert(info.up);
+    ck_assert_uint_eq(info.mtu, 1500);
+    path_info_fini(&info);
+}
+END_TEST
+
+/* What is staged before the handshake goes out in order behind it. */
+START_TEST(burst_stays_in_order)
+{
+    enum { BURST = 100 };
+    uint8_t packet[TUN_PACKET_MAX];
+    add_peer(&b, &a, NULL);
+    add_peer(&a, &b, "127.0.0.1");
+    for (uint32_t i = 0; i < BURST; i++) {
+        make_packet(packet, 200, 1, 2, i);
+        put(&a, packet, 200);
+    }
+    for (uint32_t i = 0; i < BURST; i++) {
+        ck_assert_uint_eq(take(&b, packet, 5000), 200);
+        ck_assert_uint_eq(load_be32(packet + 20), i);
+    }
+}
+END_TEST
+
+START_TEST(port_moves_under_traffic)
+{
+    add_peer(&b, &a, NULL);
+    add_peer(&a, &b, "127.0.0.1");
+    for (uint32_t i = 0; i < 20; i++) {
+        uint16_t before = a.port;
+        struct wg_device_config config = {.has_listen_port = true};
+        configure(&a, &config);
+        ck_assert_uint_ne(a.port, before);
+        check_crossing(&a, &b, i, 100);
+        check_crossing(&b, &a, i, 100); /* b has followed */
+    }
+}
+END_TEST
+
+START_TEST(busy_port_changes_nothing)
+{
+    struct err err = {0};
+    struct wg_allowed_ip_config ip = host_ip(9);
+    struct wg_peer_config peer = {.public_key = {9}, .allowed_ips = &ip, .allowed_ip_count = 1};
+    struct wg_device_config config = {
+        .has_listen_port = true,
+        .listen_port = b.port,
+        .has_private_key = true,
+        .peers = &peer,
+        .peer_count = 1,
+    };
+    ck_assert_int_eq(path_configure(a.path, &config, &err), -EADDRINUSE);
+    char port[16];
+    snprintf(port, sizeof(port), "port %u", b.port);
+    ck_assert_ptr_nonnull(strstr(err.text, port));
+    ck_assert_ptr_nonnull(strstr(err.text, "--endpoint-port"));
+    struct path_info info;
+    ck_assert_int_eq(path_info(a.path, &info), 0);
+    ck_assert_uint_eq(info.listen_port, a.port);
+    ck_assert(info.device.has_private_key);
+    ck_assert_uint_eq(info.device.peer_count, 0);
+    path_info_fini(&info);
+}
+END_TEST
+
+START_TEST(unroutable_packet_is_answered)
+{
+    uint8_t packet[TUN_PACKET_MAX];
+    make_packet(packet, 100, 1, 77, 0);
+    put(&a, packet, 100);
+    ck_assert_uint_eq(take(&a, packet, 5000), 128); /* 20 + 8 + the packet */
+    ck_assert_uint_eq(packet[9], 1);
+    ck_assert_uint_eq(packet[20], 3);
+    /* A peer without an endpoint is no way either. */
+    add_peer(&a, &b, NULL);
+    make_packet(packet, 100, 1, 2, 0);
+    put(&a, packet, 100);
+    ck_assert_uint_eq(take(&a, packet, 5000), 128);
+}
+END_TEST
+
+static void set_link(struct side *side, bool up, uint32_t mtu)
+{
+    bool followed = false;
+    ck_assert_int_eq(tun_memory_set_link(side->inner, up, mtu), 0);
+    for (int i = 0; i < 500 && !followed; i++) {
+        struct path_info info;
+        usleep(1000);
+        ck_assert_int_eq(path_info(side->path, &info), 0);
+        followed = info.up == up && info.mtu == mtu;
+        path_info_fini(&info);
+    }
+    ck_assert(followed);
+}
+
+/* A device that is down neither sends nor takes; up again, it makes a new session. */
+START_TEST(link_is_followed)
+{
+    uint8_t packet[TUN_PACKET_MAX];
+    add_peer(&b, &a, NULL);
+    add_peer(&a, &b, "127.0.0.1");
+    check_crossing(&a, &b, 1, 100);
+    set_link(&a, false, 1400);
+    make_packet(packet, 100, 2, 1, 2);
+    put(&b, packet, 100);
+    ck_assert_uint_eq(take(&a, packet, 300), 0);
+    set_link(&a, true, 1300);
+    check_crossing(&a, &b, 3, 100);
+}
+END_TEST
+
+START_TEST(closed_interface_is_reported_once)
+{
+    tun_close(a.outer);
+    for (int i = 0; i < 500 && atomic_load(&a.closed) == 0; i++) {
+        usleep(10000);
+    }
+    usleep(50000);
+    ck_assert_int_eq(atomic_load(&a.closed), 1);
+    path_destroy(a.path);
+    open_side(&a, 1, false);
+}
+END_TEST
+
+START_TEST(device_stops_and_starts_again)
+{
+    struct err err;
+    add_peer(&b, &a, NULL);
+    add_peer(&a, &b, "127.0.0.1");
+    check_crossing(&a, &b, 1, 100);
+    for (int i = 0; i < 5; i++) {
+        path_stop(a.path);
+        ck_assert_int_eq(path_start(a.path, &err), 0);
+        check_crossing(&a, &b, 2, 100);
+    }
+}
+END_TEST
+
+/* Junk and a flood of false handshakes leave the session alone. */
+START_TEST(flood_does_not_stop_data)
+{
+    enum { FLOOD = 20000 };
+    add_peer(&b, &a, NULL);
+    add_peer(&a, &b, "127.0.0.1");
+    check_crossing(&a, &b, 1, 100);
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(b.port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    uint8_t junk[148] = {1};
+    for (uint32_t i = 0; i < FLOOD; i++) {
+        store_be32(junk + 100, i);
+        sendto(fd, junk, i % 7 == 0 ? i % 148 : 148, 0, (struct sockaddr *)&to, sizeof(to));
+        if (i % 1000 == 0) {
+            check_crossing(&b, &a, i, 100);
+        }
+    }
+    close(fd);
+    check_crossing(&b, &a, FLOOD, 100);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tc = tcase_create("path");
+    tcase_set_timeout(tc, 30);
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_loop_test(tc, packets_cross_both_ways, 0, ARRAY_LEN(hosts));
+    tcase_add_test(tc, burst_stays_in_order);
+    tcase_add_test(tc, port_moves_under_traffic);
+    tcase_add_test(tc, busy_port_changes_nothing);
+    tcase_add_test(tc, unroutable_packet_is_answered);
+    tcase_add_test(tc, link_is_followed);
+    tcase_add_test(tc, closed_interface_is_reported_once);
+    tcase_add_test(tc, device_stops_and_starts_again);
+    tcase_add_test(tc, flood_does_not_stop_data);
+    return unit_run(tc);
+}
