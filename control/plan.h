@@ -89,7 +89,8 @@ struct zone *plan_zone(const struct plan *plan, const char *domain, const char *
 
 /* From one plan to the next. The arrays inside are owned. */
 struct plan_delta {
-    struct wg_device_config wg; /* peers only: removals before additions */
+    struct wg_device_config
+        wg; /* peers only; what moves between peers moves before peers are removed */
     struct ip_prefix *addresses_removed;
     size_t addresses_removed_count;
     struct ip_prefix *addresses_added;
