@@ -12,11 +12,11 @@
  * "del" of what is not, are 0, so that all of them may be repeated. -EPERM: no CAP_NET_ADMIN;
  * -ENODEV: no such interface. Lists are freed with free(). */
 
-struct ifconf;
+struct ifconf_socket;
 
 /* One netlink socket; not for two threads at once. */
-int ifconf_open(struct ifconf **out);
-void ifconf_close(struct ifconf *conf);
+int ifconf_open(struct ifconf_socket **out);
+void ifconf_close(struct ifconf_socket *conf);
 
 /* ---- links */
 
@@ -30,13 +30,13 @@ struct ifconf_link {
     bool loopback;
 };
 
-int ifconf_link_get(struct ifconf *conf, uint32_t ifindex, struct ifconf_link *out);
-int ifconf_link_find(struct ifconf *conf, const char *name, struct ifconf_link *out);
-int ifconf_link_set_up(struct ifconf *conf, uint32_t ifindex, bool up);
-int ifconf_link_set_mtu(struct ifconf *conf, uint32_t ifindex, uint32_t mtu);
+int ifconf_link_get(struct ifconf_socket *conf, uint32_t ifindex, struct ifconf_link *out);
+int ifconf_link_find(struct ifconf_socket *conf, const char *name, struct ifconf_link *out);
+int ifconf_link_set_up(struct ifconf_socket *conf, uint32_t ifindex, bool up);
+int ifconf_link_set_mtu(struct ifconf_socket *conf, uint32_t ifindex, uint32_t mtu);
 
 /* Removes the interface from the kernel. */
-int ifconf_link_del(struct ifconf *conf, uint32_t ifindex);
+int ifconf_link_del(struct ifconf_socket *conf, uint32_t ifindex);
 
 /* ---- addresses */
 
@@ -48,11 +48,11 @@ struct ifconf_addr {
 
 /* IPv6 addresses are added without duplicate address detection, so that they work at once. -EACCES:
  * IPv6 is switched off on the interface. */
-int ifconf_addr_add(struct ifconf *conf, uint32_t ifindex, const struct ip_prefix *addr);
-int ifconf_addr_del(struct ifconf *conf, uint32_t ifindex, const struct ip_prefix *addr);
+int ifconf_addr_add(struct ifconf_socket *conf, uint32_t ifindex, const struct ip_prefix *addr);
+int ifconf_addr_del(struct ifconf_socket *conf, uint32_t ifindex, const struct ip_prefix *addr);
 
 /* Of one interface, or of all with ifindex 0. */
-int ifconf_addr_list(struct ifconf *conf, uint32_t ifindex, struct ifconf_addr **out,
+int ifconf_addr_list(struct ifconf_socket *conf, uint32_t ifindex, struct ifconf_addr **out,
                      size_t *count);
 
 /* ---- routes */
@@ -73,15 +73,15 @@ struct ifconf_route {
 };
 
 /* Adds the route or replaces the one of the same prefix, table and metric. */
-int ifconf_route_set(struct ifconf *conf, const struct ifconf_route *route);
+int ifconf_route_set(struct ifconf_socket *conf, const struct ifconf_route *route);
 
 /* Removes by prefix, table, and interface and metric where they are not 0. Leaves a route of
  * another protocol alone. */
-int ifconf_route_del(struct ifconf *conf, const struct ifconf_route *route);
+int ifconf_route_del(struct ifconf_socket *conf, const struct ifconf_route *route);
 
 /* The unicast routes of one family (4, 6) and table; of one protocol, or of all with 0. A route
  * with several next hops shows the first. */
-int ifconf_route_list(struct ifconf *conf, uint8_t family, uint32_t table, uint8_t protocol,
+int ifconf_route_list(struct ifconf_socket *conf, uint8_t family, uint32_t table, uint8_t protocol,
                       struct ifconf_route **out, size_t *count);
 
 /* ---- rules */
@@ -103,9 +103,9 @@ struct ifconf_rule ifconf_rule_unmarked(uint8_t family, uint32_t fwmark, uint32_
                                         uint32_t priority);
 struct ifconf_rule ifconf_rule_main_specific(uint8_t family, uint32_t priority);
 
-int ifconf_rule_add(struct ifconf *conf, const struct ifconf_rule *rule);
-int ifconf_rule_del(struct ifconf *conf, const struct ifconf_rule *rule);
-int ifconf_rule_list(struct ifconf *conf, uint8_t family, uint8_t protocol,
+int ifconf_rule_add(struct ifconf_socket *conf, const struct ifconf_rule *rule);
+int ifconf_rule_del(struct ifconf_socket *conf, const struct ifconf_rule *rule);
+int ifconf_rule_list(struct ifconf_socket *conf, uint8_t family, uint8_t protocol,
                      struct ifconf_rule **out, size_t *count);
 
 /* ---- questions about the host */
@@ -118,15 +118,16 @@ struct ifconf_default {
 };
 
 /* The default route of the main table with the lowest metric; -ENOENT: none. */
-int ifconf_default_get(struct ifconf *conf, uint8_t family, struct ifconf_default *out);
+int ifconf_default_get(struct ifconf_socket *conf, uint8_t family, struct ifconf_default *out);
 
 /* The address under which others reach this host: that of the default route's interface, else the
  * first global one, else the loopback address. Interface `skip` (0: none) does not count. */
-int ifconf_host_addr(struct ifconf *conf, uint8_t family, uint32_t skip, struct ip_addr *out);
+int ifconf_host_addr(struct ifconf_socket *conf, uint8_t family, uint32_t skip,
+                     struct ip_addr *out);
 
 /* The MTU of the way to `dest` for packets with this mark, path MTU discovery included.
  * -ENETUNREACH: no way. */
-int ifconf_path_mtu(struct ifconf *conf, const struct ip_addr *dest, uint32_t fwmark,
+int ifconf_path_mtu(struct ifconf_socket *conf, const struct ip_addr *dest, uint32_t fwmark,
                     uint32_t *mtu);
 
 /* False when the kernel has no IPv6, or has it switched off for `name` (NULL: for new interfaces).
