@@ -207,7 +207,7 @@ int allowedips_insert(struct allowedips *table, const struct ip_prefix *prefix,
         node = node_create(&key, key.len);
         if (node == NULL)
             return -ENOMEM;
-        /* owned before it can be seen: a lookup must not find it and be told "nobody" */
+        /* owned before it is linked, so that one store shows both */
         atomic_init(&node->owner, peer);
         if (link_node(step, node, &key) != 0) {
             free(node);
