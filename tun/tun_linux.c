@@ -136,7 +136,7 @@ static int explain_interface(struct err *err, const char *name, int code)
     case -EBUSY:
         return err_set(err, code,
                        "interface %s is in use by another program: stop that, or choose another "
-                       "name (--interface-name)",
+                       "name (--interface-name, or the argument of heimdall-wg)",
                        name);
     case -EINVAL:
         return err_set(err, code,

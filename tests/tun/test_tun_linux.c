@@ -360,7 +360,7 @@ static const struct {
     {"lo", -EINVAL, "an interface lo exists"},
     {"t1", -EBUSY,
      "interface t1 is in use by another program: stop that, or choose another name "
-     "(--interface-name)"},
+     "(--interface-name"},
 };
 
 START_TEST(names_refused)
