@@ -29,7 +29,7 @@ enum {
 
 struct apply {
     struct plan plan;
-    struct ifconf *conf;
+    struct ifconf_socket *conf;
     struct path *path;
     struct uapi_socket *uapi;
     uv_async_t *gone; /* from the path's thread; freed when closed */
@@ -69,7 +69,7 @@ static void name_table(struct apply *apply)
 
 /* ---- what earlier runs left ---- */
 
-static void clean_rules(struct ifconf *conf, uint8_t family, uint32_t mark)
+static void clean_rules(struct ifconf_socket *conf, uint8_t family, uint32_t mark)
 {
     struct ifconf_rule *rules = NULL;
     size_t count = 0;
@@ -81,7 +81,7 @@ static void clean_rules(struct ifconf *conf, uint8_t family, uint32_t mark)
     free(rules);
 }
 
-static void clean_routes(struct ifconf *conf, uint8_t family, uint32_t mark)
+static void clean_routes(struct ifconf_socket *conf, uint8_t family, uint32_t mark)
 {
     struct ifconf_route *routes = NULL;
     size_t count = 0;
@@ -92,7 +92,7 @@ static void clean_routes(struct ifconf *conf, uint8_t family, uint32_t mark)
     free(routes);
 }
 
-static void clean(struct ifconf *conf, uint32_t mark)
+static void clean(struct ifconf_socket *conf, uint32_t mark)
 {
     for (uint8_t family = 4; family <= 6; family += 2) {
         clean_rules(conf, family, mark);
@@ -102,7 +102,7 @@ static void clean(struct ifconf *conf, uint32_t mark)
 
 void apply_clean(const char *interface_name)
 {
-    struct ifconf *conf = NULL;
+    struct ifconf_socket *conf = NULL;
     if (ifconf_open(&conf) == 0)
         clean(conf, apply_mark_of(interface_name));
     ifconf_close(conf);

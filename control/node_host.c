@@ -9,7 +9,7 @@
 
 enum { GRPC_PORT = 9000 };
 
-static int interface_addr(struct ifconf *conf, const char *name, struct ip_addr *out,
+static int interface_addr(struct ifconf_socket *conf, const char *name, struct ip_addr *out,
                           struct err *err)
 {
     struct ifconf_link link;
@@ -33,7 +33,7 @@ static int interface_addr(struct ifconf *conf, const char *name, struct ip_addr 
 
 static int find_host_addr(struct node *node, struct err *err)
 {
-    struct ifconf *conf = NULL;
+    struct ifconf_socket *conf = NULL;
     int code = ifconf_open(&conf);
     if (code < 0)
         return err_set_errno(err, code, "no netlink socket");

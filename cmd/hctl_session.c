@@ -1,0 +1,191 @@
+#include "cmd/hctl_session.h"
+
+#include "base/bytes.h"
+#include "control/access.h"
+#include "control/address.h"
+#include "control/identity.h"
+#include "control/rpc_client.h"
+#include "control/transport.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { CALL_TIMEOUT_MS = 15000, DIAL_TIMEOUT_MS = 5000 };
+
+struct session {
+    uv_loop_t loop;
+    struct rpc_client *client;
+    struct address address;
+    bool done; /* of the call under way, or the connection is lost */
+    int code;
+    struct err *err;
+    void (*answer)(void *ctx, const ProtobufCMessage *response);
+    void *answer_ctx;
+};
+
+/* ---- which node, and how ---- */
+
+static int find_address(const struct ctl_config *config, struct address *out, struct err *err)
+{
+    char text[ADDRESS_TEXT];
+    char path[ADDRESS_PATH_MAX];
+    struct stat st;
+    if (config->addr != NULL)
+        return address_parse(out, config->addr, true, err);
+    snprintf(path, sizeof path, "%s/control.sock", config->data_dir);
+    if (config->data_dir[0] == '/' && stat(path, &st) == 0 && S_ISSOCK(st.st_mode)) {
+        snprintf(text, sizeof text, "unix://%s", path);
+        return address_parse(out, text, false, err);
+    }
+    return address_parse(out, "tcp://127.0.0.1:9000", false, err);
+}
+
+static int find_key(const struct ctl_config *config, char out[ACCESS_ID_MAX + 1], struct err *err)
+{
+    char path[4096];
+    if (config->cluster_key != NULL) {
+        snprintf(out, ACCESS_ID_MAX + 1, "%s", config->cluster_key);
+        return 0;
+    }
+    if (config->cluster_key_file != NULL)
+        return identity_read_cluster_key(config->cluster_key_file, out, err);
+    snprintf(path, sizeof path, "%s/cluster.key", config->data_dir);
+    struct stat st;
+    if (stat(path, &st) == 0 || errno != ENOENT)
+        return identity_read_cluster_key(path, out, err);
+    if (config->addr == NULL)
+        return err_set(err, -ENOENT,
+                       "no heimdall node on this host (no %s/control.sock): start one, or name one "
+                       "with --addr and its key with --cluster-key-file",
+                       config->data_dir);
+    return err_set(err, -ENOENT,
+                   "%s needs the cluster key: --cluster-key-file FILE, a copy of "
+                   "/var/lib/heimdall/cluster.key of a node",
+                   config->addr);
+}
+
+static int make_tls(const struct ctl_config *config, const struct address *address,
+                    struct transport_tls **out, struct err *err)
+{
+    char key[ACCESS_ID_MAX + 1] = "";
+    if (config->insecure || address->kind == ADDRESS_UNIX)
+        return transport_tls_create_plaintext(out, err);
+    if (config->cert != NULL)
+        return transport_tls_create_certificate(out, config->cert, config->key, config->ca, err);
+    int code = find_key(config, key, err);
+    if (code == 0)
+        code = transport_tls_create_psk_client(out, TRANSPORT_ADMIN, key, err);
+    bytes_wipe(key, sizeof key);
+    return code;
+}
+
+/* ---- the connection ---- */
+
+static void on_closed(void *ctx, struct rpc_client *client, const struct err *err)
+{
+    struct session *session = ctx;
+    char addr[ADDRESS_TEXT];
+    (void)client;
+    if (session->done)
+        return;
+    session->done = true;
+    session->code = err->code < 0 ? err->code : -ECONNRESET;
+    if (err->code == TRANSPORT_EUNKNOWN || err->code == TRANSPORT_EWRONGKEY)
+        err_set(session->err, err->code,
+                "the node at %s does not accept this cluster key: take the one in its data dir "
+                "(/var/lib/heimdall/cluster.key)",
+                address_format(&session->address, addr));
+    else if (session->err != NULL)
+        *session->err = *err;
+}
+
+static void on_opened(void *ctx, struct rpc_client *client)
+{
+    (void)ctx;
+    (void)client;
+}
+
+int session_open(struct session **out, const struct ctl_config *config, struct err *err)
+{
+    static const struct rpc_client_events events = {on_opened, on_closed};
+    struct rpc_client_options options = {.connect_ms = DIAL_TIMEOUT_MS};
+    struct transport_tls *tls = NULL;
+    *out = NULL;
+    struct session *session = calloc(1, sizeof *session);
+    if (session == NULL)
+        return err_set(err, -ENOMEM, "out of memory");
+    (void)signal(SIGPIPE, SIG_IGN);
+    int code = uv_loop_init(&session->loop);
+    if (code < 0) {
+        free(session);
+        return err_set_errno(err, code, "no event loop");
+    }
+    session->err = err;
+    code = find_address(config, &session->address, err);
+    if (code == 0)
+        code = make_tls(config, &session->address, &tls, err);
+    if (code == 0)
+        code = rpc_client_create(&session->client, &session->loop, &session->address, 1, tls,
+                                 &options, &events, session, err);
+    transport_tls_destroy(tls);
+    if (code < 0) {
+        session_close(session);
+        return code;
+    }
+    *out = session;
+    return 0;
+}
+
+void session_close(struct session *session)
+{
+    if (session == NULL)
+        return;
+    rpc_client_destroy(session->client);
+    (void)uv_run(&session->loop, UV_RUN_DEFAULT);
+    (void)uv_loop_close(&session->loop);
+    free(session);
+}
+
+/* ---- calls ---- */
+
+static void on_answer(void *ctx, enum grpc_code code, const char *text,
+                      const ProtobufCMessage *response)
+{
+    struct session *session = ctx;
+    if (session->done) /* the connection was lost, and on_closed has said so */
+        return;
+    if (code == GRPC_UNAVAILABLE && rpc_client_address(session->client) == NULL)
+        return; /* never opened: on_closed knows more */
+    session->done = true;
+    if (code != GRPC_OK)
+        session->code = err_set(session->err, -EREMOTEIO, "%s", text);
+    else if (session->answer != NULL)
+        session->answer(session->answer_ctx, response);
+}
+
+int session_call(struct session *session, const char *method, const ProtobufCMessage *request,
+                 const ProtobufCMessageDescriptor *response,
+                 void (*answer)(void *ctx, const ProtobufCMessage *response), void *ctx,
+                 struct err *err)
+{
+    char path[128];
+    snprintf(path, sizeof path, "/dev.ehazlett.heimdall.api.v1.Heimdall/%s", method);
+    session->err = err;
+    session->done = false;
+    session->code = 0;
+    session->answer = answer;
+    session->answer_ctx = ctx;
+    int code = rpc_client_call(session->client, path, request, response, CALL_TIMEOUT_MS, on_answer,
+                               session);
+    if (code < 0)
+        return err_set_errno(err, code, "the call cannot be made");
+    while (!session->done && uv_run(&session->loop, UV_RUN_ONCE) != 0)
+        continue;
+    if (!session->done)
+        return err_set(err, -EIO, "the connection ended without an answer");
+    return session->code;
+}
