@@ -114,13 +114,13 @@ static int read_options(struct options *options, int argc, char **argv)
         case 'v':
             printf("heimdall-wg %s\n", HEIMDALL_VERSION);
             return EXIT_SUCCESS;
-        default:
-            fputs(usage, stderr);
+        default: /* getopt has named the option */
             return EXIT_USAGE;
         }
     }
     if (optind + 1 != argc) {
-        fputs(usage, stderr);
+        fprintf(stderr, "heimdall-wg: expected one INTERFACE, found %d: see heimdall-wg --help\n",
+                argc - optind);
         return EXIT_USAGE;
     }
     options->name = argv[optind];
