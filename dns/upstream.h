@@ -12,7 +12,8 @@ struct err;
 struct uv_loop_s;
 
 /* Names of others, asked through libunbound (cache, retries, TCP, DNS over TLS). libunbound
- * resolves in a thread of its own; callbacks come on the loop. */
+ * resolves in a thread of its own; callbacks come on the loop. DNS over TLS needs a libunbound that
+ * was built with OpenSSL, which that of Debian 12 is not: there every answer is SERVFAIL. */
 
 struct upstream;
 struct upstream_query;

@@ -1,0 +1,379 @@
+#!/usr/bin/env python3
+"""The DNS server over real sockets, asked with dig and by hand, in a network namespace of its own.
+
+usage: test_server.py DNS_TEST_SERVER [TEST...]
+"""
+import contextlib
+import os
+import re
+import signal
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+PORT = 5301
+MAIN, UPSTREAM = "127.0.1.2", "127.0.1.1"
+ZONE = ["--host", "router=10.11.0.1", "--host", "router=fd00::1", "--host", "web=10.51.0.2",
+        "--network", "10.51.0.0/16", "--network", "fd00::/48", "--srv", "_heimdall._tcp.router"]
+
+
+@contextlib.contextmanager
+def server(*arguments, status=0):
+    process = subprocess.Popen([PROGRAM, *arguments], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "ready\n", "the server did not start"
+        yield process
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == status, f"exit status {process.returncode}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def main_server(*more):
+    return server("--listen", f"{MAIN}:{PORT}", *ZONE, *more)
+
+
+def upstream_server(*more):
+    return server("--listen", f"{UPSTREAM}:{PORT}", "--domain", "corp", "--host", "box=192.0.2.9",
+                  *more)
+
+
+class Answer:
+    def __init__(self, text):
+        self.text = text
+        status = re.search(r"status: (\w+)", text)
+        self.status = status.group(1) if status else None
+        flags = re.search(r";; flags: ([a-z ]*);", text)
+        self.flags = set(flags.group(1).split()) if flags else set()
+        self.counts = [int(n) for n in re.findall(r"(?:ANSWER|AUTHORITY|ADDITIONAL): (\d+)", text)]
+        self.records = [" ".join(line.split()) for line in text.splitlines()
+                        if line and not line.startswith(";")]
+        self.transport = (re.search(r"SERVER: .*\((\w+)\)", text) or [None, None])[1]
+
+
+def dig(*arguments, at=MAIN, port=PORT):
+    run = subprocess.run(["dig", "-p", str(port), f"@{at}", "+time=7", "+tries=1", *arguments],
+                         capture_output=True, text=True, timeout=30)
+    return Answer(run.stdout)
+
+
+def equal(got, expected):
+    assert got == expected, f"{got!r} instead of {expected!r}"
+
+
+def query(name, kind=1, ident=0x1234, flags=0x0100):
+    labels = b"".join(bytes([len(x)]) + x.encode() for x in name.split(".") if x)
+    return struct.pack(">6H", ident, flags, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">2H", kind, 1)
+
+
+def framed(message):
+    return struct.pack(">H", len(message)) + message
+
+
+def read_exactly(sock, count):
+    data = b""
+    while len(data) < count:
+        piece = sock.recv(count - len(data))
+        if not piece:
+            raise EOFError
+        data += piece
+    return data
+
+
+def read_framed(sock):
+    return read_exactly(sock, struct.unpack(">H", read_exactly(sock, 2))[0])
+
+
+def connect(at=MAIN, source=None):
+    return socket.create_connection((at, PORT), 15, source_address=(source, 0) if source else None)
+
+
+def test_names():
+    with main_server("--listen", f"[::1]:{PORT}"):
+        equal(dig("router").records, ["router. 30 IN A 10.11.0.1"])
+        equal(dig("RouTer.Heimdall", "AAAA", "+tcp").records, ["RouTer.Heimdall. 30 IN AAAA fd00::1"])
+        equal(dig("web", "AAAA").records,
+              ["web. 5 IN SOA router.heimdall. hostmaster.heimdall. 7 3600 600 86400 5"])
+        equal(dig("-x", "10.51.0.2", at="::1").records[0],
+              "2.0.51.10.in-addr.arpa. 30 IN PTR web.heimdall.")
+        equal(dig("-x", "fd00::1").records[0].split()[-1], "router.heimdall.")
+        denied = dig("-x", "10.51.0.3")
+        equal((denied.status, denied.records[0].split()[0]), ("NXDOMAIN", "51.10.in-addr.arpa."))
+        equal(dig("nope.heimdall").status, "NXDOMAIN")
+        srv = dig("_heimdall._tcp.router.heimdall", "SRV")
+        equal(srv.records[0].split()[3:], ["SRV", "1", "2", "9000", "router.heimdall."])
+        equal(srv.counts, [1, 0, 3])
+        equal(dig("heimdall", "NS").records[0].split()[-1], "router.heimdall.")
+        equal(dig("router", "ANY", "+notcp").counts[0], 1)
+        equal(dig("router.heimdall", "ANY", "+tcp").counts[0], 2)
+        assert "aa" in dig("router").flags and "ra" not in dig("router").flags
+
+
+def test_protocol():
+    with main_server("--many", "300"):
+        equal(dig("router", "+edns=1", "+noednsneg").status, "BADVERS")
+        equal(dig("router", "+header-only").status, "FORMERR")
+        for opcode in ("iquery", "status", "notify", "update", "7", "15"):
+            equal(dig("router", f"+opcode={opcode}").status, "NOTIMP")
+        equal(dig("version.bind", "TXT", "CH").status, "REFUSED")
+        equal(dig("heimdall", "AXFR", "+tcp").records, [])
+        equal(dig("example.com").status, "REFUSED")
+        cut = dig("many", "+ignore", "+noedns")
+        assert "tc" in cut.flags and cut.counts[0] == 30, cut.text
+        cut = dig("many", "+ignore", "+bufsize=4096")
+        assert "tc" in cut.flags and cut.counts[0] == 74, cut.text
+        whole = dig("many")
+        equal((whole.counts[0], whole.transport, "tc" in whole.flags), (300, "TCP", False))
+        assert "do" in re.search(r"EDNS:.*", dig("router", "+dnssec").text)[0]
+
+
+def test_udp_by_hand():
+    with main_server():
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.connect((MAIN, PORT))
+        sock.settimeout(5)
+        for bad in (b"", b"\0" * 11, query("router", flags=0x8100)):
+            sock.send(bad)  # not answered, and not fatal
+        sock.send(query("router")[:-1])
+        equal(sock.recv(2000)[:4], b"\x12\x34\x81\x01")
+        sock.send(query("router") + b"\0" * 60000)
+        equal(sock.recv(2000)[:4], b"\x12\x34\x81\x01")
+        # many at once: all answered, ids kept
+        for ident in range(200):
+            sock.send(query("router", ident=ident))
+        idents = {struct.unpack(">H", sock.recv(2000)[:2])[0] for _ in range(200)}
+        equal(idents, set(range(200)))
+
+
+def test_tcp_by_hand():
+    with main_server():
+        with connect() as sock:  # pipelined, and half-closed behind them
+            sock.sendall(b"".join(framed(query("router", ident=i)) for i in range(50)))
+            sock.shutdown(socket.SHUT_WR)
+            equal([struct.unpack(">H", read_framed(sock)[:2])[0] for _ in range(50)],
+                  list(range(50)))
+            equal(sock.recv(1), b"")
+        with connect() as sock:  # octet by octet
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for octet in framed(query("web")):
+                sock.sendall(bytes([octet]))
+                time.sleep(0.002)
+            equal(read_framed(sock)[-4:], bytes([10, 51, 0, 2]))
+        with connect() as sock:  # the largest message, malformed behind its question
+            sock.sendall(framed(query("web") + b"\0" * (65535 - len(query("web")))))
+            equal(read_framed(sock), b"\x12\x34\x81\x01" + b"\0" * 8)
+            sock.sendall(framed(query("web")))  # the connection lives on
+            equal(read_framed(sock)[3] & 15, 0)
+        for bad in (b"", query("web", flags=0x8100)):  # nothing to be answered ends it
+            with connect() as sock:
+                sock.sendall(framed(bad))
+                equal(sock.recv(1), b"")
+
+
+def test_tcp_limits():
+    with main_server():
+        begin = time.monotonic()
+        slow = [connect() for _ in range(16)]
+        for sock in slow:
+            sock.sendall(b"\0\xff12345")
+        with connect() as sock:  # the 17th of one address
+            equal(sock.recv(1), b"")
+        with connect(source="127.0.9.9") as sock:
+            sock.sendall(framed(query("web")))
+            equal(read_framed(sock)[-4:], bytes([10, 51, 0, 2]))
+        more = [connect(source=f"127.0.10.{i % 14 + 1}") for i in range(112)]
+        with connect(source="127.0.11.1") as sock:  # the 129th of all
+            equal(sock.recv(1), b"")
+        equal(slow[0].recv(1), b"")
+        took = time.monotonic() - begin
+        assert 8 < took < 13, f"a silent client was closed after {took:.1f} s"
+        time.sleep(1)
+        with connect() as sock:
+            sock.sendall(framed(query("web")))
+            equal(read_framed(sock)[-4:], bytes([10, 51, 0, 2]))
+        for sock in slow + more:
+            sock.close()
+
+
+def test_tcp_reader_that_does_not_read():
+    with main_server("--many", "1000"):
+        with connect() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.settimeout(1)
+            message = framed(query("many")) * 100
+            try:  # the server stops reading, so that it does not collect answers
+                for _ in range(2000):
+                    sock.sendall(message)
+                raise AssertionError("the server took everything")
+            except TimeoutError:
+                pass
+            equal(dig("web").status, "NOERROR")
+
+
+def test_upstream():
+    forward = ["--upstream", f"{UPSTREAM}:{PORT}", "--recursion", "127.0.0.0/16"]
+    with upstream_server("--many", "300"), main_server(*forward):
+        for transport in ("+notcp", "+tcp"):
+            answer = dig("box.corp", transport)
+            equal(answer.records, ["box.corp. 30 IN A 192.0.2.9"])
+            assert "ra" in answer.flags and "aa" not in answer.flags
+            equal(dig("nope.corp", transport).status, "NXDOMAIN")
+            equal(dig("box.corp", "AAAA", transport).status, "NOERROR")
+        equal(dig("BOX.corp").records, ["BOX.corp. 30 IN A 192.0.2.9"])
+        equal(dig("many.corp").counts[0], 300)
+        cut = dig("many.corp", "+ignore", "+noedns")
+        assert "tc" in cut.flags and cut.counts[0] == 30, cut.text
+        equal(dig("-x", "192.0.2.9").records[0].split()[-1], "box.corp.")
+        equal(dig("a\\.b\\032\\255.corp").status, "NXDOMAIN")
+        equal(dig("web").records, ["web. 30 IN A 10.51.0.2"])
+        equal(dig("nope.heimdall").status, "NXDOMAIN")
+        equal(dig("box.corp", "+norecurse").status, "REFUSED")
+        equal(dig("box.corp", "-b", "127.5.0.1").status, "REFUSED")
+        equal(dig("web", "-b", "127.5.0.1").status, "NOERROR")
+        assert "ra" not in dig("web", "-b", "127.5.0.1").flags
+
+
+def test_upstream_that_is_away():
+    with main_server("--upstream", f"{UPSTREAM}:{PORT}", "--recursion", "127.0.0.0/8"):
+        for transport in ("+notcp", "+tcp"):
+            begin = time.monotonic()
+            equal(dig("box.corp", transport).status, "SERVFAIL")
+            assert time.monotonic() - begin < 5.5
+        equal(dig("web").status, "NOERROR")
+        with upstream_server():
+            end = time.monotonic() + 30
+            while dig("box.corp").status != "NOERROR":
+                assert time.monotonic() < end, "the upstream came back and is not asked"
+
+
+def test_upstream_that_is_silent():
+    silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    silent.bind((UPSTREAM, PORT))
+    with main_server("--upstream", f"{UPSTREAM}:{PORT}", "--recursion", "127.0.0.0/8"):
+        begin = time.monotonic()
+        equal(dig("box.corp").status, "SERVFAIL")
+        took = time.monotonic() - begin
+        assert took < 5, f"SERVFAIL came after {took:.1f} s"
+        # queries and a connection that wait when the server ends
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        for i in range(1000):
+            sock.sendto(query(f"n{i}.corp"), (MAIN, PORT))
+        tcp = connect()
+        tcp.sendall(framed(query("tcp.corp")))
+        time.sleep(0.3)
+        equal(dig("web").status, "NOERROR")
+    tcp.close()
+    sock.close()
+    silent.close()
+
+
+@contextlib.contextmanager
+def tls_proxy(certificate, key):
+    """DNS over TLS on UPSTREAM:8853, passed on over TCP."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    listener = socket.create_server((UPSTREAM, 8853))
+    stopping = threading.Event()
+
+    def serve():
+        while not stopping.is_set():
+            try:
+                with listener.accept()[0] as plain, context.wrap_socket(plain, True) as client, \
+                        connect(UPSTREAM) as server_side:
+                    client.settimeout(2)
+                    while True:
+                        server_side.sendall(framed(read_framed(client)))
+                        client.sendall(framed(read_framed(server_side)))
+            except (OSError, EOFError):
+                continue
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield
+    stopping.set()
+    listener.shutdown(socket.SHUT_RDWR)  # wakes accept
+    thread.join(5)
+    listener.close()
+
+
+def test_upstream_over_tls():
+    """Debian 12 builds libunbound without OpenSSL: then nothing is asked, least of all in the clear."""
+    libraries = subprocess.run(["ldd", PROGRAM], capture_output=True, text=True, check=True).stdout
+    able = "NOERROR" if "libssl" in libraries else "SERVFAIL"
+    with tempfile.TemporaryDirectory() as folder:
+        certificate, key = f"{folder}/cert.pem", f"{folder}/key.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                        "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", certificate,
+                        "-subj", "/CN=dns.example", "-addext", "subjectAltName=DNS:dns.example",
+                        "-days", "2"], check=True, capture_output=True)
+        for name, expected in (("dns.example", able), ("other.example", "SERVFAIL")):
+            with upstream_server(), tls_proxy(certificate, key), \
+                    main_server("--upstream", f"{UPSTREAM}:8853", "--tls-name", name,
+                                "--tls-bundle", certificate, "--recursion", "127.0.0.0/8"):
+                equal(dig("box.corp").status, expected)
+
+
+def test_new_zone_and_address():
+    with main_server("--later", "fresh=10.51.0.77", "--move-to", f"127.0.1.7:{PORT}") as process:
+        equal(dig("fresh.heimdall").status, "NXDOMAIN")
+        process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + 5
+        while dig("fresh.heimdall", "+time=1", at="127.0.1.7").status != "NOERROR":
+            assert time.monotonic() < end
+        equal(dig("heimdall", "SOA", at="127.0.1.7").records[0].split()[6], "8")
+        equal(dig("fresh.heimdall", "+time=1").status, None)  # no longer there
+
+
+def test_wildcard_answers_from_the_address_asked():
+    with server("--listen", f"0.0.0.0:{PORT}", "--listen", f"[::]:{PORT}", *ZONE):
+        equal(dig("web", at="127.0.5.5").status, "NOERROR")
+        equal(dig("web", at="::1").status, "NOERROR")
+
+
+def failure(*arguments, prefix=()):
+    run = subprocess.run([*prefix, PROGRAM, *arguments], capture_output=True, text=True, timeout=10)
+    assert run.returncode == 1, run
+    return run.stderr
+
+
+def test_addresses_that_cannot_be_had():
+    with main_server():
+        text = failure("--listen", f"{MAIN}:{PORT}")
+        assert f"{MAIN}:{PORT}" in text and "--dns-address" in text and "taken" in text, text
+    with contextlib.closing(socket.create_server((MAIN, PORT))):  # only TCP is taken
+        assert "taken" in failure("--listen", f"{MAIN}:{PORT}")
+    text = failure("--listen", "192.0.2.1:53")
+    assert "192.0.2.1:53" in text and "--dns-address" in text, text
+    text = failure("--listen", f"{MAIN}:53", prefix=(
+        "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all"))
+    assert "CAP_NET_BIND_SERVICE" in text and "--dns-address" in text, text
+
+
+def main():
+    wanted = sys.argv[2:]
+    failed = 0
+    for name, test in list(globals().items()):
+        if not name.startswith("test_") or (wanted and name not in wanted):
+            continue
+        begin = time.monotonic()
+        try:
+            test()
+            print(f"ok   {name} ({time.monotonic() - begin:.1f} s)", flush=True)
+        except Exception as error:  # noqa: BLE001, every failure is reported and counted
+            failed += 1
+            print(f"FAIL {name}: {type(error).__name__}: {error}", flush=True)
+    sys.exit(1 if failed else 0)
+
+
+if "HEIMDALL_DNS_TEST_NS" not in os.environ:
+    os.environ["HEIMDALL_DNS_TEST_NS"] = "1"
+    os.execvp("unshare", ["unshare", "--net", sys.executable, *sys.argv])
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+PROGRAM = os.path.abspath(sys.argv[1])
+main()
