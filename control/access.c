@@ -40,13 +40,15 @@ static bool repeats(const char *text, size_t len, size_t period)
     return true;
 }
 
-/* A character that continues a run (aaaa, 1234, 4321) adds nothing that a guesser does not try. */
+/* A character that continues a run of three (aaaa, 1234, 4321) adds nothing that a guesser does not
+ * try. Shorter runs occur by chance. */
 static bool continues_run(const char *text, size_t i)
 {
-    if (i < 2)
+    if (i < 3)
         return false;
     int step = text[i] - text[i - 1];
-    return step >= -1 && step <= 1 && step == text[i - 1] - text[i - 2];
+    return step >= -1 && step <= 1 && step == text[i - 1] - text[i - 2] &&
+           step == text[i - 2] - text[i - 3];
 }
 
 unsigned access_strength_bits(const char *text)
