@@ -86,7 +86,7 @@ static int find_program(struct redis_proc *proc, const char *given, struct err *
         proc->program = access(given, X_OK) == 0 ? strdup(given) : NULL;
     else
         proc->program = search_path(getenv("PATH"), given == NULL ? "redis-server" : given);
-    if (proc->program == NULL && given == NULL)
+    if (proc->program == NULL && given == NULL && getenv("PATH") == NULL)
         proc->program = search_path("/usr/local/bin:/usr/bin:/usr/sbin", "redis-server");
     if (proc->program == NULL)
         return err_set(err, -ENOENT,
