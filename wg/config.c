@@ -256,19 +256,31 @@ static void commit_peers(struct change *change)
     }
 }
 
-static void commit(struct change *change)
+/* A change of the key or of all peers concerns each of them; another one those it names. */
+static void serve_all(struct change *change)
 {
     struct wg_device *dev = change->call->dev;
+    list_for_each_safe (pos, &dev->peers) {
+        struct wg_peer *peer = container_of(pos, struct wg_peer, place);
+        if (change->replace_peers && peer->configured_by != dev->changes)
+            remove_peer(dev, peer);
+        else
+            device_serve_peer(change->call, peer);
+    }
+}
+
+static void commit(struct change *change)
+{
     if (change->has_identity)
         commit_identity(change);
     commit_peers(change);
-    list_for_each_safe (pos, &dev->peers) {
-        struct wg_peer *peer = container_of(pos, struct wg_peer, place);
-        bool is_named = peer->configured_by == dev->changes;
-        if (change->replace_peers && !is_named)
-            remove_peer(dev, peer);
-        else if (is_named || change->has_identity)
-            device_serve_peer(change->call, peer);
+    if (change->has_identity || change->replace_peers) {
+        serve_all(change);
+        return;
+    }
+    for (size_t i = 0; i < change->count; i++) {
+        if (change->steps[i].peer != NULL)
+            device_serve_peer(change->call, change->steps[i].peer);
     }
 }
 

@@ -3,7 +3,9 @@
 #include "base/bytes.h"
 #include "tests/unit.h"
 #include "tests/wg/harness.h"
+#include "wg/device.h" /* to see that keys are gone */
 
+#include <stdatomic.h>
 #include <string.h>
 
 /* The device as a whole: two or three of them on a virtual network. */
@@ -313,6 +315,53 @@ START_TEST(idle_devices_wake_for_nothing)
     ck_assert_uint_eq(sim.hosts[0].runs, 1);
     ck_assert_uint_eq(wg_device_deadline(sim.hosts[0].dev), WG_NEVER);
     ck_assert_uint_eq(wg_device_deadline(sim.hosts[1].dev), WG_NEVER);
+}
+END_TEST
+
+START_TEST(keys_are_wiped_after_540_s)
+{
+    start_session();
+    for (int i = 0; i < 2; i++) {
+        struct wg_device *dev = sim.hosts[i].dev;
+        struct wg_peer *peer = list_first(&dev->peers, struct wg_peer, place);
+        struct keypair *keypair = atomic_load(&peer->keypairs.current);
+        ck_assert_ptr_nonnull(keypair);
+        ck_assert_uint_eq(dev->indices.live, 1);
+        ck_assert_ptr_eq(index_lookup(&dev->indices, keypair->local_index), keypair);
+    }
+    sim_run(&sim, SIM_S(539));
+    ck_assert_uint_eq(sim.hosts[0].dev->indices.live, 1);
+    sim_run(&sim, SIM_S(1));
+    for (int i = 0; i < 2; i++) {
+        struct wg_device *dev = sim.hosts[i].dev;
+        struct wg_peer *peer = list_first(&dev->peers, struct wg_peer, place);
+        ck_assert_ptr_null(atomic_load(&peer->keypairs.current));
+        ck_assert_ptr_null(atomic_load(&peer->keypairs.previous));
+        ck_assert_ptr_null(atomic_load(&peer->keypairs.next));
+        ck_assert_uint_eq(dev->indices.live, 0);
+        ck_assert(bytes_is_zero_ct(&peer->noise.handshake, sizeof peer->noise.handshake));
+    }
+}
+END_TEST
+
+START_TEST(abandoned_handshakes_are_wiped)
+{
+    struct wg_device *dev = sim.hosts[0].dev;
+    struct wg_peer *peer = list_first(&dev->peers, struct wg_peer, place);
+    sim.filter = lose_all;
+    sim_send(&sim, 0, 1, 1, 100);
+    sim_run(&sim, SIM_S(100));
+    ck_assert(!bytes_is_zero_ct(&peer->noise.handshake, sizeof peer->noise.handshake));
+    ck_assert_uint_eq(dev->indices.live, 1);
+    sim_run(&sim, SIM_S(540));
+    ck_assert(bytes_is_zero_ct(&peer->noise.handshake, sizeof peer->noise.handshake));
+    ck_assert_uint_eq(dev->indices.live, 0);
+}
+END_TEST
+
+START_TEST(idle_peers_are_small)
+{
+    ck_assert_uint_le(sizeof(struct wg_peer), 1024);
 }
 END_TEST
 
@@ -690,6 +739,9 @@ int main(void)
     tcase_add_test(tc, sessions_end_after_180_s);
     tcase_add_test(tc, old_sessions_receive_nothing_after_180_s);
     tcase_add_test(tc, idle_devices_wake_for_nothing);
+    tcase_add_test(tc, keys_are_wiped_after_540_s);
+    tcase_add_test(tc, abandoned_handshakes_are_wiped);
+    tcase_add_test(tc, idle_peers_are_small);
     tcase_add_test(tc, traffic_causes_few_wake_ups);
     tcase_add_test(tc, persistent_keepalive_starts_at_once_and_goes_on);
     tcase_add_test(tc, persistent_keepalive_waits_for_link_and_key);
