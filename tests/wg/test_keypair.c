@@ -91,7 +91,7 @@ static uint32_t index_of(_Atomic(struct keypair *) *slot)
 
 START_TEST(sessions_rotate)
 {
-    struct keypairs keypairs = {0};
+    struct keypairs keypairs = {.retired = {NULL}};
     uint32_t number = 0;
     for (const char *step = rotations[_i].steps; *step != 0; step++) {
         if (*step == 'c')
