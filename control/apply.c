@@ -272,7 +272,11 @@ int apply_plan(struct apply *apply, struct plan *plan, struct err *err)
     plan_init(plan);
     add_addresses(apply, delta.addresses_added, delta.addresses_added_count);
     set_mtu(apply);
-    set_routes(apply, delta.routes_added, delta.routes_added_count);
+    /* routes have the address as their source, and went with the former one */
+    if (delta.addresses_added_count > 0)
+        set_routes(apply, apply->plan.routes, apply->plan.route_count);
+    else
+        set_routes(apply, delta.routes_added, delta.routes_added_count);
     if (delta.firewall_changed && apply->firewall)
         set_firewall(apply);
 out:

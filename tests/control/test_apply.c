@@ -1,0 +1,263 @@
+/* As root, each test in a network namespace of its own. */
+#include "control/apply.h"
+
+#include "base/bytes.h"
+#include "tests/tun/netns.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+static uv_loop_t loop;
+static char name[16];
+static uint8_t private_key[32];
+static const char *closed_reason;
+
+static void enter(void)
+{
+    netns_enter();
+    snprintf(name, sizeof name, "ta%d", (int)getpid());
+    memset(private_key, 7, sizeof private_key);
+    ck_assert_int_eq(uv_loop_init(&loop), 0);
+}
+
+static void on_closed(void *ctx, const char *reason)
+{
+    (void)ctx;
+    closed_reason = reason;
+    uv_stop(&loop);
+}
+
+static struct apply *open_tunnel(void)
+{
+    struct apply_options options = {
+        .loop = &loop, .interface_name = name, .private_key = private_key, .closed = on_closed};
+    struct apply *apply;
+    struct err err = {0};
+    ck_assert_msg(apply_open(&apply, &options, &err) == 0, "%s", err.text);
+    return apply;
+}
+
+static void close_tunnel(struct apply *apply)
+{
+    apply_close(apply);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    ck_assert_int_eq(uv_loop_close(&loop), 0);
+}
+
+/* What `ip` says of routes, rules or addresses that have to do with us. */
+static const char *shown(const char *command)
+{
+    static char out[8192];
+    run_out(out, sizeof out, "%s 2>/dev/null", command);
+    return out;
+}
+
+static const char *table(void)
+{
+    static char command[96];
+    snprintf(command, sizeof command, "ip route show table %u || true", apply_mark_of(name));
+    return shown(command);
+}
+
+static bool has(const char *text, const char *word)
+{
+    return strstr(text, word) != NULL;
+}
+
+/* A plan as a peer gets it: one node with these allowed IPs. */
+static void apply_allowed(struct apply *apply, const char *address, const char *const *allowed,
+                          size_t count)
+{
+    char key[] = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
+    char endpoint[] = "127.0.0.1:51820";
+    PB(KeyPair) keypair;
+    PB(Peer) peer;
+    PB(ConnectResponse) response;
+    PB(Peer) * peers[] = {&peer};
+    struct plan plan;
+    struct err err = {0};
+    PB_FN(key_pair__init)(&keypair);
+    PB_FN(peer__init)(&peer);
+    PB_FN(connect_response__init)(&response);
+    keypair.public_key = key;
+    peer.keypair = &keypair;
+    peer.endpoint = endpoint;
+    peer.allowed_ips = (char **)(uintptr_t)allowed;
+    peer.n_allowed_ips = count;
+    response.address = (char *)(uintptr_t)address;
+    response.peers = peers;
+    response.n_peers = 1;
+    ck_assert_msg(plan_of_peer(&response, NULL, &plan, &err) == 0, "%s", err.text);
+    ck_assert_msg(apply_plan(apply, &plan, &err) == 0, "%s", err.text);
+    ck_assert_uint_eq(plan.peer_count, 0); /* taken over */
+}
+
+START_TEST(a_plan_becomes_addresses_routes_and_peers)
+{
+    static const char *const allowed[] = {"10.11.0.0/16", "192.168.50.0/24"};
+    struct apply *apply = open_tunnel();
+    struct path_info info;
+    char rule[64];
+    snprintf(rule, sizeof rule, "not from all fwmark 0x%x lookup %u", apply_mark_of(name),
+             apply_mark_of(name));
+    ck_assert(has(shown("ip rule"), rule));
+    apply_allowed(apply, "10.51.0.2/16", allowed, 2);
+    ck_assert(has(shown("ip -4 addr"), "inet 10.51.0.2/16"));
+    ck_assert(has(table(), "10.11.0.0/16"));
+    ck_assert(has(table(), "192.168.50.0/24"));
+    ck_assert(has(table(), "src 10.51.0.2"));
+    /* nothing in the main table: there a route could cover the endpoint */
+    ck_assert(!has(shown("ip route show table main"), name));
+    ck_assert_int_eq(apply_info(apply, &info), 0);
+    ck_assert_uint_eq(info.device.peer_count, 1);
+    ck_assert_uint_eq(info.device.peers[0].allowed_ip_count, 2);
+    ck_assert_uint_eq(info.fwmark, apply_fwmark(apply));
+    ck_assert(info.up);
+    path_info_fini(&info);
+    close_tunnel(apply);
+}
+END_TEST
+
+START_TEST(the_next_plan_changes_the_difference)
+{
+    static const char *const first[] = {"10.11.0.0/16", "192.168.50.0/24"};
+    static const char *const second[] = {"10.11.0.0/16", "192.168.60.0/24"};
+    struct apply *apply = open_tunnel();
+    struct path_info info;
+    apply_allowed(apply, "10.51.0.2/16", first, 2);
+    apply_allowed(apply, "10.51.0.3/16", second, 2);
+    ck_assert(!has(table(), "192.168.50.0/24"));
+    ck_assert(has(table(), "192.168.60.0/24"));
+    ck_assert(has(table(), "10.11.0.0/16"));
+    ck_assert(!has(shown("ip -4 addr"), "10.51.0.2"));
+    ck_assert(has(shown("ip -4 addr"), "10.51.0.3/16"));
+    ck_assert_int_eq(apply_info(apply, &info), 0);
+    ck_assert_uint_eq(info.device.peers[0].allowed_ip_count, 2);
+    path_info_fini(&info);
+    /* an empty plan empties the tunnel */
+    struct plan none;
+    struct err err = {0};
+    plan_init(&none);
+    ck_assert_int_eq(apply_plan(apply, &none, &err), 0);
+    ck_assert_str_eq(table(), "");
+    ck_assert_int_eq(apply_info(apply, &info), 0);
+    ck_assert_uint_eq(info.device.peer_count, 0);
+    path_info_fini(&info);
+    close_tunnel(apply);
+}
+END_TEST
+
+/* Every route that survives keeps the source address that a new plan brings. */
+START_TEST(routes_follow_a_new_address)
+{
+    static const char *const allowed[] = {"10.11.0.0/16"};
+    struct apply *apply = open_tunnel();
+    apply_allowed(apply, "10.51.0.2/16", allowed, 1);
+    apply_allowed(apply, "10.51.0.3/16", allowed, 1);
+    ck_assert_msg(has(table(), "10.11.0.0/16") && has(table(), "src 10.51.0.3"), "%s", table());
+    close_tunnel(apply);
+}
+END_TEST
+
+START_TEST(nothing_is_left)
+{
+    static const char *const allowed[] = {"10.11.0.0/16"};
+    char rules[8192];
+    char links[8192];
+    snprintf(rules, sizeof rules, "%s", shown("ip rule; ip -6 rule"));
+    snprintf(links, sizeof links, "%s", shown("ip link"));
+    struct apply *apply = open_tunnel();
+    apply_allowed(apply, "10.51.0.2/16", allowed, 1);
+    ck_assert_str_ne(shown("ip rule; ip -6 rule"), rules);
+    close_tunnel(apply);
+    ck_assert_str_eq(shown("ip rule; ip -6 rule"), rules);
+    ck_assert_str_eq(shown("ip link"), links);
+    ck_assert_str_eq(table(), "");
+}
+END_TEST
+
+START_TEST(cleans_up_after_a_killed_run)
+{
+    uint32_t mark = apply_mark_of(name);
+    run("ip rule add not fwmark %u table %u priority 5200 protocol 72", mark, mark);
+    run("ip route add 10.99.0.0/16 dev lo table %u proto 72", mark);
+    run("ip rule add fwmark 5 table %u priority 77", mark); /* somebody else's */
+    struct apply *apply = open_tunnel();
+    ck_assert(!has(table(), "10.99.0.0/16"));
+    close_tunnel(apply);
+    ck_assert(!has(shown("ip rule"), "5200:"));
+    ck_assert(has(shown("ip rule"), "77:"));
+}
+END_TEST
+
+START_TEST(a_second_tunnel_of_that_name_is_refused)
+{
+    struct apply *apply = open_tunnel();
+    struct apply_options options = {
+        .loop = &loop, .interface_name = name, .private_key = private_key, .closed = on_closed};
+    struct apply *second;
+    struct err err = {0};
+    ck_assert_int_lt(apply_open(&second, &options, &err), 0);
+    ck_assert_ptr_null(second);
+    ck_assert_msg(has(err.text, name), "%s", err.text);
+    ck_assert(has(shown("ip rule"), "5200:")); /* the first one's is still there */
+    close_tunnel(apply);
+}
+END_TEST
+
+static void give_up(uv_timer_t *timer)
+{
+    (void)timer;
+    uv_stop(&loop);
+}
+
+START_TEST(says_when_the_interface_is_removed)
+{
+    struct apply *apply = open_tunnel();
+    uv_timer_t timer;
+    ck_assert_int_eq(uv_timer_init(&loop, &timer), 0);
+    ck_assert_int_eq(uv_timer_start(&timer, give_up, 5000, 0), 0);
+    run("ip link del %s", name);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    ck_assert_ptr_nonnull(closed_reason);
+    uv_close((uv_handle_t *)&timer, NULL);
+    close_tunnel(apply);
+}
+END_TEST
+
+START_TEST(runs_without_ipv6)
+{
+    static const char *const allowed[] = {"10.11.0.0/16", "fd00:11::/64"};
+    run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
+    struct apply *apply = open_tunnel();
+    apply_allowed(apply, "10.51.0.2/16", allowed, 2);
+    ck_assert(has(table(), "10.11.0.0/16"));
+    close_tunnel(apply);
+}
+END_TEST
+
+START_TEST(marks_differ_by_name)
+{
+    ck_assert_uint_ne(apply_mark_of("darknet"), apply_mark_of("darknet2"));
+    ck_assert_uint_eq(apply_mark_of("darknet"), apply_mark_of("darknet"));
+    ck_assert_uint_gt(apply_mark_of("a"), 0xffff);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tc = tcase_create("apply");
+    tcase_add_checked_fixture(tc, enter, NULL);
+    tcase_set_timeout(tc, 20);
+    tcase_add_test(tc, a_plan_becomes_addresses_routes_and_peers);
+    tcase_add_test(tc, the_next_plan_changes_the_difference);
+    tcase_add_test(tc, routes_follow_a_new_address);
+    tcase_add_test(tc, nothing_is_left);
+    tcase_add_test(tc, cleans_up_after_a_killed_run);
+    tcase_add_test(tc, a_second_tunnel_of_that_name_is_refused);
+    tcase_add_test(tc, says_when_the_interface_is_removed);
+    tcase_add_test(tc, runs_without_ipv6);
+    tcase_add_test(tc, marks_differ_by_name);
+    return unit_run(tc);
+}
