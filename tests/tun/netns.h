@@ -7,6 +7,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 /* Tests of this folder run as root, each in a network namespace of its own, which goes away with
  * the process that Check forks for it. */
@@ -14,6 +16,19 @@ static inline void netns_enter(void)
 {
     ck_assert_msg(unshare(CLONE_NEWNET) == 0, "these tests need root (CAP_SYS_ADMIN)");
     ck_assert_int_eq(system("ip link set lo up"), 0);
+}
+
+/* Clears the effective capabilities, until they are taken back (the leak checker needs them too).
+ */
+static inline void drop_rights(void)
+{
+    ck_assert_int_eq(seteuid(65534), 0);
+}
+
+static inline void regain_rights(void)
+{
+    ck_assert_int_eq(seteuid(0), 0);
+    prctl(PR_SET_DUMPABLE, 1);
 }
 
 __attribute__((format(printf, 1, 2))) static inline void run(const char *format, ...)
