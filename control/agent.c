@@ -218,7 +218,7 @@ static void try_later(struct agent *agent)
 
 static void on_unauthorized(struct agent *agent)
 {
-    if (agent->told == TOLD_CONNECTED || apply_current(agent->apply)->peer_count > 0)
+    if (apply_current(agent->apply)->peer_count > 0)
         forget(agent);
     tell_unauthorized(agent);
     try_later(agent);
@@ -286,6 +286,10 @@ static void on_answer(void *ctx, enum grpc_code code, const char *text,
         on_unauthorized(agent);
         return;
     case GRPC_PERMISSION_DENIED:
+        if (apply_current(agent->apply)->peer_count > 0)
+            forget(agent);
+        tell_refused(agent, text);
+        break;
     case GRPC_UNKNOWN:
     case GRPC_INVALID_ARGUMENT:
     case GRPC_NOT_FOUND:
