@@ -90,12 +90,15 @@ void rpc_call_fail(struct rpc_call *call, enum grpc_code code, const char *forma
  * -EINVAL: INVALID_ARGUMENT, -EPERM and -EACCES: PERMISSION_DENIED, -EAGAIN: UNAVAILABLE, ...). */
 void rpc_call_fail_err(struct rpc_call *call, const struct err *err);
 
+/* -ENOENT: NOT_FOUND and so on; INTERNAL for what has no code of its own. */
+enum grpc_code rpc_code_from_errno(int code);
+
 /* Sends one message of a stream. 0 or a negative errno (-ENOBUFS: the reader is too slow). */
 int rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message);
 
 /* For streams where only the latest state matters: send only while this is true, else wait for
  * `writable`, which runs each time it becomes true again. */
-bool rpc_call_is_writable(const struct rpc_call *call);
+bool rpc_call_is_writable(struct rpc_call *call);
 void rpc_call_on_writable(struct rpc_call *call, void (*writable)(void *ctx, struct rpc_call *call),
                           void *ctx);
 

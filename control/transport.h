@@ -72,7 +72,8 @@ int transport_tls_create_psk_client(struct transport_tls **out, enum transport_r
                                     const char *secret, struct err *err);
 int transport_tls_create_plaintext(struct transport_tls **out, struct err *err);
 
-/* Takes NULL. Listeners and connections hold a reference of their own. */
+/* Listeners, connections and clients hold a reference of their own; NULL is let through. */
+struct transport_tls *transport_tls_ref(struct transport_tls *tls);
 void transport_tls_destroy(struct transport_tls *tls);
 enum transport_security transport_tls_security(const struct transport_tls *tls);
 

@@ -9,8 +9,6 @@
 
 struct tls_session;
 
-struct transport_tls *transport_tls_ref(struct transport_tls *tls);
-
 /* NULL when memory is short or these settings are not for this side. A server fills `caller` during
  * the handshake; it counts once that is done. */
 struct tls_session *tls_session_create(struct transport_tls *tls, bool server,
