@@ -4,8 +4,10 @@
 #include "tests/unit.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -319,6 +321,35 @@ START_TEST(without_a_tool_that_works_the_file_is_written)
 }
 END_TEST
 
+/* As in a container: the file is a bind mount, 0 writable, 1 read-only. Needs root. */
+START_TEST(a_bind_mount)
+{
+    struct err err;
+    char behind[128];
+    struct resolver_setup wanted = make_setup(1, true);
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return;
+    snprintf(behind, sizeof behind, "%s/behind", folder);
+    put(behind, "nameserver 9.9.9.9\n");
+    put(conf, "");
+    ck_assert_int_eq(mount(behind, conf, NULL, MS_BIND, NULL), 0);
+    if (_i == 1)
+        ck_assert_int_eq(mount(NULL, conf, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL), 0);
+    int rc = resolver_apply(&paths, &wanted, &err);
+    if (_i == 0) {
+        ck_assert_int_eq(rc, 0);
+        ck_assert(strncmp(get(behind), "# heimdall", 10) == 0);
+        ck_assert_int_eq(resolver_restore(&paths, &err), 0);
+    } else {
+        ck_assert_int_eq(rc, -EROFS);
+        ck_assert_ptr_nonnull(strstr(err.text, conf));
+    }
+    ck_assert_str_eq(get(behind), "nameserver 9.9.9.9\n");
+    ck_assert_int_eq(umount(conf), 0);
+    ck_assert_int_eq(rmdir(state), 0);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("resolver");
@@ -335,5 +366,6 @@ int main(void)
     tcase_add_test(tc, resolved_gets_split_dns);
     tcase_add_test(tc, resolvconf_gets_a_record_of_ours);
     tcase_add_loop_test(tc, without_a_tool_that_works_the_file_is_written, 0, 2);
+    tcase_add_loop_test(tc, a_bind_mount, 0, 2);
     return unit_run(tc);
 }

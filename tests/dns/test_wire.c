@@ -291,10 +291,10 @@ START_TEST(what_does_not_fit_is_left_out_whole)
         dns_writer_record(&writer, DNS_ANSWER, &query.name, DNS_TYPE_A, 1, 5, "\1\2\3\4", 4);
     ck_assert(writer.full);
     size_t len = dns_writer_finish(&writer, &query, 0, 0);
-    unsigned expected = (512 - 30 - (_i == 1 ? 11 : 0)) / 16;
+    unsigned expected = _i == 1 ? (512 - 30 - 11) / 16 : (512 - 30) / 16;
     ck_assert_uint_eq(load_be16(out + 6), expected);
     ck_assert_uint_eq(load_be16(out + 10), _i == 1);
-    ck_assert_uint_eq(len, 30 + 16 * expected + (_i == 1 ? 11 : 0));
+    ck_assert_uint_eq(len, 30 + 16 * expected + (_i == 1 ? 11U : 0U));
     ck_assert(load_be16(out + 2) & DNS_FLAG_TC);
     ck_assert_uint_eq(out[512], 0xaa);
 }
