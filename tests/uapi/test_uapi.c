@@ -164,7 +164,7 @@ START_TEST(long_value_is_refused)
 {
     char text[400] = "set=1\nlisten_port=";
     memset(text + strlen(text), '1', 300);
-    strcat(text, "\n\n");
+    memcpy(text + strlen(text), "\n\n", 2);
     struct wg_device_config c;
     ck_assert_int_eq(parse(&c, text), -EINVAL);
 }

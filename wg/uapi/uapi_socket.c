@@ -120,7 +120,7 @@ static bool make_room(struct client *client)
     }
     size_t capacity = 2 * client->request_capacity;
     if (capacity == 0) {
-        capacity = 2 * READ_CHUNK;
+        capacity = 2 * (size_t)READ_CHUNK;
     }
     char *larger = malloc(capacity);
     if (larger == NULL) {
