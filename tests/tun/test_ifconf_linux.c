@@ -106,6 +106,23 @@ START_TEST(addresses_come_and_go)
 }
 END_TEST
 
+/* On a link with duplicate address detection, which a TUN does not have. */
+START_TEST(address_works_at_once)
+{
+    struct ip_prefix addr = prefix_of("fd00:7::1/64");
+    struct ifconf_addr *list;
+    size_t count;
+    bool found = false;
+    uint32_t v0 = index_of("v0");
+    ck_assert_int_eq(ifconf_addr_add(conf, v0, &addr), 0);
+    ck_assert_int_eq(ifconf_addr_list(conf, v0, &list, &count), 0);
+    for (size_t i = 0; i < count; i++)
+        found = found || (ip_prefix_equal(&list[i].prefix, &addr) && list[i].global);
+    ck_assert(found);
+    free(list);
+}
+END_TEST
+
 START_TEST(address_errors)
 {
     struct ip_prefix v4 = prefix_of("10.0.0.1/8");
@@ -523,6 +540,7 @@ int main(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, links);
     tcase_add_loop_test(tc, addresses_come_and_go, 0, ARRAY_LEN(addresses));
+    tcase_add_test(tc, address_works_at_once);
     tcase_add_test(tc, address_errors);
     tcase_add_loop_test(tc, routes_come_and_go, 0, ARRAY_LEN(routes));
     tcase_add_loop_test(tc, route_is_replaced, 0, 2);
