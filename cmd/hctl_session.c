@@ -20,6 +20,7 @@ struct session {
     uv_loop_t loop;
     struct rpc_client *client;
     struct address address;
+    bool opened;
     bool done; /* of the call under way, or the connection is lost */
     int code;
     struct err *err;
@@ -99,14 +100,17 @@ static void on_closed(void *ctx, struct rpc_client *client, const struct err *er
                 "the node at %s does not accept this cluster key: take the one in its data dir "
                 "(/var/lib/heimdall/cluster.key)",
                 address_format(&session->address, addr));
-    else if (session->err != NULL)
-        *session->err = *err;
+    else if (!session->opened && err->code > TRANSPORT_EUNKNOWN)
+        err_set(session->err, session->code, "%s: does heimdall run there?", err->text);
+    else
+        err_set(session->err, session->code, "%s", err->text);
 }
 
 static void on_opened(void *ctx, struct rpc_client *client)
 {
-    (void)ctx;
+    struct session *session = ctx;
     (void)client;
+    session->opened = true;
 }
 
 int session_open(struct session **out, const struct ctl_config *config, struct err *err)
@@ -158,8 +162,8 @@ static void on_answer(void *ctx, enum grpc_code code, const char *text,
     struct session *session = ctx;
     if (session->done) /* the connection was lost, and on_closed has said so */
         return;
-    if (code == GRPC_UNAVAILABLE && rpc_client_address(session->client) == NULL)
-        return; /* never opened: on_closed knows more */
+    if (!session->opened)
+        return; /* on_closed knows why */
     session->done = true;
     if (code != GRPC_OK)
         session->code = err_set(session->err, -EREMOTEIO, "%s", text);

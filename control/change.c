@@ -433,7 +433,7 @@ static enum grpc_code deauthorize(struct change *change, const struct state *sta
     if (state_authorization(state, id) != NULL)
         change_add(change, RECORD_HDEL, RECORD_KEY_AUTHORIZED, id, NULL, 0);
     else if (peer == NULL)
-        return REFUSE(err, GRPC_NOT_FOUND, "no peer is authorized under this id");
+        return REFUSE(err, GRPC_NOT_FOUND, "this id is not authorized");
     if (peer != NULL) {
         free_address(change, state, id, &peer->address);
         free_address(change, state, id, &peer->address6);
