@@ -1,6 +1,7 @@
 /* Two connections: `command` loads, commits and promotes; `follow` waits in XREAD for the next
- * change. Together they go DOWN -> LOADING -> LIVE; the loss of either takes both down, a timer
- * tries again, and everything is loaded anew. A gap in the changes goes back to LOADING only.
+ * change. Together they go DOWN -> LOADING -> LIVE. The loss of `command` takes both down, and a
+ * timer tries again. The loss of `follow` (Redis closes it whenever it is parked) and a gap in the
+ * changes go back to LOADING only.
  *
  * A request is first in flight (hiredis holds it), then settled: its reply is known, but it waits
  * until the followed changes have caught up with the revision that the reply names, so that whoever
@@ -36,6 +37,7 @@ struct store_redis {
     redisAsyncContext *follow;
     enum phase phase;
     bool was_live; /* `lost` is due when the connection goes */
+    bool load_pending;
     uint64_t epoch;
     uint64_t rev;
     char last_id[STORE_REDIS_ID_TEXT];
@@ -64,6 +66,7 @@ struct request {
 };
 
 static void load(struct store_redis *store);
+static void follow_anew(struct store_redis *store);
 static void take_down(struct store_redis *store);
 
 /* ---- requests */
@@ -206,6 +209,7 @@ static void take_down(struct store_redis *store)
     bool lost = store->was_live;
     store->phase = PHASE_DOWN;
     store->was_live = false;
+    store->load_pending = false;
     store->unanswered = 0;
     if (!store->closing) {
         uv_timer_stop(&store->watchdog);
@@ -219,18 +223,20 @@ static void take_down(struct store_redis *store)
 }
 
 /* The store of a callback, or NULL when the connection is not in use any more. A missing reply
- * means that the connection is just dying, which takes everything down. */
+ * means that the connection is just dying. */
 static struct store_redis *store_of(redisAsyncContext *context, const redisReply *reply)
 {
     struct store_redis *store = context->data;
     if (store == NULL || reply != NULL)
         return store;
-    context->data = NULL;
-    if (store->command == context)
-        store->command = NULL; /* hiredis is freeing it */
-    if (store->follow == context)
+    context->data = NULL; /* hiredis is freeing it */
+    if (store->command == context) {
+        store->command = NULL;
+        take_down(store);
+    } else {
         store->follow = NULL;
-    take_down(store);
+        follow_anew(store);
+    }
     return NULL;
 }
 
@@ -274,27 +280,41 @@ static void on_set_up(redisAsyncContext *context, void *data, void *privdata)
         memcpy(store->commit_sha, reply->str, (size_t)reply->len + 1);
 }
 
-static bool connect_both(struct store_redis *store)
+static bool connect_follow(struct store_redis *store)
 {
-    const struct store_redis_options *options = &store->options;
-    if (connect_one(store, &store->command) != 0 || connect_one(store, &store->follow) != 0)
+    if (connect_one(store, &store->follow) != 0)
+        return false;
+    redisAsyncCommand(store->follow, on_set_up, NULL, "AUTH %s %s", store->options.user,
+                      store->options.password);
+    return true;
+}
+
+static bool connect_command(struct store_redis *store)
+{
+    if (connect_one(store, &store->command) != 0)
         return false;
     asked(store);
-    redisAsyncCommand(store->command, on_set_up, NULL, "AUTH %s %s", options->user,
-                      options->password);
+    redisAsyncCommand(store->command, on_set_up, NULL, "AUTH %s %s", store->options.user,
+                      store->options.password);
     asked(store);
     redisAsyncCommand(store->command, on_set_up, store, "SCRIPT LOAD %s",
                       store_redis_commit_script);
-    redisAsyncCommand(store->follow, on_set_up, NULL, "AUTH %s %s", options->user,
-                      options->password);
     return true;
+}
+
+static void follow_anew(struct store_redis *store)
+{
+    if (connect_follow(store))
+        load(store);
+    else
+        take_down(store);
 }
 
 static void on_retry(uv_timer_t *timer)
 {
     struct store_redis *store = timer->data;
-    if (connect_both(store))
-        load(store);
+    if (connect_command(store))
+        follow_anew(store);
     else
         take_down(store);
 }
@@ -404,6 +424,7 @@ static void on_load(redisAsyncContext *context, void *data, void *privdata)
     if (store == NULL)
         return;
     answered(store);
+    store->load_pending = false;
     if (!store_redis_read_load(reply, &image)) {
         log_debug("redis-server is not ready",
                   F_STR("reply", reply->type == REDIS_REPLY_ERROR ? reply->str : "unexpected"));
@@ -418,6 +439,9 @@ static void on_load(redisAsyncContext *context, void *data, void *privdata)
 static void load(struct store_redis *store)
 {
     store->phase = PHASE_LOADING;
+    if (store->load_pending)
+        return;
+    store->load_pending = true;
     asked(store);
     redisAsyncCommand(store->command, on_load, NULL, "EVAL %s 0", store_redis_load_script);
 }
