@@ -218,6 +218,7 @@ enum wg_outbound_verdict sim_send_bytes(struct sim *sim, int from, const uint8_t
 {
     struct sim_host *host = &sim->hosts[from];
     uint8_t sealed[SIM_DATAGRAM];
+    memset(sealed, 0xa5, sizeof sealed); /* which must not leak into the padding */
     struct wg_outbound out = {.plain = packet, .len = len, .sealed = sealed};
     if (sim_random(sim) % 2 == 0) { /* in place or apart: either must do */
         memcpy(sealed + WG_HEADER_LEN, packet, len);
@@ -248,6 +249,8 @@ static void open_at(struct sim_host *host, struct sim_datagram *datagram)
     wg_device_open(host->dev, &in, 1, sim_time(sim));
     switch (in.verdict) {
     case WG_IN_DELIVER:
+        require(bytes_is_zero_ct(in.plain + in.plain_len, in.len - WG_DATA_OVERHEAD - in.plain_len),
+                "padding is not zero");
         receive_packet(host, in.plain, in.plain_len);
         break;
     case WG_IN_CONSUMED:

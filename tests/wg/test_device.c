@@ -99,6 +99,33 @@ START_TEST(responder_waits_for_confirmation)
 }
 END_TEST
 
+static bool catch_data(struct sim *s, struct sim_datagram *datagram)
+{
+    if (datagram->bytes[0] == 4)
+        *(struct sim_datagram *)s->filter_ctx = *datagram;
+    return datagram->bytes[0] != 4;
+}
+
+START_TEST(nothing_passes_what_is_staged)
+{
+    static struct sim_datagram first;
+    sim.filter = catch_data;
+    sim.filter_ctx = &first;
+    sim_send(&sim, 0, 1, 9, 100);
+    sim_run(&sim, SIM_MS(15));
+    sim_send(&sim, 1, 0, 1, 100);
+    sim_send(&sim, 1, 0, 2, 100);
+    sim_run(&sim, SIM_MS(15));
+    sim.filter = NULL;
+    sim_deliver(&sim, &first); /* there is a session now, but wg_device_run has not been called */
+    ck_assert_uint_eq(sim.hosts[1].delivered, 1);
+    ck_assert_int_eq(sim_send(&sim, 1, 0, 3, 100), WG_OUT_STAGED);
+    sim_run(&sim, SIM_MS(100));
+    assert_log(0, 1, 3);
+    ck_assert_int_eq(sim_send(&sim, 1, 0, 4, 100), WG_OUT_SEND);
+}
+END_TEST
+
 START_TEST(counters_count_whole_datagrams)
 {
     start_session();
@@ -467,6 +494,7 @@ START_TEST(wrong_inner_source_is_dropped)
 {
     uint8_t packet[SIM_DATAGRAM];
     start_session();
+    sim_connect(&sim, 1, 2); /* whose address it is does not matter */
     size_t len = sim_make_packet(packet, 2, 1, 1, 100);
     ck_assert_int_eq(sim_send_bytes(&sim, 0, packet, len), WG_OUT_SEND);
     sim_run(&sim, SIM_MS(100));
@@ -726,6 +754,7 @@ int main(void)
     tcase_add_test(tc, staged_packets_keep_their_order);
     tcase_add_test(tc, oldest_of_129_staged_goes);
     tcase_add_test(tc, responder_waits_for_confirmation);
+    tcase_add_test(tc, nothing_passes_what_is_staged);
     tcase_add_test(tc, counters_count_whole_datagrams);
     tcase_add_test(tc, padding_is_capped_at_the_mtu);
     tcase_add_test(tc, keepalive_answers_data_after_10_s);
