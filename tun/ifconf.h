@@ -46,8 +46,9 @@ struct ifconf_addr {
     bool global;             /* scope global, not deprecated or tentative */
 };
 
-/* IPv6 addresses are added without duplicate address detection, so that they work at once. -EACCES:
- * IPv6 is switched off on the interface. */
+/* The address alone: routes, also that of its own network, are the caller's to set. IPv6 addresses
+ * are added without duplicate address detection, so that they work at once. -EACCES: IPv6 is
+ * switched off on the interface. */
 int ifconf_addr_add(struct ifconf_socket *conf, uint32_t ifindex, const struct ip_prefix *addr);
 int ifconf_addr_del(struct ifconf_socket *conf, uint32_t ifindex, const struct ip_prefix *addr);
 

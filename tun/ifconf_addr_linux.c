@@ -14,8 +14,7 @@ static void request_addr(struct request *request, uint16_t type, uint16_t flags,
     ifa->ifa_index = ifindex;
     request_put_addr(request, IFA_LOCAL, &addr->addr);
     request_put_addr(request, IFA_ADDRESS, &addr->addr);
-    uint32_t flags_wanted =
-        IFA_F_NOPREFIXROUTE; /* which routes there are is for the caller to say */
+    uint32_t flags_wanted = IFA_F_NOPREFIXROUTE; /* which routes there are is the caller's affair */
     if (addr->addr.family == 6)
         flags_wanted |= IFA_F_NODAD;
     mnl_attr_put_u32(request->nlh, IFA_FLAGS, flags_wanted);

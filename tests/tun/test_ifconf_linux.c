@@ -98,6 +98,8 @@ START_TEST(addresses_come_and_go)
     ck_assert_msg(strncmp(out, addresses[_i], strlen(addresses[_i])) == 0 ||
                       strstr(out, "/32") != NULL || strstr(out, "/128") != NULL,
                   "%s", out);
+    run_out(out, sizeof out, "ip -%u route show dev t0 proto kernel", addr.addr.family);
+    ck_assert_str_eq(out, "");
     ck_assert_int_eq(ifconf_addr_del(conf, t0, &addr), 0);
     ck_assert_int_eq(ifconf_addr_del(conf, t0, &addr), 0);
     ck_assert_int_eq(ifconf_addr_list(conf, t0, &list, &count), 0);
