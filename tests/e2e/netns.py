@@ -158,6 +158,7 @@ class Host:
 
     def close(self):
         self.init.stdin.close()
+        self.init.stdout.close()
         try:
             self.init.wait(2)
         except subprocess.TimeoutExpired:
@@ -210,7 +211,7 @@ class Lab:
         for host, name, addrs in ((a, a_name, a_addrs), (b, b_name, b_addrs)):
             for addr in addrs.split():
                 host.run(["ip", "addr", "add", addr, "dev", name] + (["nodad"] if ":" in addr else []))
-            host.run(["ip", "link", "set", name, "up"])
+            host.run(["ip", "link", "set", name, "addrgenmode", "none", "up"])  # no addresses but the test's
 
     def switch(self, *ports):
         """Joins (host, addresses) pairs, or (host, addresses, interface) triples, in one LAN."""

@@ -15,7 +15,7 @@ class Network:
         lab.link(self.router, "172.17.0.2/16", self.client, "172.17.0.3/16")
         lab.link(self.router, "192.168.50.1/24", self.server, "192.168.50.10/24", a_name="eth1")
         self.router.run(["ip", "route", "add", "default", "via", "172.17.0.1"])
-        self.client.run(["ip", "route", "add", "default", "via", "172.17.0.2"])
+        self.client.run(["ip", "route", "add", "default", "via", "172.17.0.1"])
         self.id = str(uuid.uuid4())
 
     def start_node(self, *options, env=None):
