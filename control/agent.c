@@ -88,8 +88,10 @@ static void tell_waiting(struct agent *agent, const char *why)
     char message[ADDRESS_TEXT + 64];
     address_format(&agent->addresses[0], addr);
     snprintf(message, sizeof message, "waiting for %s to be reachable", addr);
-    if (is_news(agent, TOLD_WAITING, why))
+    if (is_news(agent, TOLD_WAITING, ""))
         log_info(message, F_STR("reason", why));
+    else
+        log_debug("still waiting", F_STR("reason", why));
 }
 
 static void tell_unauthorized(struct agent *agent)

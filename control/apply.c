@@ -100,14 +100,6 @@ static void clean(struct ifconf_socket *conf, uint32_t mark)
     }
 }
 
-void apply_clean(const char *interface_name)
-{
-    struct ifconf_socket *conf = NULL;
-    if (ifconf_open(&conf) == 0)
-        clean(conf, apply_mark_of(interface_name));
-    ifconf_close(conf);
-}
-
 /* ---- the kernel's part ---- */
 
 static void warn(const char *what, const struct ip_prefix *prefix, int code)

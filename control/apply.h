@@ -53,7 +53,4 @@ const uint8_t *apply_public_key(const struct apply *apply);
  * what an earlier one left. */
 uint32_t apply_mark_of(const char *interface_name);
 
-/* Removes routes and rules that carry the mark of this interface. */
-void apply_clean(const char *interface_name);
-
 #endif

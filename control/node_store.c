@@ -111,10 +111,10 @@ static void on_redis_died(void *ctx, int status, uint64_t delay_ms)
 {
     struct node *node = ctx;
     struct err err;
+    (void)status;
+    (void)delay_ms;
     if (node->stopping)
         return;
-    log_warn("redis-server ended and is started again", F_INT("status", status),
-             F_INT("delay_ms", delay_ms));
     if (!node->bootstrapped && ++node->redis_deaths >= REDIS_DEATHS_MAX) {
         err_set(&err, -EIO, "redis-server does not start: run it by hand with %s/redis/redis.conf",
                 datadir_path(node->datadir));
