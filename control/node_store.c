@@ -116,7 +116,7 @@ static void on_redis_died(void *ctx, int status, uint64_t delay_ms)
     if (node->stopping)
         return;
     if (!node->bootstrapped && ++node->redis_deaths >= REDIS_DEATHS_MAX) {
-        err_set(&err, -EIO, "redis-server does not start: run it by hand with %s/redis/redis.conf",
+        err_set(&err, -EIO, "redis-server does not start: %s/redis/redis.log says why",
                 datadir_path(node->datadir));
         node_fail(node, &err);
     }
