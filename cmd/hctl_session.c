@@ -33,15 +33,14 @@ struct session {
 static int find_address(const struct ctl_config *config, struct address *out, struct err *err)
 {
     char text[ADDRESS_TEXT];
-    char path[ADDRESS_PATH_MAX];
     struct stat st;
     if (config->addr != NULL)
         return address_parse(out, config->addr, true, err);
-    snprintf(path, sizeof path, "%s/control.sock", config->data_dir);
-    if (config->data_dir[0] == '/' && stat(path, &st) == 0 && S_ISSOCK(st.st_mode)) {
-        snprintf(text, sizeof text, "unix://%s", path);
+    char *folder = realpath(config->data_dir, NULL);
+    snprintf(text, sizeof text, "unix://%s/control.sock", folder != NULL ? folder : "");
+    free(folder);
+    if (stat(text + strlen("unix://"), &st) == 0 && S_ISSOCK(st.st_mode))
         return address_parse(out, text, false, err);
-    }
     return address_parse(out, "tcp://127.0.0.1:9000", false, err);
 }
 

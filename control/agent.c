@@ -407,7 +407,7 @@ static int start(struct agent *agent, struct err *err)
     if (code < 0)
         return code;
     log_info("starting hpeer", F_STR("version", HEIMDALL_VERSION), F_STR("name", agent->name));
-    agent->paths = resolver_paths_default(agent->config->data_dir);
+    agent->paths = resolver_paths_default(datadir_path(agent->datadir));
     restore_resolver(agent);
     struct apply_options options = {
         .loop = &agent->loop,

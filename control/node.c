@@ -211,7 +211,7 @@ static int load_identity(struct node *node, struct err *err)
     bytes_wipe(key, sizeof key);
     if (code == 0 && node->identity.made_cluster_key)
         log_info("made a cluster key, which administrators of other hosts need",
-                 F_STR("folder", config->data_dir), F_STR("file", "cluster.key"));
+                 F_STR("folder", datadir_path(node->datadir)), F_STR("file", "cluster.key"));
     return code;
 }
 
@@ -242,7 +242,7 @@ static int open_tunnel(struct node *node, struct err *err)
     bytes_to_base64(node->public_key, apply_public_key(node->apply), WG_KEY_LEN);
     node->names_options = (struct names_options){
         .loop = &node->loop,
-        .data_dir = node->config->data_dir,
+        .data_dir = datadir_path(node->datadir),
         .interface_name = node->config->interface_name,
         .domain = node->config->dns_domain,
         .ns = node->name,
@@ -289,7 +289,7 @@ static int start(struct node *node, struct err *err)
     if (code < 0)
         return code;
     log_info("starting heimdall", F_STR("version", HEIMDALL_VERSION));
-    names_clean(node->config->data_dir);
+    names_clean(datadir_path(node->datadir));
     code = open_tunnel(node, err);
     if (code == 0)
         code = node_store_open(node, on_bootstrapped, err);
