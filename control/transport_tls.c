@@ -148,6 +148,50 @@ static const char *openssl_reason(void)
     return reason != NULL ? reason : "unknown reason";
 }
 
+/* "heimdall:ROLE/ID" among the URIs of the certificate's subject alternative names. */
+static bool caller_from_certificate(X509 *cert, struct transport_caller *caller)
+{
+    static const char scheme[] = "heimdall:";
+    GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+    int found = 0;
+    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+        if (name->type != GEN_URI)
+            continue;
+        const char *uri = (const char *)ASN1_STRING_get0_data(name->d.uniformResourceIdentifier);
+        size_t len = (size_t)ASN1_STRING_length(name->d.uniformResourceIdentifier);
+        enum transport_role role;
+        if (strlen(uri) != len || strncmp(uri, scheme, sizeof scheme - 1) != 0)
+            continue;
+        const char *id = parse_role(&role, uri + sizeof scheme - 1, '/');
+        found++;
+        if (id == NULL || id[0] == '\0' || strlen(id) >= sizeof caller->id ||
+            strchr(id, '/') != NULL) {
+            found = -1;
+            break;
+        }
+        caller->roles = (unsigned)role;
+        snprintf(caller->id, sizeof caller->id, "%s", id);
+    }
+    GENERAL_NAMES_free(names);
+    return found == 1;
+}
+
+/* Refuses, with an alert, a certificate that the authority signed but that names no role, or not a
+ * node's where a client looks for one. */
+static int verify_certificate(int ok, X509_STORE_CTX *store)
+{
+    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct tls_session *session = SSL_get_app_data(ssl);
+    if (ok != 1 || X509_STORE_CTX_get_error_depth(store) > 0)
+        return ok;
+    if (caller_from_certificate(X509_STORE_CTX_get_current_cert(store), session->caller) &&
+        (session->server || session->caller->roles == TRANSPORT_NODE))
+        return 1;
+    X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
+    return 0;
+}
+
 static int load_files(SSL_CTX *ctx, const char *cert, const char *key, const char *ca,
                       struct err *err)
 {
@@ -160,7 +204,7 @@ static int load_files(SSL_CTX *ctx, const char *cert, const char *key, const cha
         return err_set(err, -EINVAL, "--key %s does not belong to --cert %s", key, cert);
     if (SSL_CTX_load_verify_locations(ctx, ca, NULL) != 1)
         return err_set(err, -EINVAL, "--ca %s: %s", ca, openssl_reason());
-    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, verify_certificate);
     return 0;
 }
 
@@ -386,39 +430,15 @@ static int explain(struct tls_session *session, struct err *err)
                            "the server does not prove that it knows the key (an impostor, or a "
                            "server that uses certificates): nothing was sent to it");
     }
+    if (SSL_get_verify_result(session->ssl) == X509_V_ERR_APPLICATION_VERIFICATION)
+        return err_set(err, TRANSPORT_ETLS,
+                       session->server
+                           ? "the client's certificate names no heimdall:ROLE/ID as its URI"
+                           : "the server's certificate names no heimdall:node/ID as its URI");
     if (reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_PACKET_LENGTH_TOO_LONG)
         return err_set(err, TRANSPORT_ETLS,
                        "the other side does not speak TLS (a server under --insecure?)");
     return err_set(err, TRANSPORT_ETLS, "TLS failed: %s", openssl_reason());
-}
-
-/* "heimdall:ROLE/ID" among the URIs of the certificate's subject alternative names. */
-static bool caller_from_certificate(X509 *cert, struct transport_caller *caller)
-{
-    static const char scheme[] = "heimdall:";
-    GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
-    int found = 0;
-    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
-        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
-        if (name->type != GEN_URI)
-            continue;
-        const char *uri = (const char *)ASN1_STRING_get0_data(name->d.uniformResourceIdentifier);
-        size_t len = (size_t)ASN1_STRING_length(name->d.uniformResourceIdentifier);
-        enum transport_role role;
-        if (strlen(uri) != len || strncmp(uri, scheme, sizeof scheme - 1) != 0)
-            continue;
-        const char *id = parse_role(&role, uri + sizeof scheme - 1, '/');
-        found++;
-        if (id == NULL || id[0] == '\0' || strlen(id) >= sizeof caller->id ||
-            strchr(id, '/') != NULL) {
-            found = -1;
-            break;
-        }
-        caller->roles = (unsigned)role;
-        snprintf(caller->id, sizeof caller->id, "%s", id);
-    }
-    GENERAL_NAMES_free(names);
-    return found == 1;
 }
 
 /* What the handshake alone does not prove. */
@@ -435,16 +455,8 @@ static int check_other_side(struct tls_session *session, struct err *err)
         return err_set(err, TRANSPORT_EIMPOSTOR,
                        "the other side does not prove that it knows the key: nothing was sent");
     }
-    X509 *cert = SSL_get0_peer_certificate(session->ssl);
-    struct transport_caller caller = {0};
-    if (cert == NULL || SSL_get_verify_result(session->ssl) != X509_V_OK ||
-        !caller_from_certificate(cert, &caller))
-        return err_set(err, TRANSPORT_ETLS,
-                       "the other side's certificate does not name heimdall:ROLE/ID as its URI");
-    if (!session->server && caller.roles != TRANSPORT_NODE)
-        return err_set(err, TRANSPORT_ETLS, "the server's certificate is not for a node");
-    session->caller->roles = caller.roles;
-    memcpy(session->caller->id, caller.id, sizeof caller.id);
+    if (SSL_get_verify_result(session->ssl) != X509_V_OK || session->caller->roles == 0)
+        return err_set(err, TRANSPORT_ETLS, "the other side has no valid certificate");
     return 1;
 }
 
