@@ -41,6 +41,7 @@ static inline void list_remove(struct list *node)
 
 #define list_first(list, type, member) container_of((list)->next, type, member)
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): the name that a loop declares cannot have any */
 #define list_for_each(pos, head)                                                                   \
     for (struct list *pos = (head)->next; pos != (head); pos = pos->next)
 
@@ -48,5 +49,6 @@ static inline void list_remove(struct list *node)
 #define list_for_each_safe(pos, head)                                                              \
     for (struct list *pos = (head)->next, *pos##_next = pos->next; pos != (head);                  \
          pos = pos##_next, pos##_next = pos->next)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 #endif

@@ -105,7 +105,7 @@ static void write_search(struct buffer *out, const char *former, const char *dom
         if (value == NULL)
             value = keyword_value(line, "domain");
         if (value != NULL)
-            strcpy(last, value);
+            memcpy(last, value, strlen(value) + 1);
     }
     size_t used = strlen(domain);
     buffer_printf(out, "search %s", domain);

@@ -253,7 +253,7 @@ int resolver_read(const struct resolver_paths *paths, const struct ip_addr *ours
 
 static int wait_for(pid_t pid)
 {
-    const struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
+    const struct timespec pause = {.tv_nsec = 5000000};
     uint64_t end = clock_boottime_ns() + TOOL_TIMEOUT_MS * NS_PER_MS;
     int status;
     for (;;) {
@@ -386,9 +386,10 @@ static int apply_tool(const struct resolver_paths *paths, const struct resolver_
                       int dir, enum method method)
 {
     struct record record = {.method = method};
-    if (strlen(setup->interface) >= sizeof record.interface)
+    size_t len = strlen(setup->interface);
+    if (len >= sizeof record.interface)
         return -EINVAL;
-    strcpy(record.interface, setup->interface);
+    memcpy(record.interface, setup->interface, len);
     int rc = record_save(dir, &record);
     if (rc < 0)
         return rc;

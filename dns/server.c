@@ -78,8 +78,9 @@ void dns_server_destroy(struct dns_server *server)
 {
     if (server == NULL)
         return;
-    while (!list_empty(&server->listeners))
-        listener_close(list_first(&server->listeners, struct listener, link));
+    list_for_each_safe (at, &server->listeners) {
+        listener_close(container_of(at, struct listener, link));
+    }
     zone_put(server->zone);
     server->zone = NULL;
     server->closing = true;

@@ -260,8 +260,8 @@ void server_udp_close(struct server_udp *udp)
 {
     if (udp == NULL)
         return;
-    while (!list_empty(&udp->forwards)) {
-        struct udp_forward *waiting = list_first(&udp->forwards, struct udp_forward, link);
+    list_for_each_safe (at, &udp->forwards) {
+        struct udp_forward *waiting = container_of(at, struct udp_forward, link);
         forward_cancel(&waiting->forward);
         list_remove(&waiting->link);
         free(waiting);

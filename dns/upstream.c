@@ -156,8 +156,9 @@ void upstream_destroy(struct upstream *upstream)
 {
     if (upstream == NULL)
         return;
-    while (!list_empty(&upstream->queries))
-        upstream_cancel(list_first(&upstream->queries, struct upstream_query, link));
+    list_for_each_safe (at, &upstream->queries) {
+        upstream_cancel(container_of(at, struct upstream_query, link));
+    }
     upstream->closing = true;
     uv_close((uv_handle_t *)&upstream->poll, on_closed);
 }

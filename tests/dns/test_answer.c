@@ -25,6 +25,7 @@ static struct zone *make_zone(void)
         zone_builder_add_host(builder, "many", &addr);
     }
     zone_builder_add_srv(builder, "_x._tcp.router", 1, 2, 3, "router");
+    zone_builder_add_srv(builder, "_y._tcp.router", 1, 2, 3, "many");
     ip_prefix_parse(&network, "10.51.0.0/16");
     zone_builder_add_network(builder, &network);
     return zone_build(builder);
@@ -163,7 +164,11 @@ static const struct {
     {"many", 1, 1, RD | TCP, 0, "0 aa 1/200/0/0 many. 1 many. 1 many. 1 many. 1 many. 1 many. 1"},
     /* 50: the root */ {"", 2, 1, RD, 0, "5 1/0/0/0"},
     /* 51 */ {"", 2, 1, RD | RECURSE, 0, "forward"},
-    /* 52: CNAME is only what it is */ {"web", 5, 1, RD, 0, "0 aa 1/0/1/0 web. 6"},
+    /* 52: addresses beside the answer are as many as fit, and no truncation */
+    {"_y._tcp.router.heimdall", 33, 1, RD, 0,
+     "0 aa 1/1/0/27 _y._tcp.router.heimdall. 33 many.heimdall. 1 many.heimdall. 1 "
+     "many.heimdall. 1 many.heimdall. 1 many.heimdall. 1"},
+    /* 53: CNAME is only what it is */ {"web", 5, 1, RD, 0, "0 aa 1/0/1/0 web. 6"},
 };
 
 START_TEST(questions_are_answered)

@@ -130,6 +130,24 @@ START_TEST(large_messages)
 }
 END_TEST
 
+/* What is beside the answer is as much as fits, and no truncation. */
+START_TEST(large_additional_section)
+{
+    enum { RECORDS = 60 };
+    static uint8_t message[21 + 16 * RECORDS];
+    static uint8_t out[DNS_MESSAGE_MAX];
+    struct dns_query query = make_query(false, false);
+    memcpy(message, HEAD("\x80", "\1", "\0", "\0"), 21);
+    store_be16(message + 10, RECORDS - 1);
+    for (size_t i = 0; i < RECORDS; i++)
+        memcpy(message + 21 + 16 * i, A_RECORD, 16);
+    relay_response(&query, DNS_UDP, message, sizeof message, out, sizeof out);
+    ck_assert_uint_eq(load_be16(out + 6), 1);
+    ck_assert_uint_eq(load_be16(out + 10), (512 - 21) / 16 - 1);
+    ck_assert_uint_eq(load_be16(out + 2) & DNS_FLAG_TC, 0);
+}
+END_TEST
+
 /* Each octet of a message changed: no read behind it, no endless loop. */
 START_TEST(one_octet_changed)
 {
@@ -155,6 +173,7 @@ int main(void)
     TCase *tc = tcase_create("relay");
     tcase_add_loop_test(tc, messages_are_relayed, 0, ARRAY_LEN(relays));
     tcase_add_loop_test(tc, large_messages, 0, 3);
+    tcase_add_test(tc, large_additional_section);
     tcase_add_test(tc, one_octet_changed);
     return unit_run(tc);
 }

@@ -39,7 +39,7 @@ static const struct {
     /* 12: a pointer to itself */
     {BYTES(HEAD("\1", "\0", "\0", "\0") "\xc0\x0c" A_IN), DNS_PARSE_FORMERR},
     /* 13: a pointer into the header */
-    {BYTES(HEAD("\1", "\0", "\0", "\0") "\xc0\x00" A_IN), DNS_PARSE_FORMERR},
+    {BYTES(HEAD("\1", "\0", "\0", "\0") "\xc0\x04" A_IN), DNS_PARSE_FORMERR},
     /* 14: a pointer forward */
     {BYTES(HEAD("\1", "\0", "\0", "\0") "\xc0\x0e\1a\0" A_IN), DNS_PARSE_FORMERR},
     /* 15: a label and a pointer back to it: a loop */

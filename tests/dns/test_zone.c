@@ -43,6 +43,7 @@ static struct zone *make_zone(void)
     ck_assert_int_eq(add_network(builder, "10.51.0.0/16"), 0);
     ck_assert_int_eq(add_network(builder, "10.11.16.0/20"), 0);
     ck_assert_int_eq(add_network(builder, "fd00:1:2::/48"), 0);
+    ck_assert_int_eq(add_network(builder, "100.0.0.0/16"), 0);
     return zone_build(builder);
 }
 
@@ -107,6 +108,9 @@ static const struct {
     {"0.0.2.0.0.0.1.0.0.0.0.0.D.F.ip6.arpa", ZONE_FOUND, 4, "", 0},
     /* 48: two digits are no nibble */
     {"00.2.0.0.0.1.0.0.0.0.0.d.f.ip6.arpa", ZONE_DENIED, 3, "", 0},
+    /* 49: above an apex whose further bits are zero */
+    {"100.in-addr.arpa", ZONE_FOREIGN, 0, "", 0},
+    /* 50 */ {"0.100.in-addr.arpa", ZONE_FOUND, 0, "", 0},
 };
 
 START_TEST(names_are_found)
