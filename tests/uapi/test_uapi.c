@@ -146,7 +146,7 @@ static const char *const refused[] = {
 START_TEST(request_is_refused_and_leaves_nothing)
 {
     struct wg_device_config c;
-    memset(&c, 0x55, sizeof(c));
+    memset(&c, 0x55, sizeof c);
     ck_assert_msg(parse(&c, refused[_i]) == -EINVAL, "%s", refused[_i]);
     ck_assert(c.peers == NULL && c.peer_count == 0 && !c.has_private_key);
 }
@@ -156,7 +156,7 @@ START_TEST(nul_in_a_value_is_refused)
 {
     static const char text[] = "set=1\nlisten_port=1\0002\n\n";
     struct wg_device_config c;
-    ck_assert_int_eq(uapi_parse_set(&c, text, sizeof(text) - 1), -EINVAL);
+    ck_assert_int_eq(uapi_parse_set(&c, text, sizeof text - 1), -EINVAL);
 }
 END_TEST
 
@@ -172,12 +172,11 @@ END_TEST
 
 START_TEST(request_cut_anywhere_is_incomplete)
 {
-    size_t whole = sizeof(full_request) - 1;
+    size_t whole = sizeof full_request - 1;
     for (size_t len = 0; len < whole; len++) {
         ck_assert_uint_eq(uapi_request_len(full_request, len, 0), 0);
-        for (size_t back = 0; back < 3 && back <= len; back++) {
+        for (size_t back = 0; back < 3 && back <= len; back++)
             ck_assert_uint_eq(uapi_request_len(full_request, whole, len - back), whole);
-        }
         struct wg_device_config c;
         char *cut = malloc(len + 1); /* exactly as long as it claims, for the sanitizer */
         memcpy(cut, full_request, len);
@@ -206,9 +205,8 @@ START_TEST(operation_is_told)
     enum uapi_operation operation = UAPI_GET;
     const char *text = operations[_i].text;
     ck_assert_int_eq(uapi_parse_operation(&operation, text, strlen(text)), operations[_i].rc);
-    if (operations[_i].rc == 0) {
+    if (operations[_i].rc == 0)
         ck_assert_int_eq(operation, operations[_i].operation);
-    }
 }
 END_TEST
 

@@ -63,7 +63,7 @@ static void turn(void)
 
 static void setup(void)
 {
-    snprintf(folder, sizeof(folder), "/tmp/heimdall-uapi-%d-XXXXXX", (int)getpid());
+    snprintf(folder, sizeof folder, "/tmp/heimdall-uapi-%d-XXXXXX", (int)getpid());
     ck_assert_ptr_nonnull(mkdtemp(folder));
     ck_assert_int_eq(uv_loop_init(&loop), 0);
     server = NULL;
@@ -76,7 +76,7 @@ static void teardown(void)
     uv_run(&loop, UV_RUN_DEFAULT);
     ck_assert_int_eq(uv_loop_close(&loop), 0);
     char path[128];
-    snprintf(path, sizeof(path), "%s/wgtest.sock", folder);
+    snprintf(path, sizeof path, "%s/wgtest.sock", folder);
     unlink(path);
     ck_assert_int_eq(rmdir(folder), 0);
 }
@@ -84,7 +84,7 @@ static void teardown(void)
 static struct sockaddr_un address(void)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/wgtest.sock", folder);
+    snprintf(addr.sun_path, sizeof addr.sun_path, "%s/wgtest.sock", folder);
     return addr;
 }
 
@@ -92,7 +92,7 @@ static int connect_client(void)
 {
     struct sockaddr_un addr = address();
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    ck_assert_int_eq(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    ck_assert_int_eq(connect(fd, (struct sockaddr *)&addr, sizeof addr), 0);
     return fd;
 }
 
@@ -103,15 +103,13 @@ static const char *await_answer(int fd)
     size_t len = 0;
     for (int i = 0; i < TURNS; i++) {
         turn();
-        ssize_t got = read(fd, answer + len, sizeof(answer) - 1 - len);
-        if (got == 0 || (got < 0 && errno == ECONNRESET)) {
+        ssize_t got = read(fd, answer + len, sizeof answer - 1 - len);
+        if (got == 0 || (got < 0 && errno == ECONNRESET))
             return "closed";
-        }
         len += got > 0 ? (size_t)got : 0;
         answer[len] = '\0';
-        if (len >= 2 && strcmp(answer + len - 2, "\n\n") == 0) {
+        if (len >= 2 && strcmp(answer + len - 2, "\n\n") == 0)
             return answer;
-        }
     }
     return "nothing";
 }
@@ -189,9 +187,8 @@ START_TEST(silent_clients_hold_nobody_up)
     }
     ck_assert_str_eq(ask("get=1\n\n"), "listen_port=1234\nerrno=0\n\n");
     ck_assert_str_eq(await_answer(fds[0]), "closed"); /* the oldest had to go */
-    for (size_t i = 0; i < SILENT; i++) {
+    for (size_t i = 0; i < SILENT; i++)
         close(fds[i]);
-    }
     ck_assert_uint_eq(sets, 0);
 }
 END_TEST
@@ -199,15 +196,14 @@ END_TEST
 START_TEST(oversized_request_is_cut_off)
 {
     static char chunk[65536];
-    memset(chunk, 'a', sizeof(chunk));
+    memset(chunk, 'a', sizeof chunk);
     ck_assert_int_eq(open_server(false, NULL), 0);
     int fd = connect_client();
     size_t sent = 0;
     for (int i = 0; i < 20000; i++) {
-        ssize_t put = send(fd, chunk, sizeof(chunk), MSG_NOSIGNAL);
-        if (put < 0 && errno != EAGAIN) {
+        ssize_t put = send(fd, chunk, sizeof chunk, MSG_NOSIGNAL);
+        if (put < 0 && errno != EAGAIN)
             break;
-        }
         sent += put > 0 ? (size_t)put : 0;
         uv_run(&loop, UV_RUN_NOWAIT);
     }
@@ -236,14 +232,12 @@ END_TEST
 START_TEST(removal_is_reported_once)
 {
     ck_assert_int_eq(open_server(false, NULL), 0);
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 5; i++)
         turn();
-    }
     ck_assert_uint_eq(removals, 0);
     ck_assert_int_eq(unlink(uapi_socket_path(server)), 0);
-    for (int i = 0; i < 50; i++) {
+    for (int i = 0; i < 50; i++)
         turn();
-    }
     ck_assert_uint_eq(removals, 1);
 }
 END_TEST
@@ -253,7 +247,7 @@ static int occupy(void)
 {
     struct sockaddr_un addr = address();
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    ck_assert_int_eq(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&addr, sizeof addr), 0);
     ck_assert_int_eq(listen(fd, 1), 0);
     return fd;
 }

@@ -26,20 +26,17 @@ enum {
 /* The Internet checksum's running sum (RFC 1071). */
 static uint32_t sum_words(uint32_t sum, const uint8_t *bytes, size_t len)
 {
-    for (size_t i = 0; i + 1 < len; i += 2) {
+    for (size_t i = 0; i + 1 < len; i += 2)
         sum += load_be16(bytes + i);
-    }
-    if (len % 2 != 0) {
+    if (len % 2 != 0)
         sum += (uint32_t)bytes[len - 1] << 8;
-    }
     return sum;
 }
 
 static uint16_t fold(uint32_t sum)
 {
-    while (sum >> 16 != 0) {
+    while (sum >> 16 != 0)
         sum = (sum & 0xffff) + (sum >> 16);
-    }
     return (uint16_t)~sum;
 }
 
@@ -65,9 +62,8 @@ static bool may_answer4(const uint8_t *packet, size_t len)
     size_t header_len = (size_t)(packet[0] & 0x0f) * 4;
     bool later_fragment = (load_be16(packet + 6) & 0x1fff) != 0;
     if (header_len < IPV4_HEADER || header_len > len || later_fragment || !is_host4(packet + 12) ||
-        !is_host4(packet + 16)) {
+        !is_host4(packet + 16))
         return false;
-    }
     return packet[9] != IPPROTO_ICMP || (header_len < len && is_query4(packet[header_len]));
 }
 
@@ -101,18 +97,15 @@ static bool is_extension6(uint8_t next)
 /* RFC 4443 section 2.4 (e): walks to the upper layer to see that it is no ICMPv6 error. */
 static bool may_answer6(const uint8_t *packet, size_t len)
 {
-    if (!is_host6(packet + 8) || !is_host6(packet + 24)) {
+    if (!is_host6(packet + 8) || !is_host6(packet + 24))
         return false;
-    }
     uint8_t next = packet[6];
     size_t at = IPV6_HEADER;
     while (is_extension6(next)) {
-        if (at + 8 > len) {
+        if (at + 8 > len)
             return false;
-        }
-        if (next == IPPROTO_FRAGMENT && (load_be16(packet + at + 2) & 0xfff8) != 0) {
+        if (next == IPPROTO_FRAGMENT && (load_be16(packet + at + 2) & 0xfff8) != 0)
             return false;
-        }
         size_t header_len = next == IPPROTO_FRAGMENT ? 8 : ((size_t)packet[at + 1] + 1) * 8;
         next = packet[at];
         at += header_len;
@@ -143,21 +136,18 @@ static size_t build6(uint8_t *out, const uint8_t *packet, size_t len)
 
 size_t icmp_build_unreachable(uint8_t out[ICMP_MAX], const uint8_t *packet, size_t len)
 {
-    if (len >= IPV4_HEADER && packet[0] >> 4 == 4) {
+    if (len >= IPV4_HEADER && packet[0] >> 4 == 4)
         return may_answer4(packet, len) ? build4(out, packet, len) : 0;
-    }
-    if (len >= IPV6_HEADER && packet[0] >> 4 == 6) {
+    if (len >= IPV6_HEADER && packet[0] >> 4 == 6)
         return may_answer6(packet, len) ? build6(out, packet, len) : 0;
-    }
     return 0;
 }
 
 bool icmp_limit_allow(struct icmp_limit *limit, uint64_t boot_ns)
 {
     uint64_t from = limit->full_at > boot_ns ? limit->full_at : boot_ns;
-    if (from - boot_ns > (ANSWER_BURST - 1) * ANSWER_INTERVAL) {
+    if (from - boot_ns > (ANSWER_BURST - 1) * ANSWER_INTERVAL)
         return false;
-    }
     limit->full_at = from + ANSWER_INTERVAL;
     return true;
 }

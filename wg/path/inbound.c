@@ -51,9 +51,8 @@ static void process(struct inbound *in, size_t count)
             break;
         }
     }
-    if (handshakes) {
+    if (handshakes)
         wake_signal(&path->wake_slow);
-    }
 }
 
 /* Returns whether a socket may have more. */
@@ -62,9 +61,8 @@ static bool receive(struct inbound *in, struct udp *udp)
     bool more = false;
     for (int family = 0; family < UDP_FAMILIES; family++) {
         size_t count = udp_receive(udp, (enum udp_family)family, in->datagrams, BATCH);
-        if (count > 0) {
+        if (count > 0)
             process(in, count);
-        }
         more |= count == BATCH;
     }
     return more;
@@ -78,9 +76,8 @@ static void wait_for_datagrams(struct path *path, const struct udp *udp)
         {.fd = udp == NULL ? -1 : udp_fd(udp, UDP_IPV6), .events = POLLIN},
     };
     path_sleep(fds, 3, -1);
-    if (fds[0].revents != 0) {
+    if (fds[0].revents != 0)
         wake_clear(&path->wake_inbound);
-    }
 }
 
 static void run(struct inbound *in)
@@ -89,11 +86,10 @@ static void run(struct inbound *in)
     while (!atomic_load_explicit(&path->stopping, memory_order_acquire)) {
         struct udp *udp = atomic_load_explicit(&path->udp, memory_order_acquire);
         bool more = udp != NULL && receive(in, udp);
-        if (more) {
+        if (more)
             rcu_reader_quiesce();
-        } else {
+        else
             wait_for_datagrams(path, udp);
-        }
     }
 }
 
@@ -105,9 +101,8 @@ void *inbound_main(void *path)
         path_report_closed(path, "out of memory");
         return NULL;
     }
-    for (size_t i = 0; i < BATCH; i++) {
+    for (size_t i = 0; i < BATCH; i++)
         in.datagrams[i].bytes = in.slots + i * SLOT;
-    }
     rcu_reader_register();
     run(&in);
     rcu_reader_unregister();

@@ -42,9 +42,8 @@ static void read_packets(struct outbound *out)
                 (struct wg_outbound){.plain = packet.bytes, .len = packet.len, .sealed = slot};
         } else if (rc != -EMSGSIZE && rc != -EINTR) {
             out->drained = true;
-            if (rc != -EAGAIN) {
+            if (rc != -EAGAIN)
                 path_report_closed(out->path, strerror(-rc));
-            }
             return;
         }
     }
@@ -55,10 +54,9 @@ static void answer_unreachable(struct outbound *out, const struct wg_outbound *p
 {
     uint8_t answer[ICMP_MAX];
     size_t len = icmp_build_unreachable(answer, packet->plain, packet->len);
-    if (len == 0 || !icmp_limit_allow(&out->icmp_limit, boot_ns)) {
+    if (len == 0 || !icmp_limit_allow(&out->icmp_limit, boot_ns))
         return;
-    }
-    struct tun_packet reply = {.bytes = answer, .capacity = sizeof(answer), .len = len};
+    struct tun_packet reply = {.bytes = answer, .capacity = sizeof answer, .len = len};
     (void)tun_write(out->path->tun, &reply);
 }
 
@@ -109,13 +107,11 @@ static void send_messages(struct outbound *out, size_t count)
     size_t done = 0;
     while (done < count) {
         struct udp *udp = atomic_load_explicit(&out->path->udp, memory_order_acquire);
-        if (udp == NULL) {
+        if (udp == NULL)
             return;
-        }
         done += udp_send(udp, out->messages + done, count - done);
-        if (done < count && !wait_writable(out, &out->messages[done])) {
+        if (done < count && !wait_writable(out, &out->messages[done]))
             return;
-        }
     }
 }
 
@@ -128,22 +124,19 @@ static void wait_for_packets(struct outbound *out)
         {.fd = closed ? -1 : tun_fd(path->tun), .events = POLLIN},
     };
     path_sleep(fds, 2, -1);
-    if (fds[0].revents != 0) {
+    if (fds[0].revents != 0)
         wake_clear(&path->wake_outbound);
-    }
 }
 
 static void run(struct outbound *out)
 {
     while (!atomic_load_explicit(&out->path->stopping, memory_order_acquire)) {
         read_packets(out);
-        if (out->count > 0) {
+        if (out->count > 0)
             send_messages(out, seal_packets(out));
-        }
         rcu_reader_quiesce();
-        if (out->drained) {
+        if (out->drained)
             wait_for_packets(out);
-        }
     }
 }
 

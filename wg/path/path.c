@@ -23,9 +23,8 @@ static void fill_random(void *ctx, void *out, size_t len)
     (void)ctx;
     for (uint8_t *at = out; len > 0;) {
         size_t part = len < RANDOM_CHUNK ? len : RANDOM_CHUNK;
-        if (getentropy(at, part) != 0) {
+        if (getentropy(at, part) != 0)
             abort(); /* without randomness no key is safe */
-        }
         at += part;
         len -= part;
     }
@@ -41,28 +40,24 @@ static int init_wakes(struct path *path)
 {
     path->wake_outbound.fd = path->wake_inbound.fd = path->wake_slow.fd = -1;
     int rc = wake_init(&path->wake_outbound);
-    if (rc == 0) {
+    if (rc == 0)
         rc = wake_init(&path->wake_inbound);
-    }
-    if (rc == 0) {
+    if (rc == 0)
         rc = wake_init(&path->wake_slow);
-    }
     return rc;
 }
 
 int path_create(struct path **out, const struct path_options *options, struct err *err)
 {
-    struct path *path = calloc(1, sizeof(*path));
-    if (path == NULL) {
+    struct path *path = calloc(1, sizeof *path);
+    if (path == NULL)
         return err_set_errno(err, -ENOMEM, "cannot create the device");
-    }
     path->options = *options;
     path->mtu = 1420;
     pthread_mutex_init(&path->setup, NULL);
     int rc = init_wakes(path);
-    if (rc == 0) {
+    if (rc == 0)
         rc = queue_create(&path->handshakes);
-    }
     if (rc == 0) {
         struct wg_env env = {.ctx = path, .random = fill_random, .wake = wake_slow_thread};
         rc = wg_device_create(&path->device, &env);
@@ -84,7 +79,7 @@ static int start_thread(pthread_t *thread, void *(*run)(void *), const char *nam
     int rc = pthread_create(thread, NULL, run, path);
     if (rc == 0) {
         char text[16];
-        snprintf(text, sizeof(text), "%s-%.10s", name, tun_name(path->tun));
+        snprintf(text, sizeof text, "%s-%.10s", name, tun_name(path->tun));
         pthread_setname_np(*thread, text);
     }
     return -rc;
@@ -93,17 +88,14 @@ static int start_thread(pthread_t *thread, void *(*run)(void *), const char *nam
 static int start_threads(struct path *path)
 {
     int rc = start_thread(&path->slow, slow_main, "slow", path);
-    if (rc != 0) {
+    if (rc != 0)
         return rc;
-    }
     rc = start_thread(&path->inbound, inbound_main, "in", path);
-    if (rc != 0) {
+    if (rc != 0)
         goto join_slow;
-    }
     rc = start_thread(&path->outbound, outbound_main, "out", path);
-    if (rc != 0) {
+    if (rc != 0)
         goto join_inbound;
-    }
     return 0;
 
 join_inbound:
@@ -130,9 +122,8 @@ int path_start(struct path *path, struct err *err)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int rc = start_threads(path);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (rc != 0) {
+    if (rc != 0)
         return err_set_errno(err, rc, "cannot start the threads of %s", tun_name(path->tun));
-    }
     path->started = true;
     return 0;
 }
@@ -154,13 +145,11 @@ void path_stop(struct path *path)
 
 void path_destroy(struct path *path)
 {
-    if (path == NULL) {
+    if (path == NULL)
         return;
-    }
     path_stop(path);
-    if (path->device != NULL) {
+    if (path->device != NULL)
         wg_garbage_free(wg_device_take_garbage(path->device));
-    }
     wg_device_destroy(path->device);
     tun_close(path->tun);
     queue_destroy(path->handshakes);
@@ -206,12 +195,10 @@ static int open_port(struct path *path, struct udp **out, uint16_t port, uint32_
                        "--endpoint-port, or add CAP_NET_BIND_SERVICE",
                        port);
     }
-    if (rc == -EPERM && mark != 0) {
+    if (rc == -EPERM && mark != 0)
         return err_set(err, rc, "not permitted to mark packets: add CAP_NET_ADMIN");
-    }
-    if (rc != 0) {
+    if (rc != 0)
         return err_set_errno(err, rc, "cannot open UDP port %u", port);
-    }
     return 0;
 }
 
@@ -242,9 +229,8 @@ static int begin_rebind(struct path *path, struct rebind *rebind,
         }
     } else if (udp != NULL && mark != path->fwmark) {
         rc = udp_set_fwmark(udp, path->fwmark, mark);
-        if (rc != 0) {
+        if (rc != 0)
             err_set_errno(err, rc, "cannot mark packets with %u", mark);
-        }
     }
     if (rc == 0) {
         path->wanted_port = port;
@@ -255,11 +241,10 @@ static int begin_rebind(struct path *path, struct rebind *rebind,
 
 static void undo_rebind(struct path *path, struct rebind *rebind)
 {
-    if (rebind->swapped) {
+    if (rebind->swapped)
         retire_udp(swap_udp(path, rebind->former));
-    } else if (atomic_load(&path->udp) != NULL && path->fwmark != rebind->former_mark) {
+    else if (atomic_load(&path->udp) != NULL && path->fwmark != rebind->former_mark)
         (void)udp_set_fwmark(atomic_load(&path->udp), path->fwmark, rebind->former_mark);
-    }
     path->wanted_port = rebind->former_port;
     path->fwmark = rebind->former_mark;
 }
@@ -270,18 +255,16 @@ int path_configure(struct path *path, const struct wg_device_config *config, str
     struct wg_sink sink = path_sink(path);
     pthread_mutex_lock(&path->setup);
     int rc = begin_rebind(path, &rebind, config, err);
-    if (rc != 0) {
+    if (rc != 0)
         goto out;
-    }
     rc = wg_device_configure(path->device, config, path_now(), &sink);
     if (rc != 0) {
         undo_rebind(path, &rebind);
         err_set_errno(err, rc, "cannot configure %s", tun_name(path->tun));
         goto out;
     }
-    if (rebind.swapped) {
+    if (rebind.swapped)
         retire_udp(rebind.former);
-    }
 out:
     pthread_mutex_unlock(&path->setup);
     wake_signal(&path->wake_slow); /* new deadlines, and garbage */
@@ -292,9 +275,8 @@ int path_info(struct path *path, struct path_info *out)
 {
     *out = (struct path_info){0};
     int rc = wg_device_info(path->device, &out->device);
-    if (rc != 0) {
+    if (rc != 0)
         return rc;
-    }
     pthread_mutex_lock(&path->setup);
     struct udp *udp = atomic_load(&path->udp);
     out->listen_port = udp != NULL ? udp_port(udp) : path->wanted_port;
@@ -302,7 +284,7 @@ int path_info(struct path *path, struct path_info *out)
     out->mtu = path->mtu;
     out->up = path->up;
     pthread_mutex_unlock(&path->setup);
-    snprintf(out->tun_name, sizeof(out->tun_name), "%.15s", tun_name(path->tun));
+    snprintf(out->tun_name, sizeof out->tun_name, "%.15s", tun_name(path->tun));
     return 0;
 }
 

@@ -18,9 +18,8 @@ int queue_create(struct queue **out)
 {
     /* Not cleared: pages that no flood ever fills are never touched. */
     struct queue *queue = NULL;
-    if (posix_memalign((void **)&queue, 64, sizeof(*queue)) != 0) {
+    if (posix_memalign((void **)&queue, 64, sizeof *queue) != 0)
         return -ENOMEM;
-    }
     atomic_init(&queue->pushed, 0);
     atomic_init(&queue->popped, 0);
     *out = queue;
@@ -37,9 +36,8 @@ bool queue_push(struct queue *queue, const uint8_t *bytes, size_t len,
 {
     size_t pushed = atomic_load_explicit(&queue->pushed, memory_order_relaxed);
     size_t popped = atomic_load_explicit(&queue->popped, memory_order_acquire);
-    if (pushed - popped >= QUEUE_LIMIT || len > WG_HANDSHAKE_MAX) {
+    if (pushed - popped >= QUEUE_LIMIT || len > WG_HANDSHAKE_MAX)
         return false;
-    }
     struct queue_message *message = &queue->messages[pushed % QUEUE_LIMIT];
     message->from = *from;
     message->len = len;

@@ -20,9 +20,8 @@ static void send_now(void *ctx, const struct wg_endpoint *to, uint8_t ds, const 
 {
     struct path *path = ctx;
     struct udp *udp = atomic_load_explicit(&path->udp, memory_order_acquire);
-    if (udp == NULL) {
+    if (udp == NULL)
         return;
-    }
     struct wg_endpoint endpoint = *to;
     struct udp_message message = {.bytes = bytes, .len = len, .endpoint = &endpoint, .ds = ds};
     udp_send(udp, &message, 1);
@@ -35,13 +34,11 @@ struct wg_sink path_sink(struct path *path)
 
 void path_report_closed(struct path *path, const char *reason)
 {
-    if (atomic_exchange(&path->closed, true)) {
+    if (atomic_exchange(&path->closed, true))
         return;
-    }
     log_info("interface closed", F_STR("interface", tun_name(path->tun)), F_STR("reason", reason));
-    if (path->options.on_closed != NULL) {
+    if (path->options.on_closed != NULL)
         path->options.on_closed(path->options.ctx, reason);
-    }
 }
 
 int path_sleep(struct pollfd *fds, unsigned count, int timeout_ms)
@@ -61,9 +58,8 @@ uint8_t *path_slots_create(size_t count, size_t size)
 
 void path_slots_destroy(uint8_t *slots, size_t count, size_t size)
 {
-    if (slots != NULL) {
+    if (slots != NULL)
         munmap(slots, count * size);
-    }
 }
 
 static void open_sockets(struct path *path)
@@ -82,9 +78,8 @@ static void open_sockets(struct path *path)
 
 void path_follow_link(struct path *path, bool up)
 {
-    if (up && atomic_load_explicit(&path->udp, memory_order_relaxed) == NULL) {
+    if (up && atomic_load_explicit(&path->udp, memory_order_relaxed) == NULL)
         open_sockets(path);
-    }
     path->up = up;
     struct wg_sink sink = path_sink(path);
     wg_device_set_up(path->device, up, path_now(), &sink);

@@ -30,9 +30,8 @@ struct slow {
 /* Under load: the queue reached an eighth of its limit within the last second. */
 static bool is_loaded(struct slow *slow, uint64_t boot_ns)
 {
-    if (queue_len(slow->path->handshakes) >= LOADED_LEN) {
+    if (queue_len(slow->path->handshakes) >= LOADED_LEN)
         slow->loaded_until = boot_ns + LOADED_FOR;
-    }
     return boot_ns < slow->loaded_until;
 }
 
@@ -42,9 +41,8 @@ static bool handle_handshakes(struct slow *slow, const struct wg_sink *sink)
     struct path *path = slow->path;
     for (int i = 0; i < HANDSHAKES_A_TURN; i++) {
         const struct queue_message *message = queue_front(path->handshakes);
-        if (message == NULL) {
+        if (message == NULL)
             return false;
-        }
         struct wg_time now = path_now();
         wg_device_handshake(path->device, message->bytes, message->len, &message->from,
                             is_loaded(slow, now.boot_ns), now, sink);
@@ -64,12 +62,10 @@ static void follow_events(struct path *path)
         log_warn("cannot follow the link", F_STR("interface", tun_name(path->tun)),
                  F_STR("error", strerror(-events)));
     } else {
-        if ((events & TUN_EVENT_MTU) != 0) {
+        if ((events & TUN_EVENT_MTU) != 0)
             path_follow_mtu(path);
-        }
-        if ((events & (TUN_EVENT_UP | TUN_EVENT_DOWN)) != 0) {
+        if ((events & (TUN_EVENT_UP | TUN_EVENT_DOWN)) != 0)
             path_follow_link(path, (events & TUN_EVENT_UP) != 0);
-        }
     }
     pthread_mutex_unlock(&path->setup);
 }
@@ -98,15 +94,12 @@ static void sleep_until_due(struct slow *slow)
         {.fd = tun_events_fd(path->tun), .events = POLLIN},
     };
     path_sleep(fds, 3, -1);
-    if (fds[0].revents != 0) {
+    if (fds[0].revents != 0)
         wake_clear(&path->wake_slow);
-    }
-    if (fds[1].revents != 0) {
+    if (fds[1].revents != 0)
         alarm_set(&slow->alarm, WG_NEVER);
-    }
-    if (fds[2].revents != 0) {
+    if (fds[2].revents != 0)
         follow_events(path);
-    }
 }
 
 static void run(struct slow *slow)
@@ -117,11 +110,10 @@ static void run(struct slow *slow)
         bool more = handle_handshakes(slow, &sink);
         wg_device_run(path->device, path_now(), &sink);
         free_garbage(path);
-        if (more) {
+        if (more)
             rcu_reader_quiesce();
-        } else {
+        else
             sleep_until_due(slow);
-        }
     }
 }
 

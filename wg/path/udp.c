@@ -20,7 +20,7 @@ enum { FREE_PORT_TRIES = 100 };
 
 static int set_option(int fd, int level, int name, int value)
 {
-    return setsockopt(fd, level, name, &value, sizeof(value)) == 0 ? 0 : -errno;
+    return setsockopt(fd, level, name, &value, sizeof value) == 0 ? 0 : -errno;
 }
 
 static int set_options4(int fd)
@@ -32,9 +32,8 @@ static int set_options4(int fd)
 static int set_options6(int fd)
 {
     int rc = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
-    if (rc == 0) {
+    if (rc == 0)
         rc = set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
-    }
     return rc != 0 ? rc : set_option(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
 }
 
@@ -42,24 +41,20 @@ static int set_nonblocking(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
-        fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
+        fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
         return -errno;
-    }
     return 0;
 }
 
 static int prepare(int fd, enum udp_family family, uint32_t fwmark, const struct udp_io *io)
 {
     int rc = set_nonblocking(fd);
-    if (rc == 0) {
+    if (rc == 0)
         rc = family == UDP_IPV4 ? set_options4(fd) : set_options6(fd);
-    }
-    if (rc == 0) {
+    if (rc == 0)
         rc = io->prepare(fd, family);
-    }
-    if (rc == 0 && fwmark != 0) {
+    if (rc == 0 && fwmark != 0)
         rc = io->set_mark(fd, fwmark);
-    }
     return rc;
 }
 
@@ -79,10 +74,9 @@ static int bind_any(int fd, enum udp_family family, uint16_t port)
 static int bound_port(int fd, uint16_t *port)
 {
     union endpoint addr = {0};
-    socklen_t len = sizeof(addr);
-    if (getsockname(fd, &addr.sa, &len) != 0) {
+    socklen_t len = sizeof addr;
+    if (getsockname(fd, &addr.sa, &len) != 0)
         return -errno;
-    }
     *port = endpoint_port(&addr);
     return 0;
 }
@@ -92,9 +86,8 @@ static int bound_port(int fd, uint16_t *port)
 static int open_family(struct udp *udp, enum udp_family family, uint32_t fwmark)
 {
     int fd = socket(family == UDP_IPV4 ? AF_INET : AF_INET6, SOCK_DGRAM, 0);
-    if (fd < 0) {
+    if (fd < 0)
         return errno == EAFNOSUPPORT ? 0 : -errno;
-    }
     int rc = prepare(fd, family, fwmark, udp->io);
     if (rc == 0) {
         rc = bind_any(fd, family, udp->port);
@@ -103,9 +96,8 @@ static int open_family(struct udp *udp, enum udp_family family, uint32_t fwmark)
             return 0;
         }
     }
-    if (rc == 0) {
+    if (rc == 0)
         rc = bound_port(fd, &udp->port);
-    }
     if (rc != 0) {
         close(fd);
         return rc;
@@ -117,9 +109,8 @@ static int open_family(struct udp *udp, enum udp_family family, uint32_t fwmark)
 static void close_families(struct udp *udp)
 {
     for (int i = 0; i < UDP_FAMILIES; i++) {
-        if (udp->fds[i] >= 0) {
+        if (udp->fds[i] >= 0)
             close(udp->fds[i]);
-        }
         udp->fds[i] = -1;
     }
 }
@@ -128,32 +119,27 @@ static int open_families(struct udp *udp, uint16_t port, uint32_t fwmark)
 {
     udp->port = port;
     int rc = open_family(udp, UDP_IPV4, fwmark);
-    if (rc == 0) {
+    if (rc == 0)
         rc = open_family(udp, UDP_IPV6, fwmark);
-    }
-    if (rc == 0 && udp->fds[UDP_IPV4] < 0 && udp->fds[UDP_IPV6] < 0) {
+    if (rc == 0 && udp->fds[UDP_IPV4] < 0 && udp->fds[UDP_IPV6] < 0)
         rc = -EAFNOSUPPORT;
-    }
-    if (rc != 0) {
+    if (rc != 0)
         close_families(udp);
-    }
     return rc;
 }
 
 int udp_open(struct udp **out, uint16_t port, uint32_t fwmark, const struct udp_io *io)
 {
-    struct udp *udp = calloc(1, sizeof(*udp));
-    if (udp == NULL) {
+    struct udp *udp = calloc(1, sizeof *udp);
+    if (udp == NULL)
         return -ENOMEM;
-    }
     udp->io = io != NULL ? io : udp_io_native();
     udp->fds[UDP_IPV4] = -1;
     udp->fds[UDP_IPV6] = -1;
     /* The kernel picks a port for IPv4 that may be taken for IPv6. */
     int rc = -EADDRINUSE;
-    for (int i = 0; rc == -EADDRINUSE && i < (port == 0 ? FREE_PORT_TRIES : 1); i++) {
+    for (int i = 0; rc == -EADDRINUSE && i < (port == 0 ? FREE_PORT_TRIES : 1); i++)
         rc = open_families(udp, port, fwmark);
-    }
     if (rc != 0) {
         free(udp);
         return rc;
@@ -164,9 +150,8 @@ int udp_open(struct udp **out, uint16_t port, uint32_t fwmark, const struct udp_
 
 void udp_close(struct udp *udp)
 {
-    if (udp == NULL) {
+    if (udp == NULL)
         return;
-    }
     close_families(udp);
     free(udp);
 }
@@ -186,9 +171,8 @@ int udp_set_fwmark(struct udp *udp, uint32_t old_mark, uint32_t mark)
     for (int i = 0; i < UDP_FAMILIES; i++) {
         int rc = udp->fds[i] < 0 ? 0 : udp->io->set_mark(udp->fds[i], mark);
         if (rc != 0) {
-            while (i-- > 0) {
+            while (i-- > 0)
                 (void)udp->io->set_mark(udp->fds[i], old_mark);
-            }
             return rc;
         }
     }
@@ -245,14 +229,12 @@ size_t udp_send(struct udp *udp, struct udp_message *messages, size_t count)
     while (done < count) {
         int fd = fd_for(udp, messages[done].endpoint);
         size_t run = 1;
-        while (done + run < count && fd_for(udp, messages[done + run].endpoint) == fd) {
+        while (done + run < count && fd_for(udp, messages[done + run].endpoint) == fd)
             run++;
-        }
         size_t sent = fd < 0 ? run : send_run(udp, fd, messages + done, run);
         done += sent;
-        if (sent < run) {
+        if (sent < run)
             break;
-        }
     }
     return done;
 }
@@ -260,9 +242,8 @@ size_t udp_send(struct udp *udp, struct udp_message *messages, size_t count)
 size_t udp_receive(struct udp *udp, enum udp_family family, struct wg_inbound *in, size_t count)
 {
     int fd = udp->fds[family];
-    if (fd < 0) {
+    if (fd < 0)
         return 0;
-    }
     int rc = udp->io->receive(fd, in, count < UDP_BATCH ? count : UDP_BATCH);
     return rc > 0 ? (size_t)rc : 0;
 }

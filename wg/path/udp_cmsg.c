@@ -25,11 +25,11 @@ static void append_source(struct msghdr *msg, const struct wg_endpoint *to)
     if (to->source.family == 4 && to->remote.sa.sa_family == AF_INET) {
         struct in_pktinfo info = {.ipi_ifindex = (int)to->ifindex};
         memcpy(&info.ipi_spec_dst, to->source.bytes, 4);
-        append(msg, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
+        append(msg, IPPROTO_IP, IP_PKTINFO, &info, sizeof info);
     } else if (to->source.family == 6 && to->remote.sa.sa_family == AF_INET6) {
         struct in6_pktinfo info = {.ipi6_ifindex = to->ifindex};
         memcpy(&info.ipi6_addr, to->source.bytes, 16);
-        append(msg, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof(info));
+        append(msg, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info);
     }
 }
 
@@ -43,17 +43,16 @@ void udp_cmsg_encode(struct msghdr *msg, union udp_cmsg_buffer *room, const stru
         int value = ds;
         bool ipv4 = to->remote.sa.sa_family == AF_INET;
         append(msg, ipv4 ? IPPROTO_IP : IPPROTO_IPV6, ipv4 ? IP_TOS : IPV6_TCLASS, &value,
-               sizeof(value));
+               sizeof value);
     }
-    if (msg->msg_controllen == 0) {
+    if (msg->msg_controllen == 0)
         msg->msg_control = NULL;
-    }
 }
 
 static void read_source4(const struct cmsghdr *cmsg, struct wg_endpoint *from)
 {
     struct in_pktinfo info;
-    memcpy(&info, CMSG_DATA(cmsg), sizeof(info));
+    memcpy(&info, CMSG_DATA(cmsg), sizeof info);
     ip_addr_from_bytes(&from->source, 4, (const uint8_t *)&info.ipi_spec_dst);
     from->ifindex = (uint32_t)info.ipi_ifindex;
 }
@@ -61,7 +60,7 @@ static void read_source4(const struct cmsghdr *cmsg, struct wg_endpoint *from)
 static void read_source6(const struct cmsghdr *cmsg, struct wg_endpoint *from)
 {
     struct in6_pktinfo info;
-    memcpy(&info, CMSG_DATA(cmsg), sizeof(info));
+    memcpy(&info, CMSG_DATA(cmsg), sizeof info);
     ip_addr_from_bytes(&from->source, 6, (const uint8_t *)&info.ipi6_addr);
     from->ifindex = info.ipi6_ifindex;
 }
@@ -71,17 +70,16 @@ void udp_cmsg_decode(struct msghdr *msg, struct wg_endpoint *from, uint8_t *ds)
     for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg != NULL; cmsg = CMSG_NXTHDR(msg, cmsg)) {
         size_t len = cmsg->cmsg_len - CMSG_LEN(0);
         if (cmsg->cmsg_level == IPPROTO_IP) {
-            if (cmsg->cmsg_type == IP_PKTINFO && len >= sizeof(struct in_pktinfo)) {
+            if (cmsg->cmsg_type == IP_PKTINFO && len >= sizeof(struct in_pktinfo))
                 read_source4(cmsg, from);
-            } else if ((cmsg->cmsg_type == IP_TOS || cmsg->cmsg_type == IP_RECVTOS) && len >= 1) {
+            else if ((cmsg->cmsg_type == IP_TOS || cmsg->cmsg_type == IP_RECVTOS) && len >= 1)
                 memcpy(ds, CMSG_DATA(cmsg), 1); /* one byte, not an int */
-            }
         } else if (cmsg->cmsg_level == IPPROTO_IPV6) {
             int value;
             if (cmsg->cmsg_type == IPV6_PKTINFO && len >= sizeof(struct in6_pktinfo)) {
                 read_source6(cmsg, from);
-            } else if (cmsg->cmsg_type == IPV6_TCLASS && len >= sizeof(value)) {
-                memcpy(&value, CMSG_DATA(cmsg), sizeof(value));
+            } else if (cmsg->cmsg_type == IPV6_TCLASS && len >= sizeof value) {
+                memcpy(&value, CMSG_DATA(cmsg), sizeof value);
                 *ds = (uint8_t)value;
             }
         }

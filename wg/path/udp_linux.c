@@ -14,9 +14,8 @@ enum { RECEIVE_BUFFER = 1 << 20 }; /* bytes; the default holds some 90 large dat
 static void enlarge_buffer(int fd)
 {
     int size = RECEIVE_BUFFER;
-    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) != 0) {
-        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-    }
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) != 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
 }
 
 /* Outer packets may be fragmented on their way, as the kernel's own WireGuard lets them: with "do
@@ -26,14 +25,14 @@ static int prepare(int fd, enum udp_family family)
     enlarge_buffer(fd);
     if (family == UDP_IPV4) {
         int value = IP_PMTUDISC_DONT;
-        return setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &value, sizeof(value)) == 0 ? 0 : -errno;
+        return setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &value, sizeof value) == 0 ? 0 : -errno;
     }
     return 0;
 }
 
 static int set_mark(int fd, uint32_t mark)
 {
-    return setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) == 0 ? 0 : -errno;
+    return setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) == 0 ? 0 : -errno;
 }
 
 static int send_batch(int fd, struct udp_message *messages, size_t count)
@@ -41,7 +40,7 @@ static int send_batch(int fd, struct udp_message *messages, size_t count)
     struct mmsghdr headers[UDP_BATCH];
     struct iovec pieces[UDP_BATCH];
     union udp_cmsg_buffer controls[UDP_BATCH];
-    memset(headers, 0, count * sizeof(headers[0]));
+    memset(headers, 0, count * sizeof headers[0]);
     for (size_t i = 0; i < count; i++) {
         const struct udp_message *message = &messages[i];
         struct msghdr *msg = &headers[i].msg_hdr;
@@ -62,7 +61,7 @@ static int receive_batch(int fd, struct wg_inbound *in, size_t count)
     struct mmsghdr headers[UDP_BATCH];
     struct iovec pieces[UDP_BATCH];
     union udp_cmsg_buffer controls[UDP_BATCH];
-    memset(headers, 0, count * sizeof(headers[0]));
+    memset(headers, 0, count * sizeof headers[0]);
     for (size_t i = 0; i < count; i++) {
         struct msghdr *msg = &headers[i].msg_hdr;
         in[i].from = (struct wg_endpoint){0};
@@ -71,9 +70,9 @@ static int receive_batch(int fd, struct wg_inbound *in, size_t count)
         msg->msg_iov = &pieces[i];
         msg->msg_iovlen = 1;
         msg->msg_name = &in[i].from.remote;
-        msg->msg_namelen = sizeof(in[i].from.remote);
+        msg->msg_namelen = sizeof in[i].from.remote;
         msg->msg_control = &controls[i];
-        msg->msg_controllen = sizeof(controls[i]);
+        msg->msg_controllen = sizeof controls[i];
     }
     int got = recvmmsg(fd, headers, (unsigned)count, 0, NULL);
     for (int i = 0; i < got; i++) {

@@ -39,9 +39,8 @@ static int send_each(int fd, struct udp_message *messages, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         int rc = send_one(fd, &messages[i]);
-        if (rc != 0) {
+        if (rc != 0)
             return i > 0 ? (int)i : rc;
-        }
     }
     return (int)count;
 }
@@ -54,16 +53,15 @@ static int receive_one(int fd, struct wg_inbound *in)
     struct iovec piece = {.iov_base = in->bytes, .iov_len = UDP_DATAGRAM_MAX};
     struct msghdr msg = {
         .msg_name = &in->from.remote,
-        .msg_namelen = sizeof(in->from.remote),
+        .msg_namelen = sizeof in->from.remote,
         .msg_iov = &piece,
         .msg_iovlen = 1,
         .msg_control = &control,
-        .msg_controllen = sizeof(control),
+        .msg_controllen = sizeof control,
     };
     ssize_t len = recvmsg(fd, &msg, 0);
-    if (len < 0) {
+    if (len < 0)
         return -errno;
-    }
     in->len = (size_t)len;
     udp_cmsg_decode(&msg, &in->from, &in->ds);
     return 0;
@@ -73,9 +71,8 @@ static int receive_each(int fd, struct wg_inbound *in, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         int rc = receive_one(fd, &in[i]);
-        if (rc != 0) {
+        if (rc != 0)
             return i > 0 ? (int)i : rc;
-        }
     }
     return (int)count;
 }

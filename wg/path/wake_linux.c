@@ -13,22 +13,21 @@ int wake_init(struct wake *wake)
 
 void wake_fini(struct wake *wake)
 {
-    if (wake->fd >= 0) {
+    if (wake->fd >= 0)
         close(wake->fd);
-    }
     wake->fd = -1;
 }
 
 void wake_signal(const struct wake *wake)
 {
     const uint64_t one = 1;
-    ssize_t written = write(wake->fd, &one, sizeof(one));
+    ssize_t written = write(wake->fd, &one, sizeof one);
     (void)written; /* fails only when the counter is full, which is a signal too */
 }
 
 void wake_clear(const struct wake *wake)
 {
     uint64_t count;
-    ssize_t got = read(wake->fd, &count, sizeof(count));
+    ssize_t got = read(wake->fd, &count, sizeof count);
     (void)got;
 }

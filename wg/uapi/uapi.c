@@ -32,18 +32,15 @@ void uapi_info_fini(struct uapi_info *info)
 
 size_t uapi_request_len(const char *text, size_t len, size_t scanned)
 {
-    if (len > 0 && text[0] == '\n') {
+    if (len > 0 && text[0] == '\n')
         return 1;
-    }
     size_t at = scanned > 0 ? scanned - 1 : 0;
     while (at + 1 < len) {
         const char *newline = memchr(text + at, '\n', len - 1 - at);
-        if (newline == NULL) {
+        if (newline == NULL)
             return 0;
-        }
-        if (newline[1] == '\n') {
+        if (newline[1] == '\n')
             return (size_t)(newline - text) + 2;
-        }
         at = (size_t)(newline - text) + 1;
     }
     return 0;
@@ -52,13 +49,13 @@ size_t uapi_request_len(const char *text, size_t len, size_t scanned)
 int uapi_parse_operation(enum uapi_operation *out, const char *text, size_t len)
 {
     static const char get[] = "get=1\n", set[] = "set=1\n";
-    if (len > sizeof(set) - 1 && memcmp(text, set, sizeof(set) - 1) == 0) {
+    if (len > sizeof set - 1 && memcmp(text, set, sizeof set - 1) == 0) {
         *out = UAPI_SET;
         return 0;
     }
-    if (len > sizeof(get) - 1 && memcmp(text, get, sizeof(get) - 1) == 0) {
+    if (len > sizeof get - 1 && memcmp(text, get, sizeof get - 1) == 0) {
         *out = UAPI_GET;
-        return len == sizeof(get) ? 0 : -EINVAL;
+        return len == sizeof get ? 0 : -EINVAL;
     }
     return -EPROTO;
 }
@@ -162,17 +159,15 @@ static int set_allowed_ip(struct parse *parse)
 {
     struct wg_peer_config *peer = parse->peer;
     struct wg_allowed_ip_config ip = {.remove = parse->value[0] == '-'};
-    if (!ip_prefix_parse(&ip.prefix, parse->value + (ip.remove ? 1 : 0))) {
+    if (!ip_prefix_parse(&ip.prefix, parse->value + (ip.remove ? 1 : 0)))
         return -EINVAL;
-    }
     /* The array is full whenever the count is a power of two. */
     size_t count = peer->allowed_ip_count;
     if ((count & (count - 1)) == 0) {
         size_t room = count == 0 ? 1 : 2 * count;
-        void *larger = realloc(peer->allowed_ips, room * sizeof(ip));
-        if (larger == NULL) {
+        void *larger = realloc(peer->allowed_ips, room * sizeof ip);
+        if (larger == NULL)
             return -ENOMEM;
-        }
         peer->allowed_ips = larger;
     }
     peer->allowed_ips[peer->allowed_ip_count++] = ip;
@@ -205,7 +200,7 @@ static const struct key {
     {"protocol_version", OF_PEER, false, set_protocol_version},
 };
 
-enum { KEY_COUNT = sizeof(keys) / sizeof(keys[0]) };
+enum { KEY_COUNT = sizeof keys / sizeof keys[0] };
 
 /* ---- lines ---- */
 
@@ -214,22 +209,19 @@ static int apply_key(struct parse *parse, size_t index)
     const struct key *key = &keys[index];
     switch (key->place) {
     case OF_DEVICE:
-        if (parse->peer != NULL) {
+        if (parse->peer != NULL)
             return -EINVAL;
-        }
         break;
     case OF_PEER:
-        if (parse->peer == NULL) {
+        if (parse->peer == NULL)
             return -EINVAL;
-        }
         break;
     case STARTS_PEER:
         parse->seen = 0;
         break;
     }
-    if (!key->repeats && (parse->seen & 1u << index) != 0) {
+    if (!key->repeats && (parse->seen & 1u << index) != 0)
         return -EINVAL;
-    }
     parse->seen |= 1u << index;
     return key->set(parse);
 }
@@ -238,20 +230,16 @@ static int apply_key(struct parse *parse, size_t index)
 static int parse_line(struct parse *parse, const char *line, size_t len)
 {
     const char *equals = memchr(line, '=', len);
-    if (equals == NULL) {
+    if (equals == NULL)
         return -EINVAL;
-    }
     size_t name_len = (size_t)(equals - line), value_len = len - name_len - 1;
-    if (value_len == 0 || value_len >= VALUE_MAX || memchr(equals + 1, 0, value_len) != NULL) {
+    if (value_len == 0 || value_len >= VALUE_MAX || memchr(equals + 1, 0, value_len) != NULL)
         return -EINVAL;
-    }
     memcpy(parse->value, equals + 1, value_len);
     parse->value[value_len] = '\0';
-    for (size_t i = 0; i < KEY_COUNT; i++) {
-        if (strlen(keys[i].name) == name_len && memcmp(keys[i].name, line, name_len) == 0) {
+    for (size_t i = 0; i < KEY_COUNT; i++)
+        if (strlen(keys[i].name) == name_len && memcmp(keys[i].name, line, name_len) == 0)
             return apply_key(parse, i);
-        }
-    }
     return -EINVAL;
 }
 
@@ -261,9 +249,9 @@ static size_t count_peers(const char *text, size_t len)
     static const char needle[] = "\npublic_key=";
     size_t count = 0;
     const char *end = text + len, *at = text;
-    while ((at = memmem(at, (size_t)(end - at), needle, sizeof(needle) - 1)) != NULL) {
+    while ((at = memmem(at, (size_t)(end - at), needle, sizeof needle - 1)) != NULL) {
         count++;
-        at += sizeof(needle) - 1;
+        at += sizeof needle - 1;
     }
     return count;
 }
@@ -273,16 +261,13 @@ static int parse_lines(struct parse *parse, const char *text, size_t len)
     const char *end = text + len, *line = text;
     while (line < end) {
         const char *newline = memchr(line, '\n', (size_t)(end - line));
-        if (newline == NULL) {
+        if (newline == NULL)
             return -EINVAL;
-        }
-        if (newline == line) {
+        if (newline == line)
             return newline + 1 == end ? 0 : -EINVAL;
-        }
         int rc = parse_line(parse, line, (size_t)(newline - line));
-        if (rc != 0) {
+        if (rc != 0)
             return rc;
-        }
         line = newline + 1;
     }
     return -EINVAL;
@@ -292,21 +277,19 @@ int uapi_parse_set(struct wg_device_config *out, const char *text, size_t len)
 {
     *out = (struct wg_device_config){0};
     enum uapi_operation operation;
-    if (uapi_parse_operation(&operation, text, len) != 0 || operation != UAPI_SET) {
+    if (uapi_parse_operation(&operation, text, len) != 0 || operation != UAPI_SET)
         return -EINVAL;
-    }
     size_t peers = count_peers(text, len);
     if (peers > 0) {
-        out->peers = calloc(peers, sizeof(*out->peers));
-        if (out->peers == NULL) {
+        out->peers = calloc(peers, sizeof *out->peers);
+        if (out->peers == NULL)
             return -ENOMEM;
-        }
     }
     struct parse parse = {.config = out};
     const char *first = memchr(text, '\n', len);
     size_t skipped = (size_t)(first - text) + 1;
     int rc = parse_lines(&parse, text + skipped, len - skipped);
-    bytes_wipe(&parse, sizeof(parse));
+    bytes_wipe(&parse, sizeof parse);
     if (rc != 0) {
         wg_device_config_fini(out);
         *out = (struct wg_device_config){0};
@@ -324,7 +307,7 @@ static void format_key(struct buffer *out, const char *name, const uint8_t key[W
     buffer_append_string(out, "=");
     buffer_append_string(out, hex);
     buffer_append_string(out, "\n");
-    bytes_wipe(hex, sizeof(hex));
+    bytes_wipe(hex, sizeof hex);
 }
 
 static void format_peer(struct buffer *out, const struct wg_peer_info *peer)
@@ -352,27 +335,22 @@ static void format_peer(struct buffer *out, const struct wg_peer_info *peer)
 static size_t answer_size(const struct wg_device_info *device)
 {
     size_t size = DEVICE_TEXT_MAX;
-    for (size_t i = 0; i < device->peer_count; i++) {
+    for (size_t i = 0; i < device->peer_count; i++)
         size += PEER_TEXT_MAX + device->peers[i].allowed_ip_count * ALLOWED_IP_TEXT_MAX;
-    }
     return size;
 }
 
 void uapi_format_get(struct buffer *out, const struct uapi_info *info)
 {
     (void)buffer_reserve(out, answer_size(&info->device));
-    if (info->device.has_private_key) {
+    if (info->device.has_private_key)
         format_key(out, "private_key", info->device.private_key);
-    }
-    if (info->listen_port != 0) {
+    if (info->listen_port != 0)
         buffer_printf(out, "listen_port=%u\n", info->listen_port);
-    }
-    if (info->fwmark != 0) {
+    if (info->fwmark != 0)
         buffer_printf(out, "fwmark=%" PRIu32 "\n", info->fwmark);
-    }
-    for (size_t i = 0; i < info->device.peer_count; i++) {
+    for (size_t i = 0; i < info->device.peer_count; i++)
         format_peer(out, &info->device.peers[i]);
-    }
     uapi_format_errno(out, 0);
 }
 

@@ -59,9 +59,8 @@ static void serve_requests(struct client *client);
 
 static void put_server(struct uapi_socket *socket)
 {
-    if (--socket->references == 0) {
+    if (--socket->references == 0)
         free(socket);
-    }
 }
 
 /* ---- clients ---- */
@@ -72,9 +71,8 @@ static void free_client(struct client *client)
         bytes_wipe(client->request, client->request_capacity);
         free(client->request);
     }
-    if (client->answer.bytes != NULL) {
+    if (client->answer.bytes != NULL)
         bytes_wipe(client->answer.bytes, client->answer.capacity);
-    }
     buffer_fini(&client->answer);
     put_server(client->server);
     free(client);
@@ -83,16 +81,14 @@ static void free_client(struct client *client)
 static void on_client_handle_closed(uv_handle_t *handle)
 {
     struct client *client = handle->data;
-    if (--client->open_handles == 0) {
+    if (--client->open_handles == 0)
         free_client(client);
-    }
 }
 
 static void close_client(struct client *client)
 {
-    if (client->closing) {
+    if (client->closing)
         return;
-    }
     client->closing = true;
     list_remove(&client->node);
     client->server->client_count--;
@@ -115,17 +111,14 @@ static void restart_clock(struct client *client)
 /* Grows without leaving a copy of a key behind, which realloc would. */
 static bool make_room(struct client *client)
 {
-    if (client->request_capacity - client->request_len >= READ_CHUNK) {
+    if (client->request_capacity - client->request_len >= READ_CHUNK)
         return true;
-    }
     size_t capacity = 2 * client->request_capacity;
-    if (capacity == 0) {
+    if (capacity == 0)
         capacity = 2 * (size_t)READ_CHUNK;
-    }
     char *larger = malloc(capacity);
-    if (larger == NULL) {
+    if (larger == NULL)
         return false;
-    }
     if (client->request != NULL) {
         memcpy(larger, client->request, client->request_len);
         bytes_wipe(client->request, client->request_capacity);
@@ -165,12 +158,10 @@ static void on_client_written(uv_write_t *write, int status)
     struct client *client = write->data;
     bytes_wipe(client->answer.bytes, client->answer.capacity);
     buffer_fini(&client->answer);
-    if (status != 0) {
+    if (status != 0)
         close_client(client);
-    }
-    if (client->closing) {
+    if (client->closing)
         return;
-    }
     restart_clock(client);
     if (uv_read_start((uv_stream_t *)&client->pipe, on_client_alloc, on_client_read) != 0) {
         close_client(client);
@@ -189,9 +180,8 @@ static void send_answer(struct client *client)
     size_t len = buffer_len(&client->answer);
     uv_buf_t buf = uv_buf_init((char *)client->answer.bytes, (unsigned)len);
     client->write.data = client;
-    if (uv_write(&client->write, (uv_stream_t *)&client->pipe, &buf, 1, on_client_written) != 0) {
+    if (uv_write(&client->write, (uv_stream_t *)&client->pipe, &buf, 1, on_client_written) != 0)
         close_client(client);
-    }
 }
 
 /* ---- requests ---- */
@@ -211,18 +201,16 @@ static int answer_get(struct client *client)
 static int answer_set(struct client *client, size_t len)
 {
     const struct uapi_socket_options *options = &client->server->options;
-    if (options->read_only) {
+    if (options->read_only)
         return -EPERM;
-    }
     struct wg_device_config config;
     int rc = uapi_parse_set(&config, client->request, len);
     if (rc == 0) {
         rc = options->set(options->ctx, &config);
         wg_device_config_fini(&config);
     }
-    if (rc == 0) {
+    if (rc == 0)
         uapi_format_errno(&client->answer, 0);
-    }
     return rc;
 }
 
@@ -240,9 +228,8 @@ static void answer_request(struct client *client, size_t len)
             break;
         }
     }
-    if (rc != 0) {
+    if (rc != 0)
         uapi_format_errno(&client->answer, rc);
-    }
 }
 
 /* Answers the first complete request, if there is one; the next when that answer is out. */
@@ -251,9 +238,8 @@ static void serve_requests(struct client *client)
     size_t len = uapi_request_len(client->request, client->request_len, client->scanned);
     if (len == 0) {
         client->scanned = client->request_len;
-        if (client->request_len > UAPI_REQUEST_MAX) {
+        if (client->request_len > UAPI_REQUEST_MAX)
             close_client(client);
-        }
         return;
     }
     answer_request(client, len);
@@ -270,9 +256,8 @@ static void serve_requests(struct client *client)
 /* One more client: in the place of the one that has waited longest when all are taken. */
 static void admit_client(struct uapi_socket *socket, struct client *client)
 {
-    if (socket->client_count >= UAPI_CLIENTS_MAX) {
+    if (socket->client_count >= UAPI_CLIENTS_MAX)
         close_client(list_first(&socket->clients, struct client, node));
-    }
     socket->client_count++;
     list_append(&socket->clients, &client->node);
 }
@@ -280,13 +265,11 @@ static void admit_client(struct uapi_socket *socket, struct client *client)
 static void on_connection(uv_stream_t *listener, int status)
 {
     struct uapi_socket *socket = listener->data;
-    if (status != 0 || socket->closing) {
+    if (status != 0 || socket->closing)
         return;
-    }
-    struct client *client = calloc(1, sizeof(*client));
-    if (client == NULL) {
+    struct client *client = calloc(1, sizeof *client);
+    if (client == NULL)
         return; /* out of memory: the connection waits in libuv until the socket is closed */
-    }
     client->server = socket;
     client->pipe.data = client;
     client->timer.data = client;
@@ -318,22 +301,19 @@ static void on_folder_event(uv_fs_event_t *watcher, const char *name, int events
     (void)events;
     (void)status;
     struct uapi_socket *socket = watcher->data;
-    if (socket->closing || socket->removed || file_is_ours(socket)) {
+    if (socket->closing || socket->removed || file_is_ours(socket))
         return;
-    }
     socket->removed = true;
-    if (socket->options.on_removed != NULL) {
+    if (socket->options.on_removed != NULL)
         socket->options.on_removed(socket->options.ctx);
-    }
 }
 
 static int connect_to(const struct sockaddr_un *addr)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
+    if (fd < 0)
         return -errno;
-    }
-    int rc = connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 ? 0 : -errno;
+    int rc = connect(fd, (const struct sockaddr *)addr, sizeof *addr) == 0 ? 0 : -errno;
     close(fd);
     return rc;
 }
@@ -342,9 +322,8 @@ static int connect_to(const struct sockaddr_un *addr)
 static int remove_stale(const struct sockaddr_un *addr, struct err *err)
 {
     struct stat st;
-    if (lstat(addr->sun_path, &st) != 0) {
+    if (lstat(addr->sun_path, &st) != 0)
         return errno == ENOENT ? 0 : err_set_errno(err, -errno, "%s", addr->sun_path);
-    }
     if (!S_ISSOCK(st.st_mode)) {
         return err_set(err, -EADDRINUSE, "%s exists and is not a socket: remove it",
                        addr->sun_path);
@@ -353,18 +332,16 @@ static int remove_stale(const struct sockaddr_un *addr, struct err *err)
         return err_set(err, -EADDRINUSE, "%s is in use: another process runs this interface",
                        addr->sun_path);
     }
-    if (unlink(addr->sun_path) != 0 && errno != ENOENT) {
+    if (unlink(addr->sun_path) != 0 && errno != ENOENT)
         return err_set_errno(err, -errno, "cannot remove the stale socket %s", addr->sun_path);
-    }
     return 0;
 }
 
 /* Between bind and listen nobody can connect, so that the mode is in place before it matters. */
 static int bind_and_listen(int fd, const struct sockaddr_un *addr, struct err *err)
 {
-    if (bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) != 0) {
+    if (bind(fd, (const struct sockaddr *)addr, sizeof *addr) != 0)
         return err_set_errno(err, -errno, "cannot create %s", addr->sun_path);
-    }
     if (chmod(addr->sun_path, 0600) != 0 || listen(fd, BACKLOG) != 0) {
         int rc = err_set_errno(err, -errno, "cannot listen on %s", addr->sun_path);
         unlink(addr->sun_path);
@@ -376,21 +353,17 @@ static int bind_and_listen(int fd, const struct sockaddr_un *addr, struct err *e
 static int listen_at(const char *folder, const char *name, struct err *err)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    int len = snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/%s.sock", folder, name);
-    if (len < 0 || (size_t)len >= sizeof(addr.sun_path)) {
+    int len = snprintf(addr.sun_path, sizeof addr.sun_path, "%s/%s.sock", folder, name);
+    if (len < 0 || (size_t)len >= sizeof addr.sun_path)
         return err_set(err, -ENAMETOOLONG, "%s/%s.sock is too long for a socket", folder, name);
-    }
-    if (mkdir(folder, 0700) != 0 && errno != EEXIST) {
+    if (mkdir(folder, 0700) != 0 && errno != EEXIST)
         return err_set_errno(err, -errno, "cannot create the folder %s", folder);
-    }
     int rc = remove_stale(&addr, err);
-    if (rc != 0) {
+    if (rc != 0)
         return rc;
-    }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
+    if (fd < 0)
         return err_set_errno(err, -errno, "cannot create a unix socket");
-    }
     rc = bind_and_listen(fd, &addr, err);
     if (rc != 0) {
         close(fd);
@@ -403,25 +376,23 @@ static int listen_at(const char *folder, const char *name, struct err *err)
 static void learn_file(struct uapi_socket *socket, int fd)
 {
     struct sockaddr_un addr = {0};
-    socklen_t len = sizeof(addr);
+    socklen_t len = sizeof addr;
     struct stat st;
     if (getsockname(fd, (struct sockaddr *)&addr, &len) != 0 || addr.sun_family != AF_UNIX ||
-        addr.sun_path[0] != '/' || lstat(addr.sun_path, &st) != 0) {
+        addr.sun_path[0] != '/' || lstat(addr.sun_path, &st) != 0)
         return;
-    }
     socket->device = st.st_dev;
     socket->inode = st.st_ino;
-    snprintf(socket->path, sizeof(socket->path), "%.*s", (int)(sizeof(socket->path) - 1),
+    snprintf(socket->path, sizeof socket->path, "%.*s", (int)(sizeof socket->path - 1),
              addr.sun_path);
 }
 
 static int watch_folder(struct uapi_socket *socket)
 {
-    if (socket->path[0] == '\0') {
+    if (socket->path[0] == '\0')
         return 0;
-    }
     char folder[UAPI_PATH_MAX];
-    memcpy(folder, socket->path, sizeof(folder));
+    memcpy(folder, socket->path, sizeof folder);
     char *slash = strrchr(folder, '/');
     slash[slash == folder ? 1 : 0] = '\0';
     return uv_fs_event_start(&socket->watcher, on_folder_event, folder, 0);
@@ -430,27 +401,23 @@ static int watch_folder(struct uapi_socket *socket)
 static int start_server(struct uapi_socket *socket, int *fd, struct err *err)
 {
     int rc = uv_pipe_open(&socket->listener, *fd);
-    if (rc != 0) {
+    if (rc != 0)
         return err_set(err, rc, "cannot serve the UAPI socket: %s", uv_strerror(rc));
-    }
     *fd = -1;
     rc = uv_listen((uv_stream_t *)&socket->listener, BACKLOG, on_connection);
-    if (rc == 0) {
+    if (rc == 0)
         rc = watch_folder(socket);
-    }
-    if (rc != 0) {
+    if (rc != 0)
         return err_set(err, rc, "cannot serve %s: %s", socket->path, uv_strerror(rc));
-    }
     return 0;
 }
 
 int uapi_socket_open(struct uapi_socket **out, struct uv_loop_s *loop,
                      const struct uapi_socket_options *options, struct err *err)
 {
-    struct uapi_socket *socket = calloc(1, sizeof(*socket));
-    if (socket == NULL) {
+    struct uapi_socket *socket = calloc(1, sizeof *socket);
+    if (socket == NULL)
         return err_set_errno(err, -ENOMEM, "cannot serve the UAPI socket");
-    }
     const char *folder = options->folder != NULL ? options->folder : DEFAULT_FOLDER;
     int fd = options->listen_fd >= 0 ? options->listen_fd
                                      : listen_at(folder, options->interface_name, err);
@@ -471,9 +438,8 @@ int uapi_socket_open(struct uapi_socket **out, struct uv_loop_s *loop,
     int rc = start_server(socket, &fd, err);
     if (rc != 0) {
         uapi_socket_close(socket);
-        if (fd >= 0 && fd != options->listen_fd) {
+        if (fd >= 0 && fd != options->listen_fd)
             close(fd);
-        }
         return rc;
     }
     *out = socket;
@@ -492,17 +458,14 @@ static void on_server_handle_closed(uv_handle_t *handle)
 
 void uapi_socket_close(struct uapi_socket *socket)
 {
-    if (socket == NULL) {
+    if (socket == NULL)
         return;
-    }
     assert(!socket->closing);
     socket->closing = true;
-    if (file_is_ours(socket)) {
+    if (file_is_ours(socket))
         unlink(socket->path);
-    }
-    while (!list_empty(&socket->clients)) {
+    while (!list_empty(&socket->clients))
         close_client(list_first(&socket->clients, struct client, node));
-    }
     uv_close((uv_handle_t *)&socket->listener, on_server_handle_closed);
     uv_close((uv_handle_t *)&socket->watcher, on_server_handle_closed);
 }
