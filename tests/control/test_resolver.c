@@ -242,10 +242,10 @@ static void check_upstreams(const char *expected)
     char text[ENDPOINT_TEXT];
     char all[4 * ENDPOINT_TEXT] = "";
     ck_assert_int_eq(resolver_read(&paths, ours, 4, &upstreams, &err), 0);
-    for (size_t i = 0; i < upstreams.count; i++) {
-        strcat(all, endpoint_format(&upstreams.servers[i], text));
-        strcat(all, " ");
-    }
+    size_t used = 0;
+    for (size_t i = 0; i < upstreams.count; i++)
+        used += (size_t)snprintf(all + used, sizeof all - used, "%s ",
+                                 endpoint_format(&upstreams.servers[i], text));
     ck_assert_str_eq(all, expected);
 }
 

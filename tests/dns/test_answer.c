@@ -50,7 +50,8 @@ static size_t make_query(uint8_t *out, const char *text, uint16_t type, uint16_t
     if (!(flags & EDNS))
         return len;
     out[11] = 1;
-    memcpy(out + len, "\0\0\x29\0\0\0\0\0\0\0\0", 11);
+    memset(out + len, 0, 11);
+    out[len + 2] = DNS_TYPE_OPT;
     store_be16(out + len + 3, size);
     out[len + 6] = flags & V1 ? 1 : 0;
     out[len + 7] = (uint8_t)(flags & DO ? 0x80 : 0);
