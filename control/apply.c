@@ -241,6 +241,26 @@ static void set_firewall(struct apply *apply)
     }
 }
 
+static bool same_prefixes(const struct ip_prefix *a, size_t a_count, const struct ip_prefix *b,
+                          size_t b_count)
+{
+    if (a_count != b_count)
+        return false;
+    for (size_t i = 0; i < a_count; i++)
+        if (!ip_prefix_equal(&a[i], &b[i]))
+            return false;
+    return true;
+}
+
+/* Running nft takes as long as everything else together, so it is not run for a new route, which
+ * our rules do not name. */
+static bool needs_firewall(const struct plan *from, const struct plan *to)
+{
+    return !same_prefixes(from->overlay, from->overlay_count, to->overlay, to->overlay_count) ||
+           !same_prefixes(from->peer_networks, from->peer_network_count, to->peer_networks,
+                          to->peer_network_count);
+}
+
 /* ---- plans ---- */
 
 int apply_plan(struct apply *apply, struct plan *plan, struct err *err)
@@ -251,6 +271,7 @@ int apply_plan(struct apply *apply, struct plan *plan, struct err *err)
         plan_fini(plan);
         return err_set_errno(err, code, "a new plan cannot be compared");
     }
+    bool firewall = apply->firewall && needs_firewall(&apply->plan, plan);
     if (delta.wg.peer_count > 0)
         code = path_configure(apply->path, &delta.wg, err);
     if (code < 0) {
@@ -269,7 +290,7 @@ int apply_plan(struct apply *apply, struct plan *plan, struct err *err)
         set_routes(apply, apply->plan.routes, apply->plan.route_count);
     else
         set_routes(apply, delta.routes_added, delta.routes_added_count);
-    if (delta.firewall_changed && apply->firewall)
+    if (firewall)
         set_firewall(apply);
 out:
     plan_delta_fini(&delta);
