@@ -22,6 +22,11 @@ static struct dns_query make_query(bool edns, bool dnssec)
     return query;
 }
 
+static void copy_bytes(uint8_t *to, const char *from, size_t len)
+{
+    memcpy(to, from, len);
+}
+
 /* What comes in, what the client sees behind its header and question. SERVFAIL is an empty one. */
 static const struct {
     const char *bytes;
@@ -117,12 +122,10 @@ START_TEST(large_messages)
     static uint8_t message[21 + 16 * RECORDS];
     static uint8_t out[DNS_MESSAGE_MAX];
     struct dns_query query = make_query(_i == 1, false);
-    static const uint8_t head[] = HEAD("\x80", "\0", "\0", "\0");
-    static const uint8_t record[] = A_RECORD;
-    memcpy(message, head, 21);
+    copy_bytes(message, HEAD("\x80", "\0", "\0", "\0"), 21);
     store_be16(message + 6, RECORDS);
     for (size_t i = 0; i < RECORDS; i++)
-        memcpy(message + 21 + 16 * i, record, 16);
+        copy_bytes(message + 21 + 16 * i, A_RECORD, 16);
     size_t len = relay_response(&query, _i == 2 ? DNS_TCP : DNS_UDP, message, sizeof message, out,
                                 sizeof out);
     static const unsigned counts[] = {(512 - 21) / 16, (1232 - 21 - 11) / 16, RECORDS};
@@ -139,12 +142,10 @@ START_TEST(large_additional_section)
     static uint8_t message[21 + 16 * RECORDS];
     static uint8_t out[DNS_MESSAGE_MAX];
     struct dns_query query = make_query(false, false);
-    static const uint8_t head[] = HEAD("\x80", "\1", "\0", "\0");
-    static const uint8_t record[] = A_RECORD;
-    memcpy(message, head, 21);
+    copy_bytes(message, HEAD("\x80", "\1", "\0", "\0"), 21);
     store_be16(message + 10, RECORDS - 1);
     for (size_t i = 0; i < RECORDS; i++)
-        memcpy(message + 21 + 16 * i, record, 16);
+        copy_bytes(message + 21 + 16 * i, A_RECORD, 16);
     relay_response(&query, DNS_UDP, message, sizeof message, out, sizeof out);
     ck_assert_uint_eq(load_be16(out + 6), 1);
     ck_assert_uint_eq(load_be16(out + 10), (512 - 21) / 16 - 1);

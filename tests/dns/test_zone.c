@@ -113,6 +113,13 @@ static const struct {
     /* 50 */ {"0.100.in-addr.arpa", ZONE_FOUND, 0, "", 0},
 };
 
+static char letter(uint16_t type)
+{
+    if (type == DNS_TYPE_A)
+        return 'A';
+    return type == DNS_TYPE_AAAA ? (char)'6' : (char)'S';
+}
+
 START_TEST(names_are_found)
 {
     struct zone *zone = make_zone();
@@ -126,9 +133,7 @@ START_TEST(names_are_found)
     ck_assert_uint_eq(match.ptr_count, finds[_i].ptrs);
     size_t count = 0;
     for (const struct zone_record *record = match.records; record; record = record->next)
-        records[count++] = record->type == DNS_TYPE_A      ? 'A'
-                           : record->type == DNS_TYPE_AAAA ? '6'
-                                                           : 'S';
+        records[count++] = letter(record->type);
     ck_assert_str_eq(records, finds[_i].records);
     zone_put(zone);
 }
