@@ -5,7 +5,6 @@
 #include "cmd/hctl_session.h"
 #include "control/config.h"
 #include "control/record.h"
-#include "google/protobuf/empty.pb-c.h"
 #include "proto/heimdall.pb-c.h"
 
 #include <errno.h>

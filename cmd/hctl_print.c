@@ -1,6 +1,6 @@
 #include "cmd/hctl_print.h"
 
-#include "google/protobuf/timestamp.pb-c.h"
+#include "proto/heimdall.pb-c.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>

@@ -13,7 +13,6 @@
 #include "control/rpc_server.h"
 #include "control/state.h"
 #include "control/writer.h"
-#include "google/protobuf/empty.pb-c.h"
 #include "wg/path/path.h"
 
 #include <errno.h>
