@@ -13,6 +13,8 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -374,12 +376,25 @@ static void start_handshake(struct transport_conn *conn)
         step_handshake(conn);
 }
 
+/* libuv writes to sockets without MSG_NOSIGNAL. A handler of the program's own is left alone. */
+static void ignore_sigpipe(void)
+{
+    static atomic_bool ignored;
+    struct sigaction action;
+    if (atomic_exchange(&ignored, true) || sigaction(SIGPIPE, NULL, &action) < 0 ||
+        action.sa_handler != SIG_DFL)
+        return;
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, NULL);
+}
+
 static struct transport_conn *conn_create(uv_loop_t *loop, struct transport_tls *tls,
                                           const struct transport_limits *limits)
 {
     struct transport_conn *conn = calloc(1, sizeof *conn);
     if (conn == NULL)
         return NULL;
+    ignore_sigpipe();
     uv_timer_init(loop, &conn->timer);
     conn->timer.data = conn;
     conn->holds = 1;
