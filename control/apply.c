@@ -318,13 +318,7 @@ static int uapi_get(void *ctx, struct uapi_info *out)
     return 0;
 }
 
-static void uapi_removed(void *ctx)
-{
-    struct apply *apply = ctx;
-    apply->closed(apply->ctx, "its UAPI socket was removed");
-}
-
-/* `wg show` is a convenience: where its socket cannot be made, the tunnel runs all the same. */
+/* `wg show` is a convenience: without its socket the tunnel runs all the same. */
 static void open_uapi(struct apply *apply, uv_loop_t *loop)
 {
     struct err err;
@@ -334,7 +328,6 @@ static void open_uapi(struct apply *apply, uv_loop_t *loop)
         .read_only = true,
         .ctx = apply,
         .get = uapi_get,
-        .on_removed = uapi_removed,
     };
     if (uapi_socket_open(&apply->uapi, loop, &options, &err) < 0)
         log_warn("wg(8) cannot show this tunnel", F_STR("error", err.text));

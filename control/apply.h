@@ -35,8 +35,8 @@ int apply_open(struct apply **out, const struct apply_options *options, struct e
 /* Removes everything again. The loop must run once more before it is closed. Takes NULL. */
 void apply_close(struct apply *apply);
 
-/* Takes the plan over (it is empty afterwards), also on an error. What the kernel refuses is logged,
- * and the rest goes on without it; an error means that the engine did not take the plan. */
+/* Takes the plan over (it is empty afterwards), also on an error. What the kernel refuses is
+ * logged, and the rest goes on without it; an error means that the engine did not take the plan. */
 int apply_plan(struct apply *apply, struct plan *plan, struct err *err);
 
 /* The plan in force. */
