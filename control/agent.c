@@ -37,6 +37,12 @@ enum {
 
 enum told { TOLD_NOTHING, TOLD_WAITING, TOLD_REFUSED, TOLD_CONNECTED };
 
+/* The run of a node's process that answered last. */
+struct run {
+    uint8_t public_key[WG_KEY_LEN];
+    uint64_t run;
+};
+
 struct agent {
     const struct peer_config *config;
     uv_loop_t loop;
@@ -56,6 +62,7 @@ struct agent {
     struct rpc_stream *stream;
     uint64_t pause_ms;
 
+    struct run runs[ADDRESSES_MAX]; /* of nodes that answered; an all-zero key is a free place */
     struct ip_addr dns[RESOLVER_NAMESERVERS]; /* what the resolver is set to */
     size_t dns_count;
     char dns_domain[256];
@@ -166,6 +173,40 @@ static void learn_addresses(struct agent *agent, const PB(ConnectResponse) * res
     }
 }
 
+/* The place of a node's run; the first one is reused when all are taken. */
+static struct run *run_of(struct agent *agent, const uint8_t public_key[WG_KEY_LEN])
+{
+    struct run *free_place = &agent->runs[0];
+    for (size_t i = ADDRESSES_MAX; i-- > 0;) {
+        if (memcmp(agent->runs[i].public_key, public_key, WG_KEY_LEN) == 0)
+            return &agent->runs[i];
+        if (bytes_is_zero_ct(agent->runs[i].public_key, WG_KEY_LEN))
+            free_place = &agent->runs[i];
+    }
+    *free_place = (struct run){0};
+    memcpy(free_place->public_key, public_key, WG_KEY_LEN);
+    return free_place;
+}
+
+/* A node that was started again has forgotten our session, and WireGuard would find out only when
+ * data stays unanswered for 15 seconds. */
+static void notice_restart(struct agent *agent, const PB(ConnectResponse) * response)
+{
+    uint8_t public_key[WG_KEY_LEN];
+    struct err err;
+    if (response->node_run == 0 ||
+        access_check_public_key(response->node_public_key, public_key, NULL) < 0)
+        return;
+    struct run *run = run_of(agent, public_key);
+    bool restarted = run->run != 0 && run->run != response->node_run;
+    run->run = response->node_run;
+    if (!restarted)
+        return;
+    log_debug("the node was started again; the tunnel to it is renewed");
+    if (apply_renew(agent->apply, public_key, &err) < 0)
+        log_warn("the tunnel to the node cannot be renewed", F_STR("error", err.text));
+}
+
 static void follow(struct agent *agent, const PB(ConnectResponse) * response)
 {
     struct plan plan;
@@ -178,6 +219,7 @@ static void follow(struct agent *agent, const PB(ConnectResponse) * response)
         tell_refused(agent, err.text);
         return;
     }
+    notice_restart(agent, response);
     set_resolver(agent, apply_current(agent->apply), response->dns_domain);
     learn_addresses(agent, response);
     tell_connected(agent, response->address);

@@ -297,6 +297,19 @@ out:
     return code;
 }
 
+int apply_renew(struct apply *apply, const uint8_t public_key[WG_KEY_LEN], struct err *err)
+{
+    for (size_t i = 0; i < apply->plan.peer_count; i++) {
+        struct wg_peer_config peers[2] = {{.remove = true}, apply->plan.peers[i]};
+        if (memcmp(peers[1].public_key, public_key, WG_KEY_LEN) != 0)
+            continue;
+        memcpy(peers[0].public_key, public_key, WG_KEY_LEN);
+        struct wg_device_config config = {.peers = peers, .peer_count = 2};
+        return path_configure(apply->path, &config, err);
+    }
+    return 0;
+}
+
 const struct plan *apply_current(const struct apply *apply)
 {
     return &apply->plan;

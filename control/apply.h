@@ -39,6 +39,10 @@ void apply_close(struct apply *apply);
  * logged, and the rest goes on without it; an error means that the engine did not take the plan. */
 int apply_plan(struct apply *apply, struct plan *plan, struct err *err);
 
+/* Forgets the sessions with a peer of the plan and begins a new one: for when the other side is
+ * known to have lost them, which it could not say otherwise. Unknown keys are 0. */
+int apply_renew(struct apply *apply, const uint8_t public_key[WG_KEY_LEN], struct err *err);
+
 /* The plan in force. */
 const struct plan *apply_current(const struct apply *apply);
 

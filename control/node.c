@@ -141,7 +141,9 @@ static int make_api(struct node *node)
     node->env = (struct rpc_env){
         .node_id = node->identity.id,
         .cluster_key = node->identity.cluster_key,
+        .public_key = node->public_key,
         .dns_domain = node->config->dns_domain,
+        .run = node->run,
         .writer = node->writer,
         .ctx = node,
         .state = env_state,
@@ -281,7 +283,8 @@ static int open_loop(struct node *node)
 
 static int start(struct node *node, struct err *err)
 {
-    if (getrandom(node->seed, sizeof node->seed, 0) != (ssize_t)sizeof node->seed)
+    if (getrandom(node->seed, sizeof node->seed, 0) != (ssize_t)sizeof node->seed ||
+        getrandom(&node->run, sizeof node->run, 0) != (ssize_t)sizeof node->run)
         return err_set(err, -EIO, "no random bytes");
     int code = node_read_host(node, err);
     if (code == 0)

@@ -29,6 +29,7 @@ struct node {
     struct datadir *datadir;
     struct identity identity;
     uint8_t seed[16];
+    uint64_t run;
 
     /* what the host says */
     char name[ACCESS_NAME_MAX + 1];

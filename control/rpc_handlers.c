@@ -202,11 +202,25 @@ static enum grpc_code build_connect(const struct mutation *mutation, struct chan
     return change_connect_peer(change, state, &peer, err);
 }
 
+PB(ConnectResponse) * rpc_env_connect_response(const struct rpc_env *env, const char *peer_id)
+{
+    PB(ConnectResponse) *response =
+        plan_connect_response(env->state(env->ctx), peer_id, env->dns_domain);
+    char *public_key = strdup(env->public_key);
+    if (response == NULL || public_key == NULL) {
+        free(public_key);
+        PB_FN(connect_response__free_unpacked)(response, NULL);
+        return NULL;
+    }
+    response->node_public_key = public_key;
+    response->node_run = env->run;
+    return response;
+}
+
 static void reply_connect(const struct mutation *mutation, struct rpc_call *call)
 {
     const struct rpc_env *env = &mutation->handlers->env;
-    PB(ConnectResponse) *response =
-        plan_connect_response(env->state(env->ctx), mutation->words[0], env->dns_domain);
+    PB(ConnectResponse) *response = rpc_env_connect_response(env, mutation->words[0]);
     if (response == NULL) {
         rpc_call_fail(call, GRPC_UNAVAILABLE, "the peer is already gone again, or memory is short");
         return;

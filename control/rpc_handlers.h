@@ -1,7 +1,11 @@
 #ifndef CONTROL_RPC_HANDLERS_H
 #define CONTROL_RPC_HANDLERS_H
 
+#include "control/record.h"
+#include "proto/heimdall.pb-c.h"
+
 #include <stddef.h>
+#include <stdint.h>
 
 /* The service Heimdall of heimdall.proto, and Status and WatchPeer of heimdall.v1.Cluster (see
  * rpc_watch.h): requests in, changes through the writer or answers from the state out. */
@@ -15,7 +19,9 @@ struct writer;
 struct rpc_env {
     const char *node_id;
     const char *cluster_key;
+    const char *public_key; /* of the tunnel, base64 */
     const char *dns_domain;
+    uint64_t run; /* random, for this run of the process */
     struct writer *writer;
     void *ctx;
     const struct state *(*state)(void *ctx); /* NULL: not loaded yet */
@@ -29,6 +35,10 @@ struct rpc_env {
 struct rpc_handlers;
 int rpc_handlers_create(struct rpc_handlers **out, struct rpc_server *server,
                         const struct rpc_env *env);
+
+/* What a peer is told now; NULL when there is no such peer or memory is short. Freed by
+ * connect_response__free_unpacked. */
+PB(ConnectResponse) * rpc_env_connect_response(const struct rpc_env *env, const char *peer_id);
 
 /* Changes still under way answer nobody; destroy the writer first. Takes NULL. */
 void rpc_handlers_destroy(struct rpc_handlers *handlers);

@@ -3,7 +3,6 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "control/access.h"
-#include "control/plan.h"
 #include "control/rpc_handlers.h"
 #include "control/rpc_server.h"
 #include "control/state.h"
@@ -80,7 +79,7 @@ static void stream_update(struct stream *stream)
     }
     if (!rpc_call_is_writable(stream->call))
         return;
-    PB(ConnectResponse) *response = plan_connect_response(state, stream->id, env->dns_domain);
+    PB(ConnectResponse) *response = rpc_env_connect_response(env, stream->id);
     if (response == NULL) {
         stream_end(stream, GRPC_UNAVAILABLE, "this peer has no address any more: connect again");
         return;

@@ -148,6 +148,28 @@ START_TEST(the_next_plan_changes_the_difference)
 }
 END_TEST
 
+START_TEST(renewing_a_peer_keeps_its_place)
+{
+    static const char *const allowed[] = {"10.11.0.0/16", "192.168.50.0/24"};
+    struct apply *apply = open_tunnel();
+    struct path_info info;
+    struct err err = {0};
+    uint8_t key[32] = {1};
+    apply_allowed(apply, "10.51.0.2/16", allowed, 2);
+    ck_assert_int_eq(apply_renew(apply, key, &err), 0); /* not a peer of ours */
+    memcpy(key, apply_current(apply)->peers[0].public_key, sizeof key);
+    ck_assert_msg(apply_renew(apply, key, &err) == 0, "%s", err.text);
+    ck_assert_int_eq(apply_info(apply, &info), 0);
+    ck_assert_uint_eq(info.device.peer_count, 1);
+    ck_assert_uint_eq(info.device.peers[0].allowed_ip_count, 2);
+    ck_assert_uint_eq(info.device.peers[0].keepalive_s, 25);
+    ck_assert_uint_eq(endpoint_port(&info.device.peers[0].endpoint), 51820);
+    path_info_fini(&info);
+    ck_assert(has(table(), "192.168.50.0/24"));
+    close_tunnel(apply);
+}
+END_TEST
+
 /* Every route that survives keeps the source address that a new plan brings. */
 START_TEST(routes_follow_a_new_address)
 {
@@ -252,6 +274,7 @@ int main(void)
     tcase_set_timeout(tc, 20);
     tcase_add_test(tc, a_plan_becomes_addresses_routes_and_peers);
     tcase_add_test(tc, the_next_plan_changes_the_difference);
+    tcase_add_test(tc, renewing_a_peer_keeps_its_place);
     tcase_add_test(tc, routes_follow_a_new_address);
     tcase_add_test(tc, nothing_is_left);
     tcase_add_test(tc, cleans_up_after_a_killed_run);
