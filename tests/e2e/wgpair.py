@@ -17,7 +17,7 @@ class End:
         self.public = host.run(["wg", "pubkey"], input=self.private).stdout.strip()
         self.inner4, self.inner6 = f"10.9.0.{number}", f"fd00:9::{number}"
         self.outer4, self.outer6 = f"192.0.2.{number}", f"2001:db8::{number}"
-        self.process = host.start([program, "-f", "wg0"], env=env)
+        self.process = host.start([program, "-f", "wg0"], env={"LOG_LEVEL": "debug", **(env or {})})
         wait_until(lambda: self.has_socket() or not self.process.alive(), 10, "no UAPI socket")
         if not self.process.alive():
             raise Failure(f"{program} ended:\n{self.process.output()}")
