@@ -11,6 +11,7 @@
 enum {
     AEAD_KEY_LEN = 32,
     AEAD_TAG_LEN = 16,
+    AEAD_NONCE_LEN = 12,
     XAEAD_NONCE_LEN = 24,
 };
 
@@ -51,17 +52,24 @@ extern const struct aead_variant aead_sodium;
 bool aead_select(const char *name);
 const char *aead_selected(void);
 
-/* A handshake field: one message under nonce 0, with associated data. `sealed` has len +
- * AEAD_TAG_LEN bytes; `plain` may be NULL when len is 0; neither overlaps the other. */
+/* One message with associated data. `sealed` has len + AEAD_TAG_LEN bytes; `plain` may be NULL when
+ * len is 0; neither overlaps the other. Opening returns false, with `plain` zeroed, when the
+ * message is not authentic; `len` is that of the plaintext. */
+void aead_seal_one(uint8_t *sealed, const uint8_t *plain, size_t len, const uint8_t *aad,
+                   size_t aad_len, const uint8_t nonce[AEAD_NONCE_LEN],
+                   const uint8_t key[AEAD_KEY_LEN]);
+bool aead_open_one(uint8_t *plain, const uint8_t *sealed, size_t len, const uint8_t *aad,
+                   size_t aad_len, const uint8_t nonce[AEAD_NONCE_LEN],
+                   const uint8_t key[AEAD_KEY_LEN]) __attribute__((warn_unused_result));
+
+/* A handshake field: the same under nonce 0. */
 void aead_seal_field(uint8_t *sealed, const uint8_t *plain, size_t len, const uint8_t *aad,
                      size_t aad_len, const uint8_t key[AEAD_KEY_LEN]);
-
-/* `len` is that of the plaintext. False when not authentic; `plain` is then zeroed. */
 bool aead_open_field(uint8_t *plain, const uint8_t *sealed, size_t len, const uint8_t *aad,
                      size_t aad_len, const uint8_t key[AEAD_KEY_LEN])
     __attribute__((warn_unused_result));
 
-/* XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03), shaped like the two above. */
+/* XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03), shaped like aead_seal_one. */
 void xaead_seal(uint8_t *sealed, const uint8_t *plain, size_t len, const uint8_t *aad,
                 size_t aad_len, const uint8_t nonce[XAEAD_NONCE_LEN],
                 const uint8_t key[AEAD_KEY_LEN]);
