@@ -290,8 +290,7 @@ static void on_timer_closed(uv_handle_t *handle)
 /* Which of two failures says more to a person: one that an authenticated exchange gave. */
 static void remember_error(struct rpc_client *client, const struct err *err)
 {
-    if (client->err.code > TRANSPORT_EUNKNOWN || client->err.code == 0 ||
-        err->code <= TRANSPORT_EUNKNOWN)
+    if (client->err.code > TRANSPORT_EUNKNOWN || err->code <= TRANSPORT_EUNKNOWN)
         client->err = *err;
 }
 
@@ -302,7 +301,9 @@ static void end_calls(struct rpc_client *client)
     struct h2_client *session = client->session;
     client->session = NULL;
     h2_client_destroy(session);
+    /* call_finish takes the call off the list, which the analyser does not see */
     while (!list_empty(&client->calls))
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
         call_finish(list_first(&client->calls, struct rpc_stream, node), GRPC_UNAVAILABLE,
                     client->err.text);
 }

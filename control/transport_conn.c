@@ -8,6 +8,7 @@
 #include "control/transport_conn.h"
 
 #include "base/list.h"
+#include "base/log.h"
 #include "control/transport_tls.h"
 
 #include <errno.h>
@@ -83,6 +84,8 @@ static void release(struct transport_conn *conn)
 {
     if (--conn->holds > 0 || conn->state != CLOSED)
         return;
+    if (conn->owner != NULL && !conn->authenticated && conn->err.code != 0)
+        log_info("control connection refused", F_STR("reason", conn->err.text));
     if (conn->owner != NULL)
         conn->owner->gone(conn->owner->ctx, conn->authenticated);
     if (conn->events != NULL)
@@ -346,9 +349,7 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
         take(conn, (const uint8_t *)buf->base, (size_t)len);
     if (len >= 0)
         return;
-    if (conn->state == ENDING)
-        begin_close(conn);
-    else if (len != UV_EOF)
+    if (len != UV_EOF && conn->state != ENDING)
         fail_errno(conn, (int)len);
     else if (conn->state == HANDSHAKE)
         fail(conn, -ECONNRESET, "the other side closed the connection before it was authenticated");

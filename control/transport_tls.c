@@ -430,14 +430,18 @@ static int explain(struct tls_session *session, struct err *err)
                            "the server does not prove that it knows the key (an impostor, or a "
                            "server that uses certificates): nothing was sent to it");
     }
+    if (psk && session->server && reason == SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM)
+        return err_set(err, TRANSPORT_EUNKNOWN, "unknown key or id");
+    if (psk && session->server && reason == SSL_R_BINDER_DOES_NOT_VERIFY)
+        return err_set(err, TRANSPORT_EWRONGKEY, "wrong key");
     if (SSL_get_verify_result(session->ssl) == X509_V_ERR_APPLICATION_VERIFICATION)
         return err_set(err, TRANSPORT_ETLS,
                        session->server
                            ? "the client's certificate names no heimdall:ROLE/ID as its URI"
                            : "the server's certificate names no heimdall:node/ID as its URI");
     if (reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_PACKET_LENGTH_TOO_LONG)
-        return err_set(err, TRANSPORT_ETLS,
-                       "the other side does not speak TLS (a server under --insecure?)");
+        return err_set(err, TRANSPORT_ETLS, "the other side does not speak TLS%s",
+                       session->server ? "" : " (a server under --insecure?)");
     return err_set(err, TRANSPORT_ETLS, "TLS failed: %s", openssl_reason());
 }
 

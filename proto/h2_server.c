@@ -22,8 +22,8 @@ const struct h2_limits h2_limits_default = {
     .streams = 100,
     .header_bytes = 16 * 1024,
     .message_bytes = GRPC_MESSAGE_MAX,
-    .partial_bytes = 4 * GRPC_MESSAGE_MAX,
-    .buffered_bytes = 2 * GRPC_MESSAGE_MAX,
+    .partial_bytes = (size_t)4 * GRPC_MESSAGE_MAX,
+    .buffered_bytes = (size_t)2 * GRPC_MESSAGE_MAX,
 };
 
 enum {
@@ -361,7 +361,9 @@ void h2_server_destroy(struct h2_server *server)
 {
     if (server == NULL)
         return;
+    /* call_destroy takes it off the list, which the analyser does not see */
     while (!list_empty(&server->calls))
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
         call_destroy(list_first(&server->calls, struct h2_call, node));
     nghttp2_session_del(server->session);
     free(server);
