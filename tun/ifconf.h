@@ -131,6 +131,16 @@ int ifconf_host_addr(struct ifconf_socket *conf, uint8_t family, uint32_t skip,
 int ifconf_path_mtu(struct ifconf_socket *conf, const struct ip_addr *dest, uint32_t fwmark,
                     uint32_t *mtu);
 
+struct ifconf_way {
+    uint32_t ifindex; /* of the interface that leads there */
+    bool local;       /* the address is this host's own */
+};
+
+/* How packets with this mark go from `source` (NULL: the kernel's choice) to `dest`.
+ * -ENETUNREACH: not at all; -EINVAL: the source is not an address of this host (IPv4 only). */
+int ifconf_way_get(struct ifconf_socket *conf, const struct ip_addr *dest,
+                   const struct ip_addr *source, uint32_t fwmark, struct ifconf_way *out);
+
 /* False when the kernel has no IPv6, or has it switched off for `name` (NULL: for new interfaces).
  */
 bool ifconf_ipv6_enabled(const char *name);

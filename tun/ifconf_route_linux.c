@@ -128,6 +128,7 @@ int ifconf_route_list(struct ifconf_socket *conf, uint8_t family, uint32_t table
 struct path {
     uint32_t mtu;
     uint32_t ifindex;
+    bool local;
 };
 
 static int take_path(const struct nlmsghdr *nlh, void *ctx)
@@ -141,6 +142,7 @@ static int take_path(const struct nlmsghdr *nlh, void *ctx)
         return -ENETUNREACH;
     attrs_parse(nlh, sizeof *rtm, attrs, RTA_TABLE);
     path->ifindex = attr_u32(attrs[RTA_OIF], 0);
+    path->local = rtm->rtm_type == RTN_LOCAL;
     if (attrs[RTA_METRICS] == NULL)
         return 0;
     const struct nlattr *metric = mnl_attr_get_payload(attrs[RTA_METRICS]);
@@ -153,20 +155,39 @@ static int take_path(const struct nlmsghdr *nlh, void *ctx)
     return 0;
 }
 
-int ifconf_path_mtu(struct ifconf_socket *conf, const struct ip_addr *dest, uint32_t fwmark,
-                    uint32_t *mtu)
+static int find_path(struct ifconf_socket *conf, const struct ip_addr *dest,
+                     const struct ip_addr *source, uint32_t fwmark, struct path *path)
 {
     struct request request;
-    struct path path = {0};
     struct rtmsg *rtm = request_init(&request, RTM_GETROUTE, 0, sizeof *rtm);
     rtm->rtm_family = af_of_family(dest->family);
     rtm->rtm_dst_len = ip_addr_bits(dest);
     request_put_addr(&request, RTA_DST, dest);
+    if (source != NULL) {
+        rtm->rtm_src_len = ip_addr_bits(source);
+        request_put_addr(&request, RTA_SRC, source);
+    }
     if (fwmark != 0)
         mnl_attr_put_u32(request.nlh, RTA_MARK, fwmark);
-    int rc = request_run(conf, &request, take_path, &path);
-    if (rc == -EHOSTUNREACH || rc == -ESRCH || rc == -ENODEV)
-        return -ENETUNREACH;
+    int rc = request_run(conf, &request, take_path, path);
+    return rc == -EHOSTUNREACH || rc == -ESRCH || rc == -ENODEV ? -ENETUNREACH : rc;
+}
+
+int ifconf_way_get(struct ifconf_socket *conf, const struct ip_addr *dest,
+                   const struct ip_addr *source, uint32_t fwmark, struct ifconf_way *out)
+{
+    struct path path = {0};
+    int rc = find_path(conf, dest, source, fwmark, &path);
+    if (rc == 0)
+        *out = (struct ifconf_way){.ifindex = path.ifindex, .local = path.local};
+    return rc;
+}
+
+int ifconf_path_mtu(struct ifconf_socket *conf, const struct ip_addr *dest, uint32_t fwmark,
+                    uint32_t *mtu)
+{
+    struct path path = {0};
+    int rc = find_path(conf, dest, NULL, fwmark, &path);
     struct ifconf_link link = {.mtu = path.mtu};
     if (rc == 0 && path.mtu == 0)
         rc = ifconf_link_get(conf, path.ifindex, &link);

@@ -217,16 +217,18 @@ static struct wg_peer *consume(struct device_call *call, const uint8_t *bytes, s
     return NULL;
 }
 
-void wg_device_handshake(struct wg_device *dev, const uint8_t *bytes, size_t len,
+bool wg_device_handshake(struct wg_device *dev, const uint8_t *bytes, size_t len,
                          const struct wg_endpoint *from, bool under_load, struct wg_time now,
                          const struct wg_sink *sink)
 {
     struct device_call call = {dev, now, sink};
+    struct wg_peer *peer = NULL;
     pthread_mutex_lock(&dev->lock);
     if (atomic_load(&dev->is_up) && dev->identity.has_key) {
-        struct wg_peer *peer = consume(&call, bytes, len, from, under_load);
+        peer = consume(&call, bytes, len, from, under_load);
         if (peer != NULL)
             device_serve_peer(&call, peer);
     }
     pthread_mutex_unlock(&dev->lock);
+    return peer != NULL || len == WIRE_COOKIE_REPLY_LEN;
 }

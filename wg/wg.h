@@ -101,8 +101,9 @@ struct wg_device_config {
     size_t peer_count;
 };
 
-/* Applies the whole change or, on -ENOMEM, nothing. Our own key as a peer is ignored. May start
- * handshakes and keepalives through `sink`. */
+/* Applies the whole change or, on -ENOMEM, and on -EINVAL for a prefix with no such family or
+ * length, nothing. A peer may be named again; that takes effect in order. Our own key as a peer is
+ * ignored. May start handshakes and keepalives through `sink`. */
 int wg_device_configure(struct wg_device *dev, const struct wg_device_config *config,
                         struct wg_time now, const struct wg_sink *sink);
 
@@ -196,8 +197,9 @@ void wg_device_open(struct wg_device *dev, struct wg_inbound *datagrams, size_t 
  * -----------------------------------------------------------------------------------------------------
  */
 
-/* One handshake or cookie message, of any content and length. */
-void wg_device_handshake(struct wg_device *dev, const uint8_t *bytes, size_t len,
+/* One handshake or cookie message, of any content and length. False: it was not for us, and was
+ * dropped (a cookie reply is always taken). */
+bool wg_device_handshake(struct wg_device *dev, const uint8_t *bytes, size_t len,
                          const struct wg_endpoint *from, bool under_load, struct wg_time now,
                          const struct wg_sink *sink);
 
@@ -207,6 +209,13 @@ void wg_device_run(struct wg_device *dev, struct wg_time now, const struct wg_si
 
 /* Boot time of the next wg_device_run that is needed, or WG_NEVER. */
 uint64_t wg_device_deadline(struct wg_device *dev);
+
+/* Calls `keep` for each peer whose endpoint has a source; where that is false, the kernel chooses
+ * the source again until the peer's next packet. With the device's lock held: `keep` may not call
+ * the device. */
+void wg_device_review_sources(struct wg_device *dev,
+                              bool (*keep)(void *ctx, const struct wg_endpoint *endpoint),
+                              void *ctx);
 
 /* What was unpublished since the last call, or NULL; to be freed after a grace period. */
 struct wg_garbage *wg_device_take_garbage(struct wg_device *dev);

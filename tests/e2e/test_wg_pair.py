@@ -131,6 +131,7 @@ class Configuration(InLab):
 
     def test_busy_port_changes_nothing(self):
         self.end.set("listen-port", PORT)
+        self.end.up()  # a port is held while the link is up
         other = self.end.host.start(["heimdall-wg", "-f", "wg1"])
         wait_until(lambda: "wg1" in self.end.host.sh("wg show interfaces"), 10, "no wg1")
         self.end.host.sh("wg set wg1 listen-port 40001 fwmark 7")

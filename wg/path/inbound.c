@@ -18,6 +18,7 @@ enum {
 struct inbound {
     struct path *path;
     uint8_t *slots;
+    struct drop_log drops;
     struct wg_inbound datagrams[BATCH];
 };
 
@@ -35,7 +36,8 @@ static void process(struct inbound *in, size_t count)
 {
     struct path *path = in->path;
     bool handshakes = false;
-    wg_device_open(path->device, in->datagrams, count, path_now());
+    struct wg_time now = path_now();
+    wg_device_open(path->device, in->datagrams, count, now);
     for (size_t i = 0; i < count; i++) {
         struct wg_inbound *datagram = &in->datagrams[i];
         switch (datagram->verdict) {
@@ -47,7 +49,9 @@ static void process(struct inbound *in, size_t count)
                 queue_push(path->handshakes, datagram->bytes, datagram->len, &datagram->from);
             break;
         case WG_IN_CONSUMED:
+            break;
         case WG_IN_DROP:
+            drop_log_add(&in->drops, path, "data", &datagram->from, now.boot_ns);
             break;
         }
     }

@@ -95,9 +95,11 @@ static bool wait_writable(struct outbound *out, const struct udp_message *messag
     struct path *path = out->path;
     struct udp *udp = atomic_load_explicit(&path->udp, memory_order_acquire);
     bool ipv6 = message->endpoint->remote.sa.sa_family == AF_INET6;
+    if (udp == NULL)
+        return false;
     struct pollfd fds[] = {
         {.fd = path->wake_outbound.fd, .events = POLLIN},
-        {.fd = udp == NULL ? -1 : udp_fd(udp, ipv6 ? UDP_IPV6 : UDP_IPV4), .events = POLLOUT},
+        {.fd = udp_fd(udp, ipv6 ? UDP_IPV6 : UDP_IPV4), .events = POLLOUT},
     };
     return path_sleep(fds, 2, SEND_WAIT_MS) > 0 && fds[0].revents == 0;
 }
@@ -105,14 +107,11 @@ static bool wait_writable(struct outbound *out, const struct udp_message *messag
 static void send_messages(struct outbound *out, size_t count)
 {
     size_t done = 0;
-    while (done < count) {
-        struct udp *udp = atomic_load_explicit(&out->path->udp, memory_order_acquire);
-        if (udp == NULL)
-            return;
-        done += udp_send(udp, out->messages + done, count - done);
-        if (done < count && !wait_writable(out, &out->messages[done]))
-            return;
-    }
+    do
+        done += path_send(out->path, out->messages + done, count - done);
+    while (done < count && wait_writable(out, &out->messages[done]));
+    if (done < count)
+        atomic_fetch_add_explicit(&out->path->dropped, count - done, memory_order_relaxed);
 }
 
 static void wait_for_packets(struct outbound *out)

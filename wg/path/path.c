@@ -55,6 +55,7 @@ int path_create(struct path **out, const struct path_options *options, struct er
     path->options = *options;
     path->mtu = 1420;
     pthread_mutex_init(&path->setup, NULL);
+    refusals_init(&path->refusals);
     int rc = init_wakes(path);
     if (rc == 0)
         rc = queue_create(&path->handshakes);
@@ -140,7 +141,7 @@ void path_stop(struct path *path)
         pthread_join(path->slow, NULL);
         path->started = false;
     }
-    udp_close(atomic_exchange(&path->udp, NULL));
+    path_retire_udp(path, atomic_exchange(&path->udp, NULL));
 }
 
 void path_destroy(struct path *path)
@@ -156,6 +157,7 @@ void path_destroy(struct path *path)
     wake_fini(&path->wake_slow);
     wake_fini(&path->wake_inbound);
     wake_fini(&path->wake_outbound);
+    refusals_fini(&path->refusals);
     pthread_mutex_destroy(&path->setup);
     free(path);
 }
@@ -170,19 +172,10 @@ static struct udp *swap_udp(struct path *path, struct udp *udp)
     return former;
 }
 
-static void retire_udp(struct udp *udp)
-{
-    if (udp != NULL) {
-        rcu_wait();
-        udp_close(udp);
-    }
-}
-
 static int open_port(struct path *path, struct udp **out, uint16_t port, uint32_t mark,
                      struct err *err)
 {
-    const struct udp_io *io = path->options.portable_udp ? udp_io_portable() : udp_io_native();
-    int rc = udp_open(out, port, mark, io);
+    int rc = path_open_udp(path, out, port, mark);
     if (rc == -EADDRINUSE && port != 0) {
         return err_set(err, rc,
                        "UDP port %u is taken by another program: choose another with "
@@ -207,23 +200,37 @@ struct rebind {
     bool swapped;
     struct udp *former;
     uint16_t former_port;
+    uint16_t former_last;
     uint32_t former_mark;
 };
+
+/* Whether the port and the mark could be had, while the link is down. */
+static int try_port(struct path *path, uint16_t port, uint32_t mark, struct err *err)
+{
+    struct udp *udp = NULL;
+    int rc = open_port(path, &udp, port, mark, err);
+    udp_close(udp);
+    return rc;
+}
 
 static int begin_rebind(struct path *path, struct rebind *rebind,
                         const struct wg_device_config *config, struct err *err)
 {
     struct udp *udp = atomic_load(&path->udp);
-    *rebind = (struct rebind){.former_port = path->wanted_port, .former_mark = path->fwmark};
+    *rebind = (struct rebind){.former_port = path->wanted_port,
+                              .former_last = path->last_port,
+                              .former_mark = path->fwmark};
     uint16_t port = config->has_listen_port ? config->listen_port : path->wanted_port;
     uint32_t mark = config->has_fwmark ? config->fwmark : path->fwmark;
     bool moves = config->has_listen_port && (udp == NULL || port == 0 || port != udp_port(udp));
-    bool waits = udp == NULL && port == 0; /* any port: taken when the link comes up */
     int rc = 0;
-    if (moves && !waits) {
+    if (!path->up && (moves || config->has_fwmark)) {
+        rc = try_port(path, port, mark, err);
+    } else if (moves) {
         struct udp *opened = NULL;
         rc = open_port(path, &opened, port, mark, err);
         if (rc == 0) {
+            path->last_port = udp_port(opened);
             rebind->former = swap_udp(path, opened);
             rebind->swapped = true;
         }
@@ -233,6 +240,8 @@ static int begin_rebind(struct path *path, struct rebind *rebind,
             err_set_errno(err, rc, "cannot mark packets with %u", mark);
     }
     if (rc == 0) {
+        if (!path->up && config->has_listen_port)
+            path->last_port = port;
         path->wanted_port = port;
         path->fwmark = mark;
     }
@@ -242,10 +251,11 @@ static int begin_rebind(struct path *path, struct rebind *rebind,
 static void undo_rebind(struct path *path, struct rebind *rebind)
 {
     if (rebind->swapped)
-        retire_udp(swap_udp(path, rebind->former));
+        path_retire_udp(path, swap_udp(path, rebind->former));
     else if (atomic_load(&path->udp) != NULL && path->fwmark != rebind->former_mark)
         (void)udp_set_fwmark(atomic_load(&path->udp), path->fwmark, rebind->former_mark);
     path->wanted_port = rebind->former_port;
+    path->last_port = rebind->former_last;
     path->fwmark = rebind->former_mark;
 }
 
@@ -264,7 +274,7 @@ int path_configure(struct path *path, const struct wg_device_config *config, str
         goto out;
     }
     if (rebind.swapped)
-        retire_udp(rebind.former);
+        path_retire_udp(path, rebind.former);
 out:
     pthread_mutex_unlock(&path->setup);
     wake_signal(&path->wake_slow); /* new deadlines, and garbage */
@@ -279,7 +289,10 @@ int path_info(struct path *path, struct path_info *out)
         return rc;
     pthread_mutex_lock(&path->setup);
     struct udp *udp = atomic_load(&path->udp);
-    out->listen_port = udp != NULL ? udp_port(udp) : path->wanted_port;
+    out->listen_port = path->wanted_port != 0 ? path->wanted_port : path->last_port;
+    out->dropped = atomic_load_explicit(&path->dropped, memory_order_relaxed);
+    if (udp != NULL)
+        out->dropped += udp_refused(udp);
     out->fwmark = path->fwmark;
     out->mtu = path->mtu;
     out->up = path->up;

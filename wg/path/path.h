@@ -25,10 +25,11 @@ struct path_options {
 
 struct path_info {
     struct wg_device_info device;
-    uint16_t listen_port; /* 0: no socket is open yet */
+    uint16_t listen_port; /* as wanted, or last held; 0: none yet */
     uint32_t fwmark;
     uint32_t mtu;
     bool up;
+    uint64_t dropped; /* datagrams that no socket took: full, closed, or refused for good */
     char tun_name[16];
 };
 
@@ -45,8 +46,9 @@ void path_stop(struct path *path);
 void path_destroy(struct path *path);
 
 /* Applies the change as a whole or, with an error, nothing of it. A new listen port is opened for
- * IPv4 and IPv6 before the old one is closed; 0 takes a port that is free for both. -EADDRINUSE
- * when the port is taken: the text names the port and `--endpoint-port`. */
+ * IPv4 and IPv6 before the old one is closed; 0 takes a port that is free for both. While the link
+ * is down no port is held, but a new one is tried. -EADDRINUSE when the port is taken: the text
+ * names the port and `--endpoint-port`. */
 int path_configure(struct path *path, const struct wg_device_config *config, struct err *err);
 
 /* Returns 0, or -ENOMEM with `out` empty. Holds secrets: path_info_fini wipes them. */

@@ -14,17 +14,29 @@ struct wg_time path_now(void)
     return (struct wg_time){.boot_ns = clock_boottime_ns(), .real_ns = clock_realtime_ns()};
 }
 
+size_t path_send(struct path *path, struct udp_message *messages, size_t count)
+{
+    struct udp *udp = atomic_load_explicit(&path->udp, memory_order_acquire);
+    if (udp == NULL)
+        return 0;
+    size_t done = udp_send(udp, messages, count);
+    for (size_t i = 0; i < done; i++) {
+        if (messages[i].source_refused) {
+            refusals_note(&path->refusals, messages[i].endpoint);
+            wake_signal(&path->wake_slow);
+        }
+    }
+    return done;
+}
+
 /* What does not fit into the socket now is lost, as on a full link; the timers send it again. */
 static void send_now(void *ctx, const struct wg_endpoint *to, uint8_t ds, const uint8_t *bytes,
                      size_t len)
 {
     struct path *path = ctx;
-    struct udp *udp = atomic_load_explicit(&path->udp, memory_order_acquire);
-    if (udp == NULL)
-        return;
-    struct wg_endpoint endpoint = *to;
-    struct udp_message message = {.bytes = bytes, .len = len, .endpoint = &endpoint, .ds = ds};
-    udp_send(udp, &message, 1);
+    struct udp_message message = {.bytes = bytes, .len = len, .endpoint = to, .ds = ds};
+    if (path_send(path, &message, 1) == 0)
+        atomic_fetch_add_explicit(&path->dropped, 1, memory_order_relaxed);
 }
 
 struct wg_sink path_sink(struct path *path)
@@ -49,6 +61,19 @@ int path_sleep(struct pollfd *fds, unsigned count, int timeout_ms)
     return ready < 0 ? -errno : ready;
 }
 
+void drop_log_add(struct drop_log *log, const struct path *path, const char *kind,
+                  const struct wg_endpoint *from, uint64_t boot_ns)
+{
+    log->count++;
+    if (!log_enabled(LOG_DEBUG) || boot_ns < log->rest_until)
+        return;
+    char text[ENDPOINT_TEXT];
+    log_debug("datagrams dropped", F_STR("interface", tun_name(path->tun)), F_STR("kind", kind),
+              F_STR("last_from", endpoint_format(&from->remote, text)), F_INT("count", log->count));
+    log->count = 0;
+    log->rest_until = boot_ns + NS_PER_SEC;
+}
+
 uint8_t *path_slots_create(size_t count, size_t size)
 {
     void *slots =
@@ -62,18 +87,45 @@ void path_slots_destroy(uint8_t *slots, size_t count, size_t size)
         munmap(slots, count * size);
 }
 
+int path_open_udp(struct path *path, struct udp **out, uint16_t port, uint32_t fwmark)
+{
+    const struct udp_io *io = path->options.portable_udp ? udp_io_portable() : udp_io_native();
+    return udp_open(out, port, fwmark, io);
+}
+
+void path_retire_udp(struct path *path, struct udp *udp)
+{
+    if (udp == NULL)
+        return;
+    rcu_wait();
+    atomic_fetch_add_explicit(&path->dropped, udp_refused(udp), memory_order_relaxed);
+    udp_close(udp);
+}
+
 static void open_sockets(struct path *path)
 {
     struct udp *udp = NULL;
-    const struct udp_io *io = path->options.portable_udp ? udp_io_portable() : udp_io_native();
-    int rc = udp_open(&udp, path->wanted_port, path->fwmark, io);
+    int rc = -EADDRINUSE;
+    if (path->wanted_port == 0 && path->last_port != 0)
+        rc = path_open_udp(path, &udp, path->last_port, path->fwmark);
+    if (rc == -EADDRINUSE)
+        rc = path_open_udp(path, &udp, path->wanted_port, path->fwmark);
     if (rc != 0) {
         log_error("cannot open the UDP sockets", F_INT("port", path->wanted_port),
                   F_STR("error", strerror(-rc)));
         return;
     }
+    path->last_port = udp_port(udp);
     atomic_store_explicit(&path->udp, udp, memory_order_release);
     wake_signal(&path->wake_inbound);
+}
+
+/* What comes for a link that is down is for nobody: the kernel says so to whoever sent it. */
+static void close_sockets(struct path *path)
+{
+    struct udp *udp = atomic_exchange(&path->udp, NULL);
+    wake_signal(&path->wake_inbound);
+    path_retire_udp(path, udp);
 }
 
 void path_follow_link(struct path *path, bool up)
@@ -85,6 +137,8 @@ void path_follow_link(struct path *path, bool up)
     wg_device_set_up(path->device, up, path_now(), &sink);
     log_debug("link changed", F_STR("interface", tun_name(path->tun)),
               F_STR("state", up ? "up" : "down"));
+    if (!up)
+        close_sockets(path);
 }
 
 void path_follow_mtu(struct path *path)

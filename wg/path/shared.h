@@ -4,6 +4,7 @@
 #include "tun/tun.h"
 #include "wg/path/path.h"
 #include "wg/path/queue.h"
+#include "wg/path/sources.h"
 #include "wg/path/udp.h"
 #include "wg/path/wake.h"
 
@@ -21,6 +22,8 @@ struct path {
     struct tun *tun; /* read by outbound, written by both directions, events to slow */
     struct wg_device *device;
     struct queue *handshakes; /* inbound to slow */
+    struct refusals refusals; /* whoever sends to slow */
+    _Atomic uint64_t dropped; /* datagrams never given to a socket, or refused by closed ones */
 
     /* Readers of `udp` are inside an RCU section, or hold `setup`. */
     _Atomic(struct udp *) udp;
@@ -29,6 +32,7 @@ struct path {
      * device's own lock, never while that is held. */
     pthread_mutex_t setup;
     uint16_t wanted_port; /* 0: any */
+    uint16_t last_port;   /* what "any" was, to be taken again when the link comes up again */
     uint32_t fwmark;
     uint32_t mtu;
     bool up;
@@ -51,6 +55,16 @@ struct wg_time path_now(void);
 /* A sink that sends at once through the current sockets; the caller may read path->udp. */
 struct wg_sink path_sink(struct path *path);
 
+/* Sends through the current sockets, and leaves to the slow thread what comes of it. Returns how
+ * many were dealt with; the caller may read path->udp. */
+size_t path_send(struct path *path, struct udp_message *messages, size_t count);
+
+/* Opens the sockets for `port` and the current mark with the back end of this path. */
+int path_open_udp(struct path *path, struct udp **out, uint16_t port, uint32_t fwmark);
+
+/* Closes sockets that are published no more once nobody uses them. */
+void path_retire_udp(struct path *path, struct udp *udp);
+
 /* Tells the owner, once, that the interface is gone. */
 void path_report_closed(struct path *path, const char *reason);
 
@@ -64,8 +78,17 @@ int path_sleep(struct pollfd *fds, unsigned count, int timeout_ms);
 uint8_t *path_slots_create(size_t count, size_t size);
 void path_slots_destroy(uint8_t *slots, size_t count, size_t size);
 
-/* Brings the engine and the sockets in line with the link: on `up`, sockets are opened when there
- * are none. With `setup` held. */
+/* What was dropped unread, told at debug level once a second at most. One thread's. */
+struct drop_log {
+    uint64_t count; /* since the last line */
+    uint64_t rest_until;
+};
+
+void drop_log_add(struct drop_log *log, const struct path *path, const char *kind,
+                  const struct wg_endpoint *from, uint64_t boot_ns);
+
+/* Brings the engine and the sockets in line with the link: they are open while it is up. With
+ * `setup` held. */
 void path_follow_link(struct path *path, bool up);
 void path_follow_mtu(struct path *path);
 

@@ -5,6 +5,7 @@
 #include "wg/path/alarm.h"
 #include "wg/path/rcu.h"
 #include "wg/path/shared.h"
+#include "wg/path/sources.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -24,6 +25,8 @@ enum {
 struct slow {
     struct path *path;
     struct alarm alarm;
+    struct sources sources;
+    struct drop_log drops;
     uint64_t loaded_until; /* boot time */
 };
 
@@ -44,8 +47,9 @@ static bool handle_handshakes(struct slow *slow, const struct wg_sink *sink)
         if (message == NULL)
             return false;
         struct wg_time now = path_now();
-        wg_device_handshake(path->device, message->bytes, message->len, &message->from,
-                            is_loaded(slow, now.boot_ns), now, sink);
+        if (!wg_device_handshake(path->device, message->bytes, message->len, &message->from,
+                                 is_loaded(slow, now.boot_ns), now, sink))
+            drop_log_add(&slow->drops, path, "handshake", &message->from, now.boot_ns);
         queue_pop(path->handshakes);
     }
     return true;
@@ -70,6 +74,24 @@ static void follow_events(struct path *path)
     pthread_mutex_unlock(&path->setup);
 }
 
+static void follow_routes(struct slow *slow)
+{
+    struct path *path = slow->path;
+    rcu_reader_offline();
+    pthread_mutex_lock(&path->setup);
+    uint32_t fwmark = path->fwmark;
+    pthread_mutex_unlock(&path->setup);
+    rcu_reader_online();
+    sources_review(&slow->sources, path->device, fwmark, clock_boottime_ns());
+}
+
+static void drop_refused_source(struct path *path)
+{
+    struct wg_endpoint refused;
+    if (refusals_take(&path->refusals, &refused))
+        sources_drop(path->device, &refused);
+}
+
 static void free_garbage(struct path *path)
 {
     struct wg_garbage *garbage = wg_device_take_garbage(path->device);
@@ -82,24 +104,29 @@ static void free_garbage(struct path *path)
 static void sleep_until_due(struct slow *slow)
 {
     struct path *path = slow->path;
+    uint64_t now = clock_boottime_ns();
     uint64_t deadline = wg_device_deadline(path->device);
-    if (deadline <= clock_boottime_ns()) {
+    if (deadline <= now) {
         rcu_reader_quiesce();
         return;
     }
-    alarm_set(&slow->alarm, deadline);
+    uint64_t routes = sources_deadline(&slow->sources, now);
+    alarm_set(&slow->alarm, routes < deadline ? routes : deadline);
     struct pollfd fds[] = {
         {.fd = path->wake_slow.fd, .events = POLLIN},
         {.fd = slow->alarm.fd, .events = POLLIN},
         {.fd = tun_events_fd(path->tun), .events = POLLIN},
+        {.fd = sources_fd(&slow->sources, now), .events = POLLIN},
     };
-    path_sleep(fds, 3, -1);
+    path_sleep(fds, 4, -1);
     if (fds[0].revents != 0)
         wake_clear(&path->wake_slow);
     if (fds[1].revents != 0)
         alarm_set(&slow->alarm, WG_NEVER);
     if (fds[2].revents != 0)
         follow_events(path);
+    if (fds[3].revents != 0)
+        follow_routes(slow);
 }
 
 static void run(struct slow *slow)
@@ -109,6 +136,7 @@ static void run(struct slow *slow)
     while (!atomic_load_explicit(&path->stopping, memory_order_acquire)) {
         bool more = handle_handshakes(slow, &sink);
         wg_device_run(path->device, path_now(), &sink);
+        drop_refused_source(path);
         free_garbage(path);
         if (more)
             rcu_reader_quiesce();
@@ -124,9 +152,11 @@ void *slow_main(void *path)
         path_report_closed(path, "no timer");
         return NULL;
     }
+    sources_init(&slow.sources);
     rcu_reader_register();
     run(&slow);
     rcu_reader_unregister();
+    sources_fini(&slow.sources);
     alarm_fini(&slow.alarm);
     return NULL;
 }

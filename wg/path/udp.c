@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@ struct udp {
     const struct udp_io *io;
     int fds[UDP_FAMILIES];
     uint16_t port;
+    _Atomic uint64_t refused;
 };
 
 enum { FREE_PORT_TRIES = 100 };
@@ -196,27 +198,32 @@ static int fd_for(const struct udp *udp, const struct wg_endpoint *endpoint)
 /* Whether the kernel may have refused because of the source address or its interface. */
 static bool blames_source(int rc, const struct wg_endpoint *endpoint)
 {
-    return (endpoint->source.family != 0 || endpoint->ifindex != 0) &&
+    return endpoint->source.family != 0 &&
            (rc == -EINVAL || rc == -ENODEV || rc == -EADDRNOTAVAIL || rc == -ENETUNREACH ||
             rc == -EHOSTUNREACH);
 }
 
+static void refuse(struct udp *udp, size_t count)
+{
+    atomic_fetch_add_explicit(&udp->refused, count, memory_order_relaxed);
+}
+
 /* Messages for one socket. Returns how many were dealt with. */
-static size_t send_run(const struct udp *udp, int fd, struct udp_message *messages, size_t count)
+static size_t send_run(struct udp *udp, int fd, struct udp_message *messages, size_t count)
 {
     size_t done = 0;
     while (done < count) {
         size_t batch = count - done < UDP_BATCH ? count - done : UDP_BATCH;
         int rc = udp->io->send(fd, messages + done, batch);
-        struct wg_endpoint *endpoint = messages[done].endpoint;
+        struct udp_message *message = &messages[done];
         if (rc > 0) {
             done += (size_t)rc;
         } else if (rc == -EAGAIN || rc == -EWOULDBLOCK) {
             break;
-        } else if (blames_source(rc, endpoint)) {
-            endpoint->source = (struct ip_addr){0};
-            endpoint->ifindex = 0;
+        } else if (!message->source_refused && blames_source(rc, message->endpoint)) {
+            message->source_refused = true;
         } else if (rc != -EINTR) {
+            refuse(udp, 1);
             done++;
         }
     }
@@ -231,12 +238,21 @@ size_t udp_send(struct udp *udp, struct udp_message *messages, size_t count)
         size_t run = 1;
         while (done + run < count && fd_for(udp, messages[done + run].endpoint) == fd)
             run++;
-        size_t sent = fd < 0 ? run : send_run(udp, fd, messages + done, run);
+        size_t sent = run;
+        if (fd < 0)
+            refuse(udp, run);
+        else
+            sent = send_run(udp, fd, messages + done, run);
         done += sent;
         if (sent < run)
             break;
     }
     return done;
+}
+
+uint64_t udp_refused(const struct udp *udp)
+{
+    return atomic_load_explicit(&udp->refused, memory_order_relaxed);
 }
 
 size_t udp_receive(struct udp *udp, enum udp_family family, struct wg_inbound *in, size_t count)

@@ -3,6 +3,7 @@
 
 #include "wg/wg.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,13 +40,17 @@ int udp_set_fwmark(struct udp *udp, uint32_t old_mark, uint32_t mark);
 struct udp_message {
     const uint8_t *bytes;
     size_t len;
-    struct wg_endpoint *endpoint; /* its source is cleared when the kernel refuses it */
-    uint8_t ds;                   /* outer DS field and ECN bits */
+    const struct wg_endpoint *endpoint;
+    uint8_t ds;          /* outer DS field and ECN bits */
+    bool source_refused; /* result: the kernel did not take the source; sent without it */
 };
 
 /* Sends in order. Returns how many were dealt with, sent or refused by the kernel for good; fewer
  * than `count` when the socket is full. */
 size_t udp_send(struct udp *udp, struct udp_message *messages, size_t count);
+
+/* How many datagrams the kernel has refused for good. */
+uint64_t udp_refused(const struct udp *udp);
 
 /* Receives at most UDP_BATCH datagrams into `in[i].bytes`, each with room for UDP_DATAGRAM_MAX;
  * fills `len`, `from` and `ds`. Returns how many. */

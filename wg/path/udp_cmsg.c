@@ -23,24 +23,28 @@ static void append(struct msghdr *msg, int level, int type, const void *data, si
 static void append_source(struct msghdr *msg, const struct wg_endpoint *to)
 {
     if (to->source.family == 4 && to->remote.sa.sa_family == AF_INET) {
-        struct in_pktinfo info = {.ipi_ifindex = (int)to->ifindex};
+        struct in_pktinfo info = {0};
         memcpy(&info.ipi_spec_dst, to->source.bytes, 4);
         append(msg, IPPROTO_IP, IP_PKTINFO, &info, sizeof info);
     } else if (to->source.family == 6 && to->remote.sa.sa_family == AF_INET6) {
-        struct in6_pktinfo info = {.ipi6_ifindex = to->ifindex};
+        struct in6_pktinfo info = {0};
         memcpy(&info.ipi6_addr, to->source.bytes, 16);
+        if (IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr))
+            info.ipi6_ifindex = to->ifindex;
         append(msg, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info);
     }
 }
 
-void udp_cmsg_encode(struct msghdr *msg, union udp_cmsg_buffer *room, const struct wg_endpoint *to,
-                     uint8_t ds)
+void udp_cmsg_encode(struct msghdr *msg, union udp_cmsg_buffer *room,
+                     const struct udp_message *message)
 {
+    const struct wg_endpoint *to = message->endpoint;
     msg->msg_control = room;
     msg->msg_controllen = 0;
-    append_source(msg, to);
-    if (ds != 0) {
-        int value = ds;
+    if (!message->source_refused)
+        append_source(msg, to);
+    if (message->ds != 0) {
+        int value = message->ds;
         bool ipv4 = to->remote.sa.sa_family == AF_INET;
         append(msg, ipv4 ? IPPROTO_IP : IPPROTO_IPV6, ipv4 ? IP_TOS : IPV6_TCLASS, &value,
                sizeof value);

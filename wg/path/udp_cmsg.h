@@ -1,7 +1,7 @@
 #ifndef WG_PATH_UDP_CMSG_H
 #define WG_PATH_UDP_CMSG_H
 
-#include "wg/wg.h"
+#include "wg/path/udp.h"
 
 #include <stddef.h>
 #include <sys/socket.h>
@@ -16,9 +16,12 @@ union udp_cmsg_buffer {
     unsigned char bytes[UDP_CMSG_ROOM];
 };
 
-/* Fills `msg`'s control part in `room` for a datagram to `to`; none when nothing is to be said. */
-void udp_cmsg_encode(struct msghdr *msg, union udp_cmsg_buffer *room, const struct wg_endpoint *to,
-                     uint8_t ds);
+/* Fills `msg`'s control part in `room` for a datagram; none when nothing is to be said. The source
+ * goes without its interface: which one leads to the remote address is up to the routes, which may
+ * have changed, or never have led back the way that the packets come. Only a link-local address
+ * means nothing without. */
+void udp_cmsg_encode(struct msghdr *msg, union udp_cmsg_buffer *room,
+                     const struct udp_message *message);
 
 /* Reads source, ifindex and ds from a received message; leaves alone what is not there. */
 void udp_cmsg_decode(struct msghdr *msg, struct wg_endpoint *from, uint8_t *ds);

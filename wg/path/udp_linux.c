@@ -48,9 +48,9 @@ static int send_batch(int fd, struct udp_message *messages, size_t count)
             (struct iovec){.iov_base = (void *)(uintptr_t)message->bytes, .iov_len = message->len};
         msg->msg_iov = &pieces[i];
         msg->msg_iovlen = 1;
-        msg->msg_name = &message->endpoint->remote;
+        msg->msg_name = (void *)(uintptr_t)&message->endpoint->remote;
         msg->msg_namelen = endpoint_len(&message->endpoint->remote);
-        udp_cmsg_encode(msg, &controls[i], message->endpoint, message->ds);
+        udp_cmsg_encode(msg, &controls[i], message);
     }
     int sent = sendmmsg(fd, headers, (unsigned)count, MSG_NOSIGNAL);
     return sent < 0 ? -errno : sent;

@@ -26,12 +26,12 @@ static int send_one(int fd, const struct udp_message *message)
     union udp_cmsg_buffer control;
     struct iovec piece = {.iov_base = (void *)(uintptr_t)message->bytes, .iov_len = message->len};
     struct msghdr msg = {
-        .msg_name = &message->endpoint->remote,
+        .msg_name = (void *)(uintptr_t)&message->endpoint->remote,
         .msg_namelen = endpoint_len(&message->endpoint->remote),
         .msg_iov = &piece,
         .msg_iovlen = 1,
     };
-    udp_cmsg_encode(&msg, &control, message->endpoint, message->ds);
+    udp_cmsg_encode(&msg, &control, message);
     return sendmsg(fd, &msg, 0) < 0 ? -errno : 0;
 }
 

@@ -1,0 +1,123 @@
+#include "wg/path/sources.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "tun/ifconf.h"
+#include "tun/route_watch.h"
+
+#include <string.h>
+
+void refusals_init(struct refusals *refusals)
+{
+    pthread_mutex_init(&refusals->lock, NULL);
+    atomic_init(&refusals->pending, false);
+}
+
+void refusals_fini(struct refusals *refusals)
+{
+    pthread_mutex_destroy(&refusals->lock);
+}
+
+void refusals_note(struct refusals *refusals, const struct wg_endpoint *endpoint)
+{
+    pthread_mutex_lock(&refusals->lock);
+    refusals->endpoint = *endpoint;
+    atomic_store(&refusals->pending, true);
+    pthread_mutex_unlock(&refusals->lock);
+}
+
+bool refusals_take(struct refusals *refusals, struct wg_endpoint *out)
+{
+    if (!atomic_load(&refusals->pending))
+        return false;
+    pthread_mutex_lock(&refusals->lock);
+    *out = refusals->endpoint;
+    atomic_store(&refusals->pending, false);
+    pthread_mutex_unlock(&refusals->lock);
+    return true;
+}
+
+static bool is_other(void *ctx, const struct wg_endpoint *endpoint)
+{
+    const struct wg_endpoint *refused = ctx;
+    return !endpoint_equal(&endpoint->remote, &refused->remote) ||
+           !ip_addr_equal(&endpoint->source, &refused->source);
+}
+
+void sources_drop(struct wg_device *dev, const struct wg_endpoint *refused)
+{
+    struct wg_endpoint copy = *refused;
+    wg_device_review_sources(dev, is_other, &copy);
+    log_debug("the kernel refuses a source address: dropped");
+}
+
+/* ---- routes ---- */
+
+void sources_init(struct sources *sources)
+{
+    *sources = (struct sources){0};
+    int rc = ifconf_open(&sources->conf);
+    if (rc == 0)
+        rc = route_watch_open(&sources->watch);
+    if (rc != 0)
+        log_debug("cannot watch the routes", F_STR("error", strerror(-rc)));
+}
+
+void sources_fini(struct sources *sources)
+{
+    route_watch_close(sources->watch);
+    ifconf_close(sources->conf);
+    *sources = (struct sources){0};
+}
+
+int sources_fd(const struct sources *sources, uint64_t boot_ns)
+{
+    bool rests = boot_ns < sources->rest_until;
+    return sources->watch == NULL || rests ? -1 : route_watch_fd(sources->watch);
+}
+
+uint64_t sources_deadline(const struct sources *sources, uint64_t boot_ns)
+{
+    return boot_ns < sources->rest_until ? sources->rest_until : WG_NEVER;
+}
+
+struct review {
+    struct ifconf_socket *conf;
+    uint32_t fwmark;
+    unsigned dropped;
+};
+
+/* The source is still ours, and leads out where the peer's packets come in. */
+static bool fits(struct review *review, const struct wg_endpoint *endpoint)
+{
+    struct ip_addr remote;
+    struct ifconf_way way;
+    endpoint_addr(&endpoint->remote, &remote);
+    bool ipv6 = remote.family == 6;
+    if (ipv6 && endpoint->remote.in6.sin6_scope_id != 0)
+        return true; /* no route decides there, and a refusal tells the rest */
+    /* Of IPv6 the kernel tells the way also from an address that is not here. */
+    if (ipv6 && (ifconf_way_get(review->conf, &endpoint->source, NULL, 0, &way) != 0 || !way.local))
+        return false;
+    return ifconf_way_get(review->conf, &remote, &endpoint->source, review->fwmark, &way) == 0 &&
+           (way.local || way.ifindex == endpoint->ifindex);
+}
+
+static bool keep_fitting(void *ctx, const struct wg_endpoint *endpoint)
+{
+    struct review *review = ctx;
+    bool keep = fits(review, endpoint);
+    review->dropped += !keep;
+    return keep;
+}
+
+void sources_review(struct sources *sources, struct wg_device *dev, uint32_t fwmark,
+                    uint64_t boot_ns)
+{
+    sources->rest_until = boot_ns + NS_PER_SEC;
+    if (!route_watch_read(sources->watch))
+        return;
+    struct review review = {.conf = sources->conf, .fwmark = fwmark};
+    wg_device_review_sources(dev, keep_fitting, &review);
+    log_debug("routes changed", F_INT("sources_dropped", review.dropped));
+}

@@ -1,0 +1,19 @@
+#include "wg/device.h"
+
+/* Which of our addresses a peer spoke to is remembered in its endpoint until that address, or the
+ * way from it to the peer, is no more. Only the path knows when. */
+
+void wg_device_review_sources(struct wg_device *dev,
+                              bool (*keep)(void *ctx, const struct wg_endpoint *endpoint),
+                              void *ctx)
+{
+    pthread_mutex_lock(&dev->lock);
+    list_for_each (pos, &dev->peers) {
+        struct wg_peer *peer = container_of(pos, struct wg_peer, place);
+        struct wg_endpoint endpoint;
+        endpoint_slot_load(&peer->endpoint, &endpoint);
+        if (endpoint.source.family != 0 && !keep(ctx, &endpoint))
+            peer_forget_source(peer);
+    }
+    pthread_mutex_unlock(&dev->lock);
+}
