@@ -9,18 +9,18 @@
 
 /* A change is prepared (everything that may fail: new peers, room in the tables, nodes for new
  * prefixes) and then committed, or undone. Prefixes that nobody owned are given to their new owner
- * while preparing, because giving away one that is in the table cannot fail. Committing therefore
- * adds before it removes, with care that nothing goes which was named later.
+ * while preparing, because giving away one that is in the table cannot fail. For the same reason
+ * nothing leaves the table before the end: what a step takes away goes to its list of doomed
+ * prefixes, from which a later step that gives it to somebody takes it out again.
  *
- * That care assumes that a change names a peer once. One that names a peer again is cut in front of
- * it and applied as two; only then can a lack of memory leave the first part done. */
+ * A change may name a peer again; each time is a step of its own, and they take effect in order. */
 
 struct step {
     struct wg_peer *peer;   /* NULL: nothing to do */
     struct wg_peer *former; /* replaced in the map by `peer` */
     bool is_new;
     struct list fresh;  /* prefixes without an owner before */
-    struct list doomed; /* what the peer owned before, when that is to be replaced */
+    struct list doomed; /* prefixes that this step takes away */
 };
 
 struct change {
@@ -69,7 +69,15 @@ static int create_peer(struct change *change, const struct wg_peer_config *confi
     return 0;
 }
 
-/* Finds or makes the peer. 1 when this change has it already. */
+/* Whether the peer is there for the next step, after what this change has done so far. */
+static bool is_present(const struct change *change, const struct wg_peer *peer)
+{
+    uint64_t number = change->call->dev->changes;
+    return peer != NULL && peer->removed_by != number &&
+           (!change->replace_peers || peer->configured_by == number);
+}
+
+/* Finds or makes the peer. */
 static int prepare_peer(struct change *change, const struct wg_peer_config *config,
                         struct step *step)
 {
@@ -77,14 +85,14 @@ static int prepare_peer(struct change *change, const struct wg_peer_config *conf
     struct wg_peer *peer = map_get(&dev->peers_by_key, config->public_key, WG_KEY_LEN);
     list_init(&step->fresh);
     list_init(&step->doomed);
-    if (peer != NULL && peer->configured_by == dev->changes)
-        return 1;
     if (is_self(change, config->public_key))
         return 0;
-    if (peer != NULL && !change->replace_peers)
+    if (is_present(change, peer))
         step->peer = peer;
     else if (!config->remove && !config->update_only && create_peer(change, config, step) != 0)
         return -ENOMEM;
+    if (step->peer != NULL && config->remove)
+        step->peer->removed_by = dev->changes;
     if (step->peer != NULL)
         step->peer->configured_by = dev->changes;
     return 0;
@@ -129,18 +137,15 @@ static void undo(struct change *change)
     }
 }
 
-static int prepare(struct change *change, size_t left)
+static int prepare(struct change *change, size_t count)
 {
     int result = 0;
     change->call->dev->changes++;
-    while (result == 0 && change->count < left) {
+    for (; result == 0 && change->count < count; change->count++)
         result = prepare_peer(change, &change->peers[change->count], &change->steps[change->count]);
-        if (result <= 0)
-            change->count++;
-    }
-    if (result >= 0)
+    if (result == 0)
         result = prepare_prefixes(change);
-    if (result < 0)
+    if (result != 0)
         undo(change);
     return result;
 }
@@ -173,49 +178,30 @@ static void commit_identity(struct change *change)
         remove_peer(dev, self);
 }
 
-static void commit_added_prefixes(struct change *change)
+/* Every insertion here is of a prefix that is in the table. */
+static void give_prefix(struct allowedips *table, const struct ip_prefix *prefix,
+                        struct wg_peer *peer, struct list *owned)
+{
+    int result = allowedips_insert(table, prefix, peer, owned);
+    assert(result == 0);
+    (void)result;
+}
+
+static void commit_prefixes(struct change *change, size_t place)
 {
     struct allowedips *table = &change->call->dev->allowedips;
-    for (size_t i = 0; i < change->count; i++) {
-        const struct wg_peer_config *config = &change->peers[i];
-        struct wg_peer *peer = change->steps[i].peer;
-        if (peer == NULL || config->remove)
-            continue;
-        for (size_t j = 0; j < config->allowed_ip_count; j++) {
-            if (config->allowed_ips[j].remove)
-                continue;
-            int result =
-                allowedips_insert(table, &config->allowed_ips[j].prefix, peer, &peer->allowed_ips);
-            assert(result == 0); /* it is in the table */
-            (void)result;
-        }
-    }
-}
-
-static bool is_added_later(const struct wg_peer_config *config, size_t place)
-{
-    struct ip_prefix prefix = config->allowed_ips[place].prefix;
-    ip_prefix_mask(&prefix);
-    for (size_t j = place + 1; j < config->allowed_ip_count; j++) {
-        struct ip_prefix later = config->allowed_ips[j].prefix;
-        ip_prefix_mask(&later);
-        if (!config->allowed_ips[j].remove && ip_prefix_equal(&prefix, &later))
-            return true;
-    }
-    return false;
-}
-
-static void commit_removed_prefixes(struct change *change, size_t place)
-{
-    struct wg_device *dev = change->call->dev;
     const struct wg_peer_config *config = &change->peers[place];
     struct step *step = &change->steps[place];
-    for (size_t j = 0; j < config->allowed_ip_count; j++) {
+    struct wg_peer *peer = step->peer;
+    if (config->remove || config->replace_allowed_ips)
+        move_all(&peer->allowed_ips, &step->doomed);
+    for (size_t j = 0; !config->remove && j < config->allowed_ip_count; j++) {
         const struct wg_allowed_ip_config *ip = &config->allowed_ips[j];
-        if (ip->remove && !is_added_later(config, j))
-            allowedips_remove(&dev->allowedips, &ip->prefix, step->peer, &dev->garbage);
+        if (!ip->remove)
+            give_prefix(table, &ip->prefix, peer, &peer->allowed_ips);
+        else if (allowedips_owner(table, &ip->prefix) == peer)
+            give_prefix(table, &ip->prefix, peer, &step->doomed);
     }
-    allowedips_remove_all(&dev->allowedips, &step->doomed, &dev->garbage);
 }
 
 static void commit_settings(const struct wg_peer_config *config, struct wg_peer *peer)
@@ -237,22 +223,19 @@ static void commit_settings(const struct wg_peer_config *config, struct wg_peer 
 
 static void commit_peers(struct change *change)
 {
+    struct wg_device *dev = change->call->dev;
     for (size_t i = 0; i < change->count; i++) {
-        struct wg_peer *peer = change->steps[i].peer;
-        if (peer != NULL && !change->peers[i].remove && change->peers[i].replace_allowed_ips)
-            move_all(&peer->allowed_ips, &change->steps[i].doomed);
+        if (change->steps[i].peer != NULL)
+            commit_prefixes(change, i);
     }
-    commit_added_prefixes(change);
+    for (size_t i = 0; i < change->count; i++)
+        allowedips_remove_all(&dev->allowedips, &change->steps[i].doomed, &dev->garbage);
     for (size_t i = 0; i < change->count; i++) {
         struct wg_peer *peer = change->steps[i].peer;
-        if (peer == NULL)
-            continue;
-        if (change->peers[i].remove) {
-            remove_peer(change->call->dev, peer);
-            continue;
-        }
-        commit_removed_prefixes(change, i);
-        commit_settings(&change->peers[i], peer);
+        if (peer != NULL && change->peers[i].remove)
+            remove_peer(dev, peer);
+        else if (peer != NULL)
+            commit_settings(&change->peers[i], peer);
     }
 }
 
@@ -284,44 +267,53 @@ static void commit(struct change *change)
     }
 }
 
-/* Applies as much as can be applied at once; returns how many peers that was, or -ENOMEM. */
-static int64_t apply(struct device_call *call, const struct wg_device_config *config, size_t first,
-                     struct step *steps)
+static int apply(struct device_call *call, const struct wg_device_config *config,
+                 struct step *steps)
 {
-    struct change change = {.call = call, .peers = config->peers + first, .steps = steps + first};
-    if (first == 0) {
-        change.replace_peers = config->replace_peers;
-        if (config->has_private_key)
-            noise_identity_set(&change.identity, config->private_key);
-        change.has_identity =
-            config->has_private_key && !bytes_equal_ct(change.identity.private_key,
-                                                       call->dev->identity.private_key, WG_KEY_LEN);
-    }
-    int result = prepare(&change, config->peer_count - first);
-    if (result >= 0)
+    struct change change = {.call = call,
+                            .peers = config->peers,
+                            .steps = steps,
+                            .replace_peers = config->replace_peers};
+    if (config->has_private_key)
+        noise_identity_set(&change.identity, config->private_key);
+    change.has_identity =
+        config->has_private_key &&
+        !bytes_equal_ct(change.identity.private_key, call->dev->identity.private_key, WG_KEY_LEN);
+    int result = prepare(&change, config->peer_count);
+    if (result == 0)
         commit(&change);
     noise_identity_fini(&change.identity);
-    return result < 0 ? result : (int64_t)change.count;
+    return result;
+}
+
+static bool is_valid(const struct wg_device_config *config)
+{
+    for (size_t i = 0; i < config->peer_count; i++) {
+        const struct wg_peer_config *peer = &config->peers[i];
+        for (size_t j = 0; j < peer->allowed_ip_count; j++) {
+            const struct ip_prefix *prefix = &peer->allowed_ips[j].prefix;
+            uint8_t family = prefix->addr.family;
+            if ((family != 4 && family != 6) || prefix->len > (family == 4 ? 32 : 128))
+                return false;
+        }
+    }
+    return true;
 }
 
 int wg_device_configure(struct wg_device *dev, const struct wg_device_config *config,
                         struct wg_time now, const struct wg_sink *sink)
 {
     struct device_call call = {dev, now, sink};
+    if (!is_valid(config))
+        return -EINVAL;
     struct step *steps = calloc(config->peer_count + 1, sizeof *steps);
     if (steps == NULL)
         return -ENOMEM;
-    int64_t applied = 0;
-    size_t done = 0;
     pthread_mutex_lock(&dev->lock);
-    do {
-        applied = apply(&call, config, done, steps);
-        if (applied > 0)
-            done += (size_t)applied;
-    } while (applied >= 0 && done < config->peer_count);
+    int result = apply(&call, config, steps);
     pthread_mutex_unlock(&dev->lock);
     free(steps);
-    return applied < 0 ? (int)applied : 0;
+    return result;
 }
 
 void wg_device_config_fini(struct wg_device_config *config)

@@ -43,6 +43,7 @@ struct wg_peer {
     struct heap_node deadline;
     struct garbage_item garbage;
     uint64_t configured_by; /* number of the last change that named it */
+    uint64_t removed_by;    /* and of the one that took it away */
 };
 
 /* NULL when memory is short. */
