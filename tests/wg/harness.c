@@ -103,6 +103,7 @@ static void init_host(struct sim *sim, int number)
     struct wg_device_config config = {.has_private_key = true};
     memcpy(config.private_key, host->private_key, WG_KEY_LEN);
     sim_configure(sim, number, &config);
+    bytes_wipe(&config, sizeof config);
     struct wg_sink sink = sim_sink(host);
     wg_device_set_up(host->dev, true, sim_time(sim), &sink);
 }
@@ -227,6 +228,8 @@ enum wg_outbound_verdict sim_send_bytes(struct sim *sim, int from, const uint8_t
     wg_device_seal(host->dev, &out, 1, sim_time(sim));
     if (out.verdict == WG_OUT_SEND)
         transmit(host, &out.endpoint, out.ds, sealed, out.sealed_len);
+    else
+        bytes_wipe(sealed, sizeof sealed);
     return out.verdict;
 }
 
