@@ -134,8 +134,8 @@ void bytes_to_base64(char *out, const uint8_t *bytes, size_t len)
         v |= have > 2 ? bytes[i + 2] : 0;
         *out++ = base64_char(v >> 18);
         *out++ = base64_char(v >> 12 & 63);
-        *out++ = have > 1 ? base64_char(v >> 6 & 63) : '=';
-        *out++ = have > 2 ? base64_char(v & 63) : '=';
+        *out++ = (char)(have > 1 ? base64_char(v >> 6 & 63) : '=');
+        *out++ = (char)(have > 2 ? base64_char(v & 63) : '=');
     }
     *out = '\0';
 }

@@ -139,7 +139,7 @@ void access_name_from_host(const char *host, char out[ACCESS_NAME_MAX + 1])
     for (const char *c = host; *c != '\0' && *c != '.' && len < ACCESS_NAME_MAX; c++) {
         bool good = isalnum((unsigned char)*c);
         if (good || len > 0)
-            out[len++] = good ? (char)tolower((unsigned char)*c) : '-';
+            out[len++] = (char)(good ? tolower((unsigned char)*c) : '-');
     }
     while (len > 0 && out[len - 1] == '-')
         len--;

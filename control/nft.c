@@ -316,7 +316,7 @@ static int run(const char *json, struct err *err)
 {
     int in_fd = memory_file();
     int err_fd = memory_file();
-    pid_t pid;
+    pid_t pid = -1;
     int rc = in_fd < 0 || err_fd < 0 ? -errno : write_all(in_fd, json);
     if (rc == 0)
         rc = spawn(&pid, in_fd, err_fd);

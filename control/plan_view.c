@@ -24,6 +24,7 @@ static void add_other_node(struct plan_builder *builder, const struct state *sta
                            const struct state_node *node)
 {
     const struct state_settings *settings = state_settings(state);
+    const char *id = node->id;
     size_t peer = plan_builder_peer(builder, node->public_key, &node->endpoint, 0);
     plan_builder_grant(builder, peer, &node->network);
     plan_builder_grant(builder, peer, &node->network6);
@@ -36,7 +37,7 @@ static void add_other_node(struct plan_builder *builder, const struct state *sta
     /* Default routes are for peers that choose an exit node. */
     for (size_t i = 0; i < state_route_count(state); i++) {
         const struct state_route *route = state_route_at(state, i);
-        if (strcmp(route->node_id, node->id) == 0 && route->network.len > 0) {
+        if (strcmp(route->node_id, id) == 0 && route->network.len > 0) {
             plan_builder_grant(builder, peer, &route->network);
             plan_builder_route(builder, &route->network);
         }

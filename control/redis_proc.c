@@ -105,8 +105,8 @@ static bool may_change_user(void)
     unsigned long long caps = 0;
     FILE *status = fopen("/proc/self/status", "re");
     while (status != NULL && fgets(line, sizeof line, status) != NULL)
-        if (sscanf(line, "CapEff: %llx", &caps) == 1)
-            break;
+        if (strncmp(line, "CapEff:", 7) == 0)
+            caps = strtoull(line + 7, NULL, 16);
     if (status != NULL)
         fclose(status);
     return geteuid() == 0 && (caps & needed) == needed;
@@ -130,7 +130,7 @@ static int hand_over(int dir_fd, const struct redis_proc *proc, int depth)
         return -errno;
     DIR *dir = fdopendir(dup(dir_fd));
     int rc = dir == NULL ? -errno : 0;
-    for (struct dirent *entry; rc == 0 && (entry = readdir(dir)) != NULL;) {
+    for (struct dirent *entry; dir != NULL && rc == 0 && (entry = readdir(dir)) != NULL;) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
         int sub = depth == 0 ? -1
