@@ -1,6 +1,6 @@
 /* What a peer does, over and over: dial -> Connect -> apply -> watch, and on every end of the watch
  * dial again after a pause. The tunnel does not depend on the connection: it keeps what it was told
- * last, and is emptied only when a node says that we are not authorized.
+ * last, and is emptied only when a node that has proved itself says that we are not authorized.
  *
  *   WAITING --opened, Connect answered--> CONNECTED --stream or connection lost--> WAITING
  *   any --refused--> REFUSED --let in again--> CONNECTED
@@ -375,12 +375,11 @@ static void on_closed(void *ctx, struct rpc_client *client, const struct err *er
 {
     struct agent *agent = ctx;
     (void)client;
-    if (err->code == TRANSPORT_EUNKNOWN) {
-        on_unauthorized(agent);
-        return;
-    }
-    if (err->code == TRANSPORT_EIMPOSTOR || err->code == TRANSPORT_ETLS ||
-        err->code == TRANSPORT_EWRONGKEY)
+    /* Anyone on the way can send the alert that says so: the tunnel stays as it is. */
+    if (err->code == TRANSPORT_EUNKNOWN)
+        tell_unauthorized(agent);
+    else if (err->code == TRANSPORT_EIMPOSTOR || err->code == TRANSPORT_ETLS ||
+             err->code == TRANSPORT_EWRONGKEY)
         tell_refused(agent, err->text);
     else
         tell_waiting(agent, err->text);
