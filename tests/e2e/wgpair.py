@@ -62,12 +62,12 @@ class Pair:
                     "endpoint", f"{address}:{PORT}", "allowed-ips", f"{other.inner4}/32,{other.inner6}/128")
             end.up()
 
-    def transfer(self, size, inner="4", reverse=False):
+    def transfer(self, size, inner="4", reverse=False, timeout=60):
         """Random bytes both ways over one TCP connection, from `a` (or `b`); content checked by SHA-256."""
         client, server = (self.b, self.a) if reverse else (self.a, self.b)
         address = server.inner4 if inner == "4" else server.inner6
         listener = server.host.start([sys.executable, TRANSFER, "serve", address, "5001"])
         listener.wait_for("listening")
-        client.host.run([sys.executable, TRANSFER, "send", address, "5001", str(size)], timeout=60)
+        client.host.run([sys.executable, TRANSFER, "send", address, "5001", str(size)], timeout=timeout)
         if listener.popen.wait(10) != 0:
             raise Failure(f"the serving side failed:\n{listener.output()}")

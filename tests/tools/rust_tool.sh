@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# rust_tool.sh CRATE: prints the path of the program that a crate installs, for WireGuard implementations written in Rust
+# (boringtun-cli, gotatun-cli). Installs the newest one, once a machine, and says so on standard error; that takes some
+# minutes. HEIMDALL_TOOLS: where tools are kept.
+set -euo pipefail
+
+crate=${1:?rust_tool.sh CRATE}
+tools=${HEIMDALL_TOOLS:-/var/cache/heimdall-tools}
+needed=1.95 # of rustc, by gotatun-cli
+# The program is called as its crate, but for this one.
+declare -A names=([gotatun-cli]=gotatun)
+program=$tools/bin/${names[$crate]:-$crate}
+
+say() { printf 'rust_tool: %s\n' "$*" >&2; }
+
+new_enough() {
+    local version
+    version=$(rustc --version 2>/dev/null | cut -d ' ' -f 2) && [ -n "$version" ] &&
+        [ "$(printf '%s\n' "$needed" "$version" | sort -V | head -n 1)" = "$needed" ]
+}
+
+# The machine's own Rust, or else Debian's newest: the packages ending in -web, from its security updates.
+need_rust() {
+    new_enough && command -v cargo >/dev/null && return
+    say "installing cargo-web and rustc-web"
+    apt-get update -q >&2 && apt-get install -y -q --no-install-recommends cargo-web rustc-web gcc libc6-dev >&2
+    new_enough || { say "rustc $needed or later is needed, and not to be had here"; exit 1; }
+}
+
+mkdir -p "$tools/bin"
+exec 9>"$tools/$crate.lock"
+flock 9
+if [ ! -x "$program" ]; then
+    need_rust
+    say "installing $crate into $tools (takes minutes)"
+    log=$(mktemp)
+    trap 'rm -rf "$tools/$crate.new" "$log"' EXIT
+    if ! (cd / && cargo install --locked --root "$tools/$crate.new" "$crate") >"$log" 2>&1 </dev/null; then
+        tail -n 20 "$log" >&2
+        say "the installation failed"
+        exit 1
+    fi
+    mv "$tools/$crate.new/bin/$(basename "$program")" "$program"
+fi
+echo "$program"
