@@ -82,7 +82,7 @@ static void follow_routes(struct slow *slow)
     uint32_t fwmark = path->fwmark;
     pthread_mutex_unlock(&path->setup);
     rcu_reader_online();
-    sources_review(&slow->sources, path->device, fwmark, clock_boottime_ns());
+    sources_review(&slow->sources, path->device, fwmark);
 }
 
 static void drop_refused_source(struct path *path)

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#define REST_MIN (50 * NS_PER_MS)
+
 void refusals_init(struct refusals *refusals)
 {
     pthread_mutex_init(&refusals->lock, NULL);
@@ -111,13 +113,15 @@ static bool keep_fitting(void *ctx, const struct wg_endpoint *endpoint)
     return keep;
 }
 
-void sources_review(struct sources *sources, struct wg_device *dev, uint32_t fwmark,
-                    uint64_t boot_ns)
+void sources_review(struct sources *sources, struct wg_device *dev, uint32_t fwmark)
 {
-    sources->rest_until = boot_ns + NS_PER_SEC;
+    uint64_t begin = clock_boottime_ns();
     if (!route_watch_read(sources->watch))
         return;
     struct review review = {.conf = sources->conf, .fwmark = fwmark};
     wg_device_review_sources(dev, keep_fitting, &review);
+    uint64_t end = clock_boottime_ns();
+    uint64_t rest = 10 * (end - begin);
+    sources->rest_until = end + (rest < REST_MIN ? REST_MIN : rest);
     log_debug("routes changed", F_INT("sources_dropped", review.dropped));
 }

@@ -27,8 +27,8 @@ void refusals_note(struct refusals *refusals, const struct wg_endpoint *endpoint
 /* False: none since the last call. */
 bool refusals_take(struct refusals *refusals, struct wg_endpoint *out);
 
-/* The slow thread's eye on the routes: at most one look at all peers a second. Without netlink it
- * sees nothing, and refusals and unanswered handshakes do the rest. */
+/* The slow thread's eye on the routes; looking at all peers takes a tenth of its time at most.
+ * Without netlink it sees nothing, and refusals and unanswered handshakes do the rest. */
 struct sources {
     struct route_watch *watch;
     struct ifconf_socket *conf;
@@ -43,8 +43,7 @@ int sources_fd(const struct sources *sources, uint64_t boot_ns);
 uint64_t sources_deadline(const struct sources *sources, uint64_t boot_ns);
 
 /* The routes have changed: drops the sources that do not fit them any more. */
-void sources_review(struct sources *sources, struct wg_device *dev, uint32_t fwmark,
-                    uint64_t boot_ns);
+void sources_review(struct sources *sources, struct wg_device *dev, uint32_t fwmark);
 
 /* Drops the source that was refused, for this remote address alone. */
 void sources_drop(struct wg_device *dev, const struct wg_endpoint *refused);
