@@ -147,6 +147,10 @@ class Host:
         self.lab.processes.append(process)
         return process
 
+    def settle(self):
+        """Waits until the kernel uses every IPv6 address: it finishes even `nodad` ones in its own time."""
+        wait_until(lambda: not self.run(["ip", "-6", "addr", "show", "tentative"]).stdout, 10, "tentative addresses")
+
     def resolv_conf(self):
         return (self.dir / "resolv.conf").read_text()
 
@@ -212,6 +216,8 @@ class Lab:
             for addr in addrs.split():
                 host.run(["ip", "addr", "add", addr, "dev", name] + (["nodad"] if ":" in addr else []))
             host.run(["ip", "link", "set", name, "addrgenmode", "none", "up"])  # no addresses but the test's
+        a.settle()
+        b.settle()
 
     def switch(self, *ports):
         """Joins (host, addresses) pairs, or (host, addresses, interface) triples, in one LAN."""

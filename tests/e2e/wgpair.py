@@ -38,6 +38,7 @@ class End:
     def up(self):
         self.host.sh(f"ip addr add {self.inner4}/24 dev wg0; ip addr add {self.inner6}/64 dev wg0 nodad; "
                      "ip link set wg0 mtu 1420 up")
+        self.host.settle()
 
     def show(self, what):
         return self.host.sh(f"wg show wg0 {what}").strip()
