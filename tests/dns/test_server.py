@@ -6,6 +6,7 @@ usage: test_server.py DNS_TEST_SERVER [TEST...]
 import contextlib
 import os
 import re
+import re
 import signal
 import socket
 import ssl
@@ -216,16 +217,21 @@ def test_tcp_reader_that_does_not_read():
             equal(dig("web").status, "NOERROR")
 
 
+def without_ttl(records):
+    """What comes from the upstream's cache has a TTL that counts down."""
+    return [re.sub(r" \d+ IN ", " IN ", record) for record in records]
+
+
 def test_upstream():
     forward = ["--upstream", f"{UPSTREAM}:{PORT}", "--recursion", "127.0.0.0/16"]
     with upstream_server("--many", "300"), main_server(*forward):
         for transport in ("+notcp", "+tcp"):
             answer = dig("box.corp", transport)
-            equal(answer.records, ["box.corp. 30 IN A 192.0.2.9"])
+            equal(without_ttl(answer.records), ["box.corp. IN A 192.0.2.9"])
             assert "ra" in answer.flags and "aa" not in answer.flags
             equal(dig("nope.corp", transport).status, "NXDOMAIN")
             equal(dig("box.corp", "AAAA", transport).status, "NOERROR")
-        equal(dig("BOX.corp").records, ["BOX.corp. 30 IN A 192.0.2.9"])
+        equal(without_ttl(dig("BOX.corp").records), ["BOX.corp. IN A 192.0.2.9"])
         equal(dig("many.corp").counts[0], 300)
         cut = dig("many.corp", "+ignore", "+noedns")
         assert "tc" in cut.flags and cut.counts[0] == 30, cut.text
