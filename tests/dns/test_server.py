@@ -6,7 +6,6 @@ usage: test_server.py DNS_TEST_SERVER [TEST...]
 import contextlib
 import os
 import re
-import re
 import signal
 import socket
 import ssl
