@@ -26,12 +26,19 @@ class WireguardGo(Newest, unittest.TestCase):
 
 class Boringtun(Newest, unittest.TestCase):
     tool = ["rust_tool.sh", "boringtun-cli"]
-    env = {"WG_SUDO": "1"}  # do not change to another user, which started from sudo it would do
+    changes_peers = False  # 0.7.1 ends when a peer it has is changed
+    env = {"WG_SUDO": "true"}  # do not change to another user, which started from sudo it would do
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()  # built, so that starting it takes no time
+        cls.theirs = str(TOOLS / "boringtun.sh")
 
 
 class Gotatun(Newest, unittest.TestCase):
     tool = ["rust_tool.sh", "gotatun-cli"]
     env = {"WG_SUDO": "1"}
+    keeps_sessions = False  # 0.10.2 drops them on every change of its configuration
 
 
 if __name__ == "__main__":
