@@ -74,8 +74,9 @@ int tun_events_fd(const struct tun *tun);
 /* Whether the link is up as of the last event read, or of the opening. */
 bool tun_is_up(const struct tun *tun);
 
-/* Takes all that is pending and returns the bits of what changed, 0 for nothing of interest, or a
- * negative errno. The removal of the interface is no event: see tun_read. */
+/* Takes what is pending, but at most one change of up to down or back, and returns the bits of what
+ * changed, 0 for nothing of interest, or a negative errno. The removal of the interface is no
+ * event: see tun_read. */
 int tun_events_read(struct tun *tun);
 
 #endif

@@ -277,9 +277,10 @@ int watch_read(struct watch *watch)
             probe(watch);
         return 0;
     }
-    while (watch->socket != NULL && (rc = take_datagram(watch)) > 0)
+    bool up = watch->up;
+    while (watch->up == up && watch->socket != NULL && (rc = take_datagram(watch)) > 0)
         ;
-    return rc;
+    return rc < 0 ? rc : 0;
 }
 
 int watch_mtu(struct watch *watch, uint32_t *mtu)

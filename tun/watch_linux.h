@@ -24,7 +24,9 @@ struct watch {
 int watch_init(struct watch *watch, int tun_fd);
 void watch_fini(struct watch *watch);
 
-/* Takes what is pending; up, mtu and ifindex are the newest afterwards. 0 or a negative errno. */
+/* Takes what is pending until the link goes up or down; a link that did both says so in two calls,
+ * and `fd` stays readable in between. up, mtu and ifindex are the newest so far. 0 or a negative
+ * errno. */
 int watch_read(struct watch *watch);
 
 /* The MTU as it is now. */

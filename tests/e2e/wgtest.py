@@ -94,6 +94,11 @@ def received(sock, settle=0.3):
     return got
 
 
+def handshake_time(end):
+    """Of the end's only peer; 0: never."""
+    return int(end.show("latest-handshakes").split()[1])
+
+
 def uapi(host, request, name="wg0"):
     """One request on the UAPI socket, its answer whole."""
     sock = socket.socket(socket.AF_UNIX)
@@ -226,5 +231,5 @@ def main():
     unittest.main(verbosity=2)
 
 
-__all__ = ["BIN", "WG", "PORT", "INITIATION", "RESPONSE", "COOKIE", "DATA", "HANDSHAKE_DS", "InLab", "within", "received", "uapi",
+__all__ = ["BIN", "WG", "PORT", "INITIATION", "RESPONSE", "COOKIE", "DATA", "HANDSHAKE_DS", "InLab", "within", "received", "handshake_time", "uapi",
            "key_hex", "Tap", "Relay", "Packet", "Pair", "End", "Failure", "Lab", "wait_until", "main", "udp_socket"]

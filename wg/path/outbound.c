@@ -8,8 +8,9 @@
 #include <poll.h>
 #include <string.h>
 
-/* Each turn: read the interface until it has no more or the batch is full, seal the batch in place,
- * send it, and answer what no peer takes. When the interface had no more, sleep until it has. */
+/* While the link is up, each turn: read the interface until it has no more or the batch is full,
+ * seal the batch in place, send it, and answer what no peer takes. When the interface had no more,
+ * sleep until it has. */
 
 enum {
     BATCH = UDP_BATCH,
@@ -114,28 +115,33 @@ static void send_messages(struct outbound *out, size_t count)
         atomic_fetch_add_explicit(&out->path->dropped, count - done, memory_order_relaxed);
 }
 
-static void wait_for_packets(struct outbound *out)
+/* Packets of a link that has just come up wait until the engine knows of it. */
+static void wait_for_packets(struct outbound *out, bool up)
 {
     struct path *path = out->path;
     bool closed = atomic_load_explicit(&path->closed, memory_order_relaxed);
     struct pollfd fds[] = {
         {.fd = path->wake_outbound.fd, .events = POLLIN},
-        {.fd = closed ? -1 : tun_fd(path->tun), .events = POLLIN},
+        {.fd = closed ? -1 : tun_fd(path->tun), .events = up ? POLLIN : 0},
     };
     path_sleep(fds, 2, -1);
     if (fds[0].revents != 0)
         wake_clear(&path->wake_outbound);
+    if (!up && fds[1].revents != 0)
+        read_packets(out); /* the end of the interface */
 }
 
 static void run(struct outbound *out)
 {
     while (!atomic_load_explicit(&out->path->stopping, memory_order_acquire)) {
-        read_packets(out);
-        if (out->count > 0)
+        bool up = atomic_load(&out->path->link_up);
+        if (up)
+            read_packets(out);
+        if (up && out->count > 0)
             send_messages(out, seal_packets(out));
         rcu_reader_quiesce();
-        if (out->drained)
-            wait_for_packets(out);
+        if (!up || out->drained)
+            wait_for_packets(out, up);
     }
 }
 

@@ -134,11 +134,17 @@ void path_follow_link(struct path *path, bool up)
         open_sockets(path);
     path->up = up;
     struct wg_sink sink = path_sink(path);
+    if (!up)
+        atomic_store(&path->link_up, false);
     wg_device_set_up(path->device, up, path_now(), &sink);
     log_debug("link changed", F_STR("interface", tun_name(path->tun)),
               F_STR("state", up ? "up" : "down"));
-    if (!up)
+    if (up) {
+        atomic_store(&path->link_up, true);
+        wake_signal(&path->wake_outbound);
+    } else {
         close_sockets(path);
+    }
 }
 
 void path_follow_mtu(struct path *path)

@@ -40,6 +40,7 @@ struct path {
     struct wake wake_outbound;
     struct wake wake_inbound;
     struct wake wake_slow;
+    atomic_bool link_up; /* the engine takes packets: set by whoever holds `setup` */
     atomic_bool stopping;
     atomic_bool closed; /* on_closed has been called */
 
