@@ -20,6 +20,15 @@ static char folder[64];
 static struct uapi_socket *server;
 static unsigned sets, gets, removals;
 
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+static bool no_memory;
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return no_memory ? NULL : __real_calloc(count, size);
+}
+
 static int get(void *ctx, struct uapi_info *out)
 {
     (void)ctx;
@@ -286,6 +295,23 @@ START_TEST(handed_in_socket_is_served)
 }
 END_TEST
 
+/* Those who come while memory is short are turned away, and the next are served. */
+START_TEST(short_of_memory_turns_clients_away)
+{
+    ck_assert_int_eq(open_server(false, NULL), 0);
+    int fds[5];
+    no_memory = true;
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+        fds[i] = connect_client();
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+        ck_assert_str_eq(await_answer(fds[i]), "closed");
+        close(fds[i]);
+    }
+    no_memory = false;
+    ck_assert_str_eq(ask("get=1\n\n"), "listen_port=1234\nerrno=0\n\n");
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("uapi_socket");
@@ -301,5 +327,6 @@ int main(void)
     tcase_add_test(tc, stale_socket_is_replaced);
     tcase_add_test(tc, live_socket_is_left_alone);
     tcase_add_test(tc, handed_in_socket_is_served);
+    tcase_add_test(tc, short_of_memory_turns_clients_away);
     return unit_run(tc);
 }

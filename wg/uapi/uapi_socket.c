@@ -30,6 +30,9 @@ struct uapi_socket {
     struct uapi_socket_options options;
     uv_pipe_t listener;
     uv_fs_event_t watcher;
+    uv_pipe_t refused;   /* what a connection is accepted into when memory is short */
+    bool refusing;       /* `refused` is in use */
+    bool waiting;        /* one more connection came meanwhile */
     struct list clients; /* the one that has waited longest first */
     unsigned client_count;
     unsigned references; /* handles of the server, and clients, that libuv still knows */
@@ -262,14 +265,40 @@ static void admit_client(struct uapi_socket *socket, struct client *client)
     list_append(&socket->clients, &client->node);
 }
 
-static void on_connection(uv_stream_t *listener, int status)
+static void take_connection(struct uapi_socket *socket);
+
+static void on_refused(uv_handle_t *handle)
 {
-    struct uapi_socket *socket = listener->data;
-    if (status != 0 || socket->closing)
+    struct uapi_socket *socket = handle->data;
+    socket->refusing = false;
+    if (socket->waiting && !socket->closing)
+        take_connection(socket);
+    put_server(socket);
+}
+
+/* libuv reports no further connection until this one is accepted. */
+static void refuse_connection(struct uapi_socket *socket)
+{
+    socket->waiting = socket->refusing;
+    if (socket->refusing)
         return;
+    uv_pipe_init(socket->listener.loop, &socket->refused, 0);
+    socket->refused.data = socket;
+    socket->refusing = true;
+    socket->references++;
+    uv_accept((uv_stream_t *)&socket->listener, (uv_stream_t *)&socket->refused);
+    uv_close((uv_handle_t *)&socket->refused, on_refused);
+}
+
+static void take_connection(struct uapi_socket *socket)
+{
+    uv_stream_t *listener = (uv_stream_t *)&socket->listener;
     struct client *client = calloc(1, sizeof *client);
-    if (client == NULL)
-        return; /* out of memory: the connection waits in libuv until the socket is closed */
+    if (client == NULL) {
+        refuse_connection(socket);
+        return;
+    }
+    socket->waiting = false;
     client->server = socket;
     client->pipe.data = client;
     client->timer.data = client;
@@ -286,6 +315,13 @@ static void on_connection(uv_stream_t *listener, int status)
         return;
     }
     restart_clock(client);
+}
+
+static void on_connection(uv_stream_t *listener, int status)
+{
+    struct uapi_socket *socket = listener->data;
+    if (status == 0 && !socket->closing)
+        take_connection(socket);
 }
 
 static bool file_is_ours(const struct uapi_socket *socket)
