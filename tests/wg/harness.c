@@ -45,6 +45,13 @@ struct wg_time sim_time(const struct sim *sim)
     return (struct wg_time){.boot_ns = sim->now, .real_ns = SIM_EPOCH + sim->now};
 }
 
+struct wg_time sim_host_time(const struct sim_host *host)
+{
+    struct wg_time time = sim_time(host->sim);
+    time.boot_ns += host->boot_offset_ns;
+    return time;
+}
+
 static void count_sent(struct sim_host *host, const uint8_t *bytes, size_t len)
 {
     struct sim_sent *sent = &host->sent;
@@ -74,6 +81,7 @@ static void transmit(void *ctx, const struct wg_endpoint *to, uint8_t ds, const 
     struct sim *sim = host->sim;
     struct sim_datagram datagram = {.from = host->address, .to = to->remote, .ds = ds, .len = len};
     require(len <= sizeof datagram.bytes && endpoint_is_set(&to->remote), "bad datagram");
+    require(!host->is_asleep, "a host that sleeps sends");
     memcpy(datagram.bytes, bytes, len);
     count_sent(host, bytes, len);
     if (sim->filter != NULL && !sim->filter(sim, &datagram))
@@ -89,38 +97,62 @@ struct wg_sink sim_sink(struct sim_host *host)
     return (struct wg_sink){.ctx = host, .send = transmit};
 }
 
+static void start_host(struct sim_host *host)
+{
+    struct wg_env env = {.ctx = host, .random = random_bytes, .wake = wake};
+    struct wg_device_config config = {.has_private_key = true};
+    int number = (int)(host - host->sim->hosts);
+    ck_assert_int_eq(wg_device_create(&host->dev, &env), 0);
+    memcpy(config.private_key, host->private_key, WG_KEY_LEN);
+    sim_configure(host->sim, number, &config);
+    bytes_wipe(&config, sizeof config);
+    sim_set_up(host->sim, number, true);
+}
+
 static void init_host(struct sim *sim, int number)
 {
     struct sim_host *host = &sim->hosts[number];
-    struct wg_env env = {.ctx = host, .random = random_bytes, .wake = wake};
     struct ip_addr addr = {.family = 4, .bytes = {192, 0, 2, (uint8_t)(number + 1)}};
     host->sim = sim;
     endpoint_from_addr(&host->address, &addr, SIM_PORT);
     random_bytes(host, host->private_key, WG_KEY_LEN);
     x25519_clamp(host->private_key);
     x25519_public(host->public_key, host->private_key);
-    ck_assert_int_eq(wg_device_create(&host->dev, &env), 0);
-    struct wg_device_config config = {.has_private_key = true};
-    memcpy(config.private_key, host->private_key, WG_KEY_LEN);
-    sim_configure(sim, number, &config);
-    bytes_wipe(&config, sizeof config);
-    struct wg_sink sink = sim_sink(host);
-    wg_device_set_up(host->dev, true, sim_time(sim), &sink);
+    start_host(host);
 }
 
 void sim_init(struct sim *sim, uint64_t seed)
+{
+    sim_init_hosts(sim, seed, SIM_HOSTS);
+}
+
+void sim_init_hosts(struct sim *sim, uint64_t seed, int count)
 {
     ck_assert_int_eq(crypto_init(), 0);
     memset(sim, 0, sizeof *sim);
     sim->now = SIM_START;
     sim->random = seed;
-    for (int i = 0; i < SIM_HOSTS; i++)
+    sim->host_count = count;
+    for (int i = 0; i < count; i++)
         init_host(sim, i);
+}
+
+void sim_restart(struct sim *sim, int at)
+{
+    wg_device_destroy(sim->hosts[at].dev);
+    start_host(&sim->hosts[at]);
+}
+
+void sim_set_up(struct sim *sim, int at, bool up)
+{
+    struct sim_host *host = &sim->hosts[at];
+    struct wg_sink sink = sim_sink(host);
+    wg_device_set_up(host->dev, up, sim_host_time(host), &sink);
 }
 
 void sim_fini(struct sim *sim)
 {
-    for (int i = 0; i < SIM_HOSTS; i++)
+    for (int i = 0; i < sim->host_count; i++)
         wg_device_destroy(sim->hosts[i].dev);
     while (sim->queued > 0)
         free(sim->queue[--sim->queued]);
@@ -130,7 +162,7 @@ void sim_configure(struct sim *sim, int at, const struct wg_device_config *confi
 {
     struct sim_host *host = &sim->hosts[at];
     struct wg_sink sink = sim_sink(host);
-    ck_assert_int_eq(wg_device_configure(host->dev, config, sim_time(sim), &sink), 0);
+    ck_assert_int_eq(wg_device_configure(host->dev, config, sim_host_time(host), &sink), 0);
     wg_garbage_free(wg_device_take_garbage(host->dev));
 }
 
@@ -203,6 +235,8 @@ size_t sim_make_packet(uint8_t out[SIM_DATAGRAM], int from, int to, uint32_t num
 
 static void receive_packet(struct sim_host *host, const uint8_t *packet, size_t len)
 {
+    if (host->sim->on_packet != NULL)
+        host->sim->on_packet(host->sim, (int)(host - host->sim->hosts), packet, len);
     memcpy(host->last_packet, packet, len);
     host->last_len = len;
     host->delivered++;
@@ -225,7 +259,7 @@ enum wg_outbound_verdict sim_send_bytes(struct sim *sim, int from, const uint8_t
         memcpy(sealed + WG_HEADER_LEN, packet, len);
         out.plain = sealed + WG_HEADER_LEN;
     }
-    wg_device_seal(host->dev, &out, 1, sim_time(sim));
+    wg_device_seal(host->dev, &out, 1, sim_host_time(host));
     if (out.verdict == WG_OUT_SEND)
         transmit(host, &out.endpoint, out.ds, sealed, out.sealed_len);
     else
@@ -241,7 +275,6 @@ enum wg_outbound_verdict sim_send(struct sim *sim, int from, int to, uint32_t nu
 
 static void open_at(struct sim_host *host, struct sim_datagram *datagram)
 {
-    struct sim *sim = host->sim;
     struct wg_sink sink = sim_sink(host);
     struct wg_inbound in = {
         .bytes = datagram->bytes,
@@ -249,7 +282,7 @@ static void open_at(struct sim_host *host, struct sim_datagram *datagram)
         .from = {.remote = datagram->from, .source = {4, {192, 0, 2, 1}}},
         .ds = datagram->ds,
     };
-    wg_device_open(host->dev, &in, 1, sim_time(sim));
+    wg_device_open(host->dev, &in, 1, sim_host_time(host));
     switch (in.verdict) {
     case WG_IN_DELIVER:
         require(bytes_is_zero_ct(in.plain + in.plain_len, in.len - WG_DATA_OVERHEAD - in.plain_len),
@@ -260,7 +293,7 @@ static void open_at(struct sim_host *host, struct sim_datagram *datagram)
         break;
     case WG_IN_HANDSHAKE:
         wg_device_handshake(host->dev, datagram->bytes, datagram->len, &in.from, host->under_load,
-                            sim_time(sim), &sink);
+                            sim_host_time(host), &sink);
         break;
     case WG_IN_DROP:
         host->dropped++;
@@ -270,21 +303,32 @@ static void open_at(struct sim_host *host, struct sim_datagram *datagram)
 
 void sim_deliver(struct sim *sim, struct sim_datagram *datagram)
 {
-    for (int i = 0; i < SIM_HOSTS; i++) {
-        if (endpoint_equal(&sim->hosts[i].address, &datagram->to))
+    for (int i = 0; i < sim->host_count; i++) {
+        if (endpoint_equal(&sim->hosts[i].address, &datagram->to) && !sim->hosts[i].is_asleep)
             open_at(&sim->hosts[i], datagram);
     }
+}
+
+/* On the simulation's clock. */
+static uint64_t next_deadline(const struct sim_host *host)
+{
+    uint64_t due = host->is_asleep ? WG_NEVER : wg_device_deadline(host->dev);
+    if (due == WG_NEVER)
+        return WG_NEVER;
+    return due > host->boot_offset_ns ? due - host->boot_offset_ns : 0;
 }
 
 static void serve(struct sim_host *host)
 {
     struct sim *sim = host->sim;
     struct wg_sink sink = sim_sink(host);
-    for (int i = 0; host->is_woken || wg_device_deadline(host->dev) <= sim->now; i++) {
+    if (host->is_asleep)
+        return;
+    for (int i = 0; host->is_woken || next_deadline(host) <= sim->now; i++) {
         require(i < 10, "the device asks for ever to be run now");
         host->is_woken = false;
         host->runs++;
-        wg_device_run(host->dev, sim_time(sim), &sink);
+        wg_device_run(host->dev, sim_host_time(host), &sink);
     }
     wg_garbage_free(wg_device_take_garbage(host->dev));
 }
@@ -305,8 +349,8 @@ static size_t next_datagram(const struct sim *sim)
 static uint64_t next_event(const struct sim *sim, uint64_t limit)
 {
     uint64_t next = limit;
-    for (int i = 0; i < SIM_HOSTS; i++) {
-        uint64_t due = wg_device_deadline(sim->hosts[i].dev);
+    for (int i = 0; i < sim->host_count; i++) {
+        uint64_t due = next_deadline(&sim->hosts[i]);
         next = due < next ? due : next;
     }
     if (sim->queued > 0) {
@@ -320,7 +364,7 @@ void sim_run(struct sim *sim, uint64_t for_ns)
 {
     uint64_t end = sim->now + for_ns;
     for (;;) {
-        for (int i = 0; i < SIM_HOSTS; i++)
+        for (int i = 0; i < sim->host_count; i++)
             serve(&sim->hosts[i]);
         uint64_t next = next_event(sim, end);
         if (next > end || (next == end && sim->now == end))

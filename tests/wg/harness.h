@@ -13,7 +13,7 @@
  * that a failure repeats. Host i is reached at 192.0.2.(i+1):51820 and owns 10.0.0.(i+1)/32 and
  * fd00::(i+1)/128 inside. */
 
-enum { SIM_HOSTS = 3, SIM_LOG = 4096, SIM_DATAGRAM = 2048, SIM_QUEUE = 1024 };
+enum { SIM_HOSTS = 3, SIM_MAX_HOSTS = 8, SIM_LOG = 4096, SIM_DATAGRAM = 2048, SIM_QUEUE = 4096 };
 
 #define SIM_MS(n) ((n)*NS_PER_MS)
 #define SIM_S(n)  ((n)*NS_PER_SEC)
@@ -47,7 +47,9 @@ struct sim_host {
     union endpoint address;
     uint8_t private_key[WG_KEY_LEN];
     uint8_t public_key[WG_KEY_LEN];
+    uint64_t boot_offset_ns; /* of its boot clock to the simulation's */
     bool under_load;
+    bool is_asleep; /* does nothing and hears nothing, but its clocks go on */
     unsigned wakes; /* calls of env.wake */
     bool is_woken;
     unsigned runs; /* calls of wg_device_run */
@@ -68,16 +70,28 @@ struct sim {
     uint64_t jitter_ns; /* added to the delay, so that datagrams pass one another */
     bool (*filter)(struct sim *sim, struct sim_datagram *datagram); /* false: lost */
     void *filter_ctx;
-    struct sim_host hosts[SIM_HOSTS];
+    /* an inner packet has arrived */
+    void (*on_packet)(struct sim *sim, int at, const uint8_t *packet, size_t len);
+    int host_count;
+    struct sim_host hosts[SIM_MAX_HOSTS];
     struct sim_datagram *queue[SIM_QUEUE];
     size_t queued;
 };
 
+/* With SIM_HOSTS hosts. */
 void sim_init(struct sim *sim, uint64_t seed);
+void sim_init_hosts(struct sim *sim, uint64_t seed, int count);
 void sim_fini(struct sim *sim);
 uint64_t sim_random(struct sim *sim);
 struct wg_time sim_time(const struct sim *sim);
+
+/* On the clocks of one host. */
+struct wg_time sim_host_time(const struct sim_host *host);
 struct wg_sink sim_sink(struct sim_host *host);
+
+/* A host's program starts anew, with its key and without peers. */
+void sim_restart(struct sim *sim, int at);
+void sim_set_up(struct sim *sim, int at, bool up);
 
 /* Tells host `at` about host `of`: endpoint when asked, both inner addresses. */
 void sim_add_peer(struct sim *sim, int at, int of, bool with_endpoint);
