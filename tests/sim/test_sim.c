@@ -21,8 +21,8 @@ enum {
     ROUNDS = 6,
     MAX_PACKETS = 200000,
     HEADER = 24, /* of the packets: IPv4 and a number */
-    PEACE_S = 70,
-    BOUND_S = 45,
+    PEACE_S = 60,
+    BOUND_S = 30,
     SLOWEST_S = 8, /* no datagram takes longer */
 };
 

@@ -1,0 +1,297 @@
+#include "base/bytes.h"
+#include "tests/unit.h"
+#include "tests/wg/harness.h"
+#include "wg/device.h" /* counters and tables that cannot be reached from outside in a test's time */
+#include "wg/wire.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+/* Rules of the protocol that concern the whole device: who is followed where, what a forgery may
+ * not do, and what bounds there are. */
+
+static struct sim sim;
+static struct sim_datagram caught;
+static int wanted_type;
+static union endpoint elsewhere;
+
+static void setup(void)
+{
+    sim_init_hosts(&sim, 5, SIM_MAX_HOSTS);
+    sim_connect(&sim, 0, 1);
+    ck_assert(endpoint_parse(&elsewhere, "203.0.113.9:4242"));
+    memset(&caught, 0, sizeof caught);
+}
+
+static void teardown(void)
+{
+    sim_fini(&sim);
+}
+
+static void start_session(void)
+{
+    sim_send(&sim, 0, 1, 1, 100);
+    sim_run(&sim, SIM_MS(100));
+    sim_send(&sim, 1, 0, 1, 100);
+    sim_run(&sim, SIM_MS(100));
+    ck_assert_uint_eq(sim.hosts[0].delivered, 1);
+}
+
+static void assert_endpoint(int at, int of, const union endpoint *expected)
+{
+    char text[2][ENDPOINT_TEXT];
+    struct wg_peer_info info = sim_info(&sim, at, of);
+    ck_assert_str_eq(endpoint_format(&info.endpoint, text[0]), endpoint_format(expected, text[1]));
+}
+
+static bool catch_one(struct sim *s, struct sim_datagram *datagram)
+{
+    (void)s;
+    if (datagram->bytes[0] != wanted_type || caught.len != 0)
+        return true;
+    caught = *datagram;
+    return false;
+}
+
+static bool move_source(struct sim *s, struct sim_datagram *datagram)
+{
+    (void)s;
+    if (datagram->bytes[0] == wanted_type)
+        datagram->from = elsewhere;
+    return true;
+}
+
+START_TEST(forged_data_uses_up_no_counter_and_does_not_roam)
+{
+    struct sim_datagram forged;
+    start_session();
+    sim.filter = catch_one;
+    wanted_type = WIRE_DATA;
+    sim_send(&sim, 0, 1, 2, 100);
+    ck_assert_uint_ne(caught.len, 0);
+    for (size_t at = 8; at < caught.len; at += 7) { /* its counter, its content, its tag */
+        forged = caught;
+        forged.from = elsewhere;
+        forged.bytes[at] ^= 1;
+        sim_deliver(&sim, &forged);
+        ck_assert_uint_eq(sim.hosts[1].delivered, 1);
+        assert_endpoint(1, 0, &sim.hosts[0].address);
+    }
+    sim_deliver(&sim, &caught);
+    ck_assert_uint_eq(sim.hosts[1].delivered, 2);
+}
+END_TEST
+
+START_TEST(handshake_messages_are_followed)
+{
+    static const int types[] = {WIRE_INITIATION, WIRE_RESPONSE};
+    wanted_type = types[_i];
+    sim.filter = move_source;
+    sim_send(&sim, 0, 1, 1, 100);
+    sim_run(&sim, _i == 0 ? SIM_DELAY : 2 * SIM_DELAY);
+    assert_endpoint(1 - _i, _i, &elsewhere);
+}
+END_TEST
+
+START_TEST(cookie_replies_are_not_followed)
+{
+    wanted_type = WIRE_COOKIE_REPLY;
+    sim.filter = move_source;
+    sim.hosts[1].under_load = true;
+    sim_send(&sim, 0, 1, 1, 100);
+    sim_run(&sim, SIM_MS(100));
+    ck_assert_uint_eq(sim.hosts[1].sent.cookies, 1);
+    assert_endpoint(0, 1, &sim.hosts[1].address);
+    sim_run(&sim, SIM_S(6)); /* but taken */
+    ck_assert_uint_eq(sim.hosts[1].delivered, 1);
+}
+END_TEST
+
+START_TEST(replayed_initiations_are_not_followed)
+{
+    wanted_type = WIRE_INITIATION;
+    sim.filter = catch_one;
+    sim_send(&sim, 0, 1, 1, 100);
+    sim_run(&sim, 0);
+    sim_deliver(&sim, &caught);
+    sim_run(&sim, SIM_S(1));
+    ck_assert_uint_eq(sim.hosts[1].delivered, 1);
+    ck_assert_uint_eq(sim.hosts[1].sent.responses, 1);
+    caught.from = elsewhere;
+    sim_deliver(&sim, &caught);
+    ck_assert_uint_eq(sim.hosts[1].sent.responses, 1);
+    assert_endpoint(1, 0, &sim.hosts[0].address);
+}
+END_TEST
+
+START_TEST(ipv6_scope_is_kept)
+{
+    start_session();
+    ck_assert(endpoint_parse(&sim.hosts[0].address, "[fe80::1%7]:51820"));
+    sim_send(&sim, 0, 1, 2, 100);
+    sim_run(&sim, SIM_MS(100));
+    assert_endpoint(1, 0, &sim.hosts[0].address);
+    sim_send(&sim, 1, 0, 3, 100); /* which arrives only at the same scope */
+    sim_run(&sim, SIM_MS(100));
+    ck_assert_uint_eq(sim.hosts[0].delivered, 2);
+    ck_assert_uint_eq(sim.hosts[0].log[1], 3);
+}
+END_TEST
+
+static struct ip_addr source_in_use(void)
+{
+    uint8_t packet[SIM_DATAGRAM];
+    uint8_t sealed[SIM_DATAGRAM];
+    struct wg_outbound out = {.plain = packet, .sealed = sealed};
+    out.len = sim_make_packet(packet, 0, 1, 9, 100);
+    wg_device_seal(sim.hosts[0].dev, &out, 1, sim_time(&sim));
+    return out.endpoint.source;
+}
+
+static bool lose_all(struct sim *s, struct sim_datagram *datagram)
+{
+    (void)s;
+    (void)datagram;
+    return false;
+}
+
+START_TEST(source_sticks_until_nobody_answers)
+{
+    static const struct ip_addr spoken_to = {4, {192, 0, 2, 1}}; /* see open_at in the harness */
+    static const struct ip_addr any = {0};
+    start_session();
+    struct ip_addr source = source_in_use();
+    ck_assert(ip_addr_equal(&source, &spoken_to));
+    sim.filter = lose_all;
+    sim_run(&sim, SIM_S(16)); /* the first initiation still leaves from there */
+    source = source_in_use();
+    ck_assert(ip_addr_equal(&source, &spoken_to));
+    sim_run(&sim, SIM_MS(5400));
+    source = source_in_use();
+    ck_assert(ip_addr_equal(&source, &any));
+    sim.filter = NULL;
+    sim_run(&sim, SIM_S(6));
+    source = source_in_use();
+    ck_assert(ip_addr_equal(&source, &spoken_to));
+}
+END_TEST
+
+/* Large packets to seven peers that do not answer. */
+START_TEST(staged_bytes_are_bounded_over_all_peers)
+{
+    enum { LEN = 60000 };
+    static uint8_t packet[LEN];
+    static uint8_t sealed[LEN + 16 + WG_DATA_OVERHEAD];
+    struct wg_device *dev = sim.hosts[0].dev;
+    unsigned staged = 0;
+    unsigned dropped = 0;
+    sim.filter = lose_all;
+    for (int to = 1; to < SIM_MAX_HOSTS; to++) {
+        if (to > 1)
+            sim_connect(&sim, 0, to);
+        for (unsigned i = 0; i < STAGING_PACKETS; i++) {
+            struct wg_outbound out = {.plain = packet, .len = LEN, .sealed = sealed};
+            (void)sim_make_packet(packet, 0, to, i, 100);
+            store_be16(packet + 2, LEN);
+            wg_device_seal(dev, &out, 1, sim_time(&sim));
+            staged += out.verdict == WG_OUT_STAGED;
+            dropped += out.verdict == WG_OUT_DROP;
+            ck_assert_uint_le(atomic_load(&dev->staged_bytes), STAGING_BYTES);
+        }
+    }
+    ck_assert_uint_eq(staged, STAGING_BYTES / (LEN + sizeof(struct staged) + 15 + 32));
+    ck_assert_uint_eq(staged + dropped, (SIM_MAX_HOSTS - 1) * STAGING_PACKETS);
+    sim_remove_peer(&sim, 0, 1);
+    ck_assert_int_eq(sim_send(&sim, 0, 7, 1, 100), WG_OUT_STAGED);
+    sim_run(&sim, SIM_S(100)); /* all attempts are given up */
+    ck_assert_uint_eq(atomic_load(&dev->staged_bytes), 0);
+}
+END_TEST
+
+static struct wg_peer *first_peer(int host)
+{
+    return list_first(&sim.hosts[host].dev->peers, struct wg_peer, place);
+}
+
+START_TEST(sessions_are_renewed_and_refused_by_number_of_messages)
+{
+    start_session();
+    struct keypair *keypair = atomic_load(&first_peer(1)->keypairs.current);
+    unsigned before = sim.hosts[1].sent.initiations;
+    atomic_store(&keypair->send_counter, WIRE_REKEY_AFTER_MESSAGES - 1);
+    ck_assert_int_eq(sim_send(&sim, 1, 0, 2, 100), WG_OUT_SEND);
+    sim_run(&sim, 0);
+    ck_assert_uint_eq(sim.hosts[1].sent.initiations, before);
+    sim.filter = lose_all;
+    ck_assert_int_eq(sim_send(&sim, 1, 0, 3, 100), WG_OUT_SEND);
+    sim_run(&sim, 0);
+    ck_assert_uint_eq(sim.hosts[1].sent.initiations, before + 1); /* though a responder */
+    atomic_store(&keypair->send_counter, WIRE_REJECT_AFTER_MESSAGES - 1);
+    ck_assert_int_eq(sim_send(&sim, 1, 0, 4, 100), WG_OUT_SEND);
+    ck_assert_int_eq(sim_send(&sim, 1, 0, 5, 100), WG_OUT_STAGED);
+}
+END_TEST
+
+START_TEST(static_static_is_computed_when_needed)
+{
+    struct wg_device_config config = {.has_private_key = true};
+    ck_assert(!first_peer(0)->noise.has_static_static);
+    start_session();
+    ck_assert(first_peer(0)->noise.has_static_static);
+    config.private_key[3] = 1;
+    sim_configure(&sim, 0, &config);
+    ck_assert(!first_peer(0)->noise.has_static_static);
+}
+END_TEST
+
+START_TEST(indices_are_drawn_again_when_taken)
+{
+    struct wg_device *dev = sim.hosts[0].dev;
+    uint32_t seen[64];
+    for (size_t i = 0; i < ARRAY_LEN(seen); i++) {
+        uint64_t before = sim.random;
+        int dummy;
+        ck_assert_int_eq(device_add_index(dev, &dummy, &seen[i]), 0);
+        if (i % 2 == 0)
+            sim.random = before; /* the next draw begins with the same number */
+        for (size_t j = 0; j < i; j++)
+            ck_assert_uint_ne(seen[i], seen[j]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(seen); i++)
+        ck_assert_ptr_nonnull(index_remove(&dev->indices, seen[i]));
+}
+END_TEST
+
+START_TEST(keepalive_renews_the_session_when_a_sleeper_wakes)
+{
+    sim_set_keepalive(&sim, 0, 1, 25);
+    sim_run(&sim, SIM_S(1));
+    sim.hosts[0].is_asleep = true;
+    sim_run(&sim, SIM_S(3600));
+    ck_assert_uint_eq(sim.hosts[0].sent.initiations, 1);
+    sim.hosts[0].is_asleep = false;
+    sim_run(&sim, 0);
+    ck_assert_uint_eq(sim.hosts[0].sent.initiations, 2);
+    sim_run(&sim, SIM_MS(100));
+    ck_assert_int_eq(sim_send(&sim, 1, 0, 2, 100), WG_OUT_SEND);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tc = tcase_create("rules");
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_set_timeout(tc, 30);
+    tcase_add_test(tc, forged_data_uses_up_no_counter_and_does_not_roam);
+    tcase_add_loop_test(tc, handshake_messages_are_followed, 0, 2);
+    tcase_add_test(tc, cookie_replies_are_not_followed);
+    tcase_add_test(tc, replayed_initiations_are_not_followed);
+    tcase_add_test(tc, ipv6_scope_is_kept);
+    tcase_add_test(tc, source_sticks_until_nobody_answers);
+    tcase_add_test(tc, staged_bytes_are_bounded_over_all_peers);
+    tcase_add_test(tc, sessions_are_renewed_and_refused_by_number_of_messages);
+    tcase_add_test(tc, static_static_is_computed_when_needed);
+    tcase_add_test(tc, indices_are_drawn_again_when_taken);
+    tcase_add_test(tc, keepalive_renews_the_session_when_a_sleeper_wakes);
+    return unit_run(tc);
+}
