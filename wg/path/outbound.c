@@ -115,14 +115,16 @@ static void send_messages(struct outbound *out, size_t count)
         atomic_fetch_add_explicit(&out->path->dropped, count - done, memory_order_relaxed);
 }
 
-/* Packets of a link that has just come up wait until the engine knows of it. */
+/* Packets of a link that has just come up wait until the engine knows of it. The removal of an
+ * interface is an error on its descriptor, which wakes only those that wait for what is readable:
+ * POLLPRI is of that kind, and no packet raises it. */
 static void wait_for_packets(struct outbound *out, bool up)
 {
     struct path *path = out->path;
     bool closed = atomic_load_explicit(&path->closed, memory_order_relaxed);
     struct pollfd fds[] = {
         {.fd = path->wake_outbound.fd, .events = POLLIN},
-        {.fd = closed ? -1 : tun_fd(path->tun), .events = up ? POLLIN : 0},
+        {.fd = closed ? -1 : tun_fd(path->tun), .events = up ? POLLIN : POLLPRI},
     };
     path_sleep(fds, 2, -1);
     if (fds[0].revents != 0)
