@@ -22,6 +22,7 @@ enum { EXIT_USAGE = 2 };
 
 struct options {
     bool foreground;
+    bool keep_output; /* also in the background: for who asked for logs */
     const char *name;
     int tun_fd;  /* WG_TUN_FD, or -1 */
     int uapi_fd; /* WG_UAPI_FD, or -1 */
@@ -46,7 +47,7 @@ static const char usage[] =
     "  -h, --help        show this text\n"
     "  -v, --version     show the version\n"
     "\n"
-    "  LOG_LEVEL         silent, error (default) or verbose (also debug)\n"
+    "  LOG_LEVEL         silent, error (default), info or verbose (also debug)\n"
     "  WG_TUN_FD         use this descriptor as the interface\n"
     "  WG_UAPI_FD        use this listening socket for wg(8)\n";
 
@@ -76,17 +77,22 @@ static bool read_environment(struct options *options)
     return options->tun_fd != -2 && options->uapi_fd != -2;
 }
 
-static void set_log_level(void)
+/* Decides what is logged; returns whether somebody asked for it. Unknown words mean "error". */
+static bool set_log_level(void)
 {
     const char *level = getenv("LOG_LEVEL");
-    if (level == NULL)
-        level = "error";
+    log_set_level(LOG_ERROR);
+    if (level == NULL || level[0] == '\0')
+        return false;
+    if (strcmp(level, "silent") == 0) {
+        log_set_fd(-1); /* nothing can be written there */
+        return false;
+    }
     if (strcmp(level, "verbose") == 0 || strcmp(level, "debug") == 0)
         log_set_level(LOG_DEBUG);
     else if (strcmp(level, "info") == 0)
         log_set_level(LOG_INFO);
-    else
-        log_set_level(LOG_ERROR);
+    return true;
 }
 
 /* Returns -1 to go on, or the exit status. */
@@ -247,7 +253,8 @@ static void init_loop(struct program *program)
 }
 
 /* Runs the device until it is to end. `ready` is called once it is there. */
-static int run(const struct options *options, void (*ready)(int fd), int ready_fd)
+static int run(const struct options *options, void (*ready)(const struct options *options, int fd),
+               int ready_fd)
 {
     struct program program = {0};
     struct err err = {0};
@@ -258,7 +265,7 @@ static int run(const struct options *options, void (*ready)(int fd), int ready_f
         rc = open_uapi(&program, options, name, &err);
     if (rc == 0) {
         log_info("device started", F_STR("interface", name));
-        ready(ready_fd);
+        ready(options, ready_fd);
     } else {
         fprintf(stderr, "heimdall-wg: %s\n", err.text);
         end(&program);
@@ -271,16 +278,18 @@ static int run(const struct options *options, void (*ready)(int fd), int ready_f
 
 /* ---- foreground and background ---- */
 
-static void ready_in_foreground(int fd)
+static void ready_in_foreground(const struct options *options, int fd)
 {
+    (void)options;
     (void)fd;
 }
 
-/* Lets go of the terminal and tells the parent; from here on nobody reads what we write. */
-static void ready_in_background(int fd)
+/* Lets go of the terminal, but for logs that somebody asked for, and tells the parent. */
+static void ready_in_background(const struct options *options, int fd)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    for (int std = STDIN_FILENO; null >= 0 && std <= STDERR_FILENO; std++)
+    int last = options->keep_output ? STDIN_FILENO : STDERR_FILENO;
+    for (int std = STDIN_FILENO; null >= 0 && std <= last; std++)
         dup2(null, std);
     if (null > STDERR_FILENO)
         close(null);
@@ -335,7 +344,7 @@ int main(int argc, char **argv)
     if (status >= 0)
         return status;
     signal(SIGPIPE, SIG_IGN);
-    set_log_level();
+    options.keep_output = set_log_level();
     return options.foreground ? run(&options, ready_in_foreground, -1)
                               : run_in_background(&options);
 }

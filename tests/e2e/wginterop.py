@@ -212,8 +212,10 @@ class LongInterop:
             for ping in pings:
                 assert_none_lost(self, ping)
             self.assertNotEqual(pair.a.show("latest-handshakes"), before)
-            # One to begin with and one after 120 s; another where the answer was slower than a retry.
-            self.assertIn(initiations(pair.a.host), (2, 3))
+            # One to begin with and one after 120 s. Others repeat some although they have been answered.
+            self.assertGreaterEqual(initiations(pair.a.host), 2)
+            if ours_first:
+                self.assertLessEqual(initiations(pair.a.host), 3)
             self.assertEqual(initiations(pair.b.host), 0)
 
     def test_rekey_started_by_us(self):
