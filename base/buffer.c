@@ -19,7 +19,7 @@ void buffer_fini(struct buffer *buffer)
 
 const uint8_t *buffer_data(const struct buffer *buffer)
 {
-    return buffer->bytes + buffer->start;
+    return buffer->bytes == NULL ? NULL : buffer->bytes + buffer->start; /* never NULL + 0 */
 }
 
 size_t buffer_len(const struct buffer *buffer)

@@ -10,7 +10,7 @@ struct err {
 };
 
 /* Fills `err` (which may be NULL) and returns `code`, so that a caller can write `return
- * err_set(...)`. */
+ * err_set(...)`. Control characters in values become '?'. */
 int err_set(struct err *err, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
