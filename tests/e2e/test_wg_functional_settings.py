@@ -157,10 +157,20 @@ class Sockets(InLab):
             time.sleep(0.15)
         self.assertEqual(client.popen.wait(20), 0, client.output())
         self.assertEqual(listener.popen.wait(10), 0, listener.output())
-        counts = [int(n) for n in re.findall(r"packets (\d+)", pair.a.host.sh("nft list ruleset"))]
-        self.assertTrue(all(count > 100 for count in counts), counts)
+
+        def counts():
+            """Packets with the mark, and without."""
+            return [int(n) for n in re.findall(r"packets (\d+)", pair.a.host.sh("nft list ruleset"))]
+        self.assertTrue(all(count > 100 for count in counts()), counts())
         self.assertEqual(handshake_time(pair.a), shaken)
         self.assertEqual(pair.b.show("endpoints").split()[1], "192.0.2.1:51911")
+        pair.a.set("fwmark", "0x77")
+        before = counts()
+        pair.a.set("listen-port", 51950)
+        pair.a.ping(pair.b.inner4, count=3)
+        marked, bare = (now - then for now, then in zip(counts(), before))
+        self.assertGreaterEqual(marked, 3)
+        self.assertEqual(bare, 0)  # new sockets have the mark from the start
 
     def test_mark_routes_around_the_tunnel(self):
         """A default route into the tunnel, and the mark past it: as wg-quick and our node do."""
