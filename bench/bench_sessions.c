@@ -40,7 +40,7 @@ struct bench {
     size_t reply_len;
 };
 
-static void die(const char *what)
+static _Noreturn void die(const char *what)
 {
     fprintf(stderr, "bench_sessions: %s\n", what);
     exit(2);
@@ -77,8 +77,8 @@ static struct wg_sink sink_of(struct bench *bench)
 
 static size_t resident_bytes(void)
 {
-    size_t total;
-    size_t resident;
+    size_t total = 0;
+    size_t resident = 0;
     FILE *file = fopen("/proc/self/statm", "r");
     if (file == NULL || fscanf(file, "%zu %zu", &total, &resident) != 2)
         die("no /proc/self/statm");
