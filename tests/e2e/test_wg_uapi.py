@@ -73,7 +73,7 @@ class Uapi(unittest.TestCase):
         """Somebody else is served while a test holds its connections."""
         start = time.monotonic()
         self.assertEqual(ask(self.end, "get=1\n\n"), self.before)
-        self.assertLess(time.monotonic() - start, 1)
+        self.assertLess(time.monotonic() - start, 3)  # a client may keep the server for 5 s, but not the others
 
     def test_malformed_lines(self):
         peer = f"public_key={KEY}\n"
@@ -183,7 +183,7 @@ class Uapi(unittest.TestCase):
         for client in clients:
             client.send("get=1\n\n" * 50)
         self.assert_answered_soon()
-        wait_until(lambda: self.memory() < 100 << 20, 10, "their answers are kept")
+        wait_until(lambda: self.memory() < 200 << 20, 10, "their answers are kept")
         self.assert_unharmed()
 
     def memory(self):
@@ -212,7 +212,7 @@ class Uapi(unittest.TestCase):
                 client.send("set=1\n")
                 for _ in range(40):
                     client.send("allowed_ip=10.0.0.0/8\n" * (1 << 15))
-        wait_until(lambda: self.memory() < 100 << 20, 10, "the request is kept")
+        wait_until(lambda: self.memory() < 200 << 20, 10, "the request is kept")
         self.assert_unharmed()
 
 
