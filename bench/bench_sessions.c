@@ -8,7 +8,6 @@
 #include "wg/wg.h"
 #include "wg/wire.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,13 +76,14 @@ static struct wg_sink sink_of(struct bench *bench)
 
 static size_t resident_bytes(void)
 {
-    size_t total = 0;
-    size_t resident = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (file == NULL || fscanf(file, "%zu %zu", &total, &resident) != 2)
+    char line[128];
+    FILE *file = fopen("/proc/self/statm", "r"); /* "TOTAL RESIDENT ...", in pages */
+    if (file == NULL || fgets(line, sizeof line, file) == NULL)
         die("no /proc/self/statm");
     (void)fclose(file);
-    return resident * (size_t)sysconf(_SC_PAGESIZE);
+    char *rest;
+    (void)strtoull(line, &rest, 10);
+    return (size_t)strtoull(rest, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE);
 }
 
 static void make_remotes(struct bench *bench)
@@ -192,7 +192,7 @@ static void expire(struct bench *bench)
 static size_t report(const struct bench *bench, const char *what, size_t before, bool is_judged)
 {
     size_t now = resident_bytes();
-    size_t each = now > before ? (now - before) / bench->count : 0;
+    size_t each = now > before && bench->count > 0 ? (now - before) / bench->count : 0;
     printf("%-42s %10zu %10s\n", what, each, is_judged ? "2048" : "");
     return each;
 }
@@ -216,7 +216,7 @@ int main(int argc, char **argv)
     (void)report(&bench, "with a live session", before, false);
     expire(&bench);
     size_t wiped = report(&bench, "after its session has expired", before, true);
-    printf("a handshake, both sides: %" PRIu64 " us\n", taken / bench.count / 1000);
+    printf("a handshake, both sides: %.0f us\n", (double)taken / (double)bench.count / 1000);
     wg_device_destroy(bench.dev);
     free(bench.remotes);
     return idle > TARGET_BYTES || wiped > TARGET_BYTES;

@@ -331,7 +331,7 @@ START_TEST(a_seed_replays_exactly)
     for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
         datagrams = 0;
         play(2);
-        ends[i] = datagrams * 31 + packet_count * 17 + last_arrival_ns;
+        ends[i] = datagrams * 31 + (uint64_t)packet_count * 17 + last_arrival_ns;
     }
     ck_assert_uint_eq(ends[0], ends[1]);
 }

@@ -214,7 +214,7 @@ void sim_set_keepalive(struct sim *sim, int at, int of, uint16_t seconds)
 
 static uint8_t content(uint32_t number, size_t place)
 {
-    return (uint8_t)(number * 31 + place * 7);
+    return (uint8_t)((size_t)number * 31 + place * 7);
 }
 
 size_t sim_make_packet(uint8_t out[SIM_DATAGRAM], int from, int to, uint32_t number, size_t len)

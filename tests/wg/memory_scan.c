@@ -2,8 +2,8 @@
 
 #include "tests/unit.h"
 
-#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MASK = 0x5a };
@@ -39,11 +39,10 @@ size_t secret_count(const struct secret *secret)
     FILE *maps = fopen("/proc/self/maps", "r");
     ck_assert_ptr_nonnull(maps);
     while (fgets(line, sizeof line, maps) != NULL) {
-        uintptr_t from;
-        uintptr_t to;
-        char access;
-        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %c", &from, &to, &access) != 3 ||
-            access != 'r' || strstr(line, "[v") != NULL) /* the kernel's pages: vvar, vsyscall */
+        char *rest;
+        uintptr_t from = strtoull(line, &rest, 16); /* "FROM-TO ACCESS ..." */
+        uintptr_t to = strtoull(rest + 1, &rest, 16);
+        if (rest[1] != 'r' || strstr(line, "[v") != NULL) /* the kernel's pages: vvar, vsyscall */
             continue;
         count += count_in((const uint8_t *)from, (const uint8_t *)to, secret);
     }

@@ -200,7 +200,7 @@ START_TEST(staged_bytes_are_bounded_over_all_peers)
         }
     }
     ck_assert_uint_eq(staged, STAGING_BYTES / (LEN + sizeof(struct staged) + 15 + 32));
-    ck_assert_uint_eq(staged + dropped, (SIM_MAX_HOSTS - 1) * STAGING_PACKETS);
+    ck_assert_uint_eq(staged + dropped, (size_t)(SIM_MAX_HOSTS - 1) * STAGING_PACKETS);
     sim_remove_peer(&sim, 0, 1);
     ck_assert_int_eq(sim_send(&sim, 0, 7, 1, 100), WG_OUT_STAGED);
     sim_run(&sim, SIM_S(100)); /* all attempts are given up */

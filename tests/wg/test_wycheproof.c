@@ -217,18 +217,20 @@ END_TEST
 /* RFC 8439, section 2.8.2 and appendix A.5: the latter's nonce begins with 4 zero bytes. */
 START_TEST(rfc8439)
 {
+    static const char sunscreen[] =
+        "Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the "
+        "future, sunscreen would be it.";
+    static const char drafts[] =
+        "Internet-Drafts are draft documents valid for a maximum of six months and may be updated, "
+        "replaced, or obsoleted by other documents at any time. It is inappropriate to use "
+        "Internet-Drafts as reference material or to cite them other than as /\xe2\x80\x9cwork "
+        "in progress./\xe2\x80\x9d";
     static const char *const table[][6] = {
         {"808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f",
-         "070000004041424344454647", "50515253c0c1c2c3c4c5c6c7",
-         "Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the "
-         "future, sunscreen would be it.",
+         "070000004041424344454647", "50515253c0c1c2c3c4c5c6c7", sunscreen,
          "1ae10b594f09e26a7e902ecbd0600691", "d31a8d34648e60db7b86afbc53ef7ec2"},
         {"1c9240a5eb55d38af333888604f6b5f0473917c1402b80099dca5cbc207075c0",
-         "000000000102030405060708", "f33388860000000000004e91",
-         "Internet-Drafts are draft documents valid for a maximum of six months and may be "
-         "updated, replaced, or obsoleted by other documents at any time. It is inappropriate to "
-         "use Internet-Drafts as reference material or to cite them other than as /\xe2\x80\x9c"
-         "work in progress./\xe2\x80\x9d",
+         "000000000102030405060708", "f33388860000000000004e91", drafts,
          "eead9d67890cbb22392336fea1851f38", "64a0861575861af460f062c79be643bd"},
     };
     const char *const *row = table[_i];
