@@ -37,7 +37,7 @@ static void started(void *ctx, struct h2_call *call)
     struct serving *serving = ctx;
     struct served *served = calloc(1, sizeof *served);
     require(served != NULL && h2_call_user(call) == NULL);
-    require(h2_call_path(call) != NULL && h2_call_path(call)[0] == '/');
+    require(h2_call_path(call) != NULL); /* with a foreign scheme it may begin with anything */
     served->serving = serving;
     h2_call_set_user(call, served);
     require(++serving->open <= limits.streams);

@@ -93,5 +93,24 @@ def text():
     save("text", "hex", b"\4\2aBcD")
 
 
-for make in (dns, uapi, h2, text):
+def windows():
+    save("replay_window", "dense", bytes([100, 199, 0]) * 40)  # rows of 256, each behind the one before
+
+
+def cookie():
+    # made, answered, taken, used just before its 115 s and at them
+    save("cookie", "age", bytes([0, 0, 4, 5, 0, 7]) + struct.pack("<H", 458) + bytes([0, 0, 7]) + struct.pack("<H", 2)
+         + bytes([0, 0]))
+
+
+def network():
+    session = bytes([0x60, 1, 8])
+    save("network", "replay", b"\0" + session + bytes([0x60, 1, 9, 9, 8, 9]))
+    forgotten = session + bytes([3, 0x80, 0, 3, 0x81, 0])
+    save("network", "forgotten", b"\0" + forgotten)
+    save("network", "forgotten-one-way", bytes([129]) + forgotten)
+    save("network", "asleep", bytes([129]) + session + bytes([0xf6, 0xf6]))
+
+
+for make in (windows, cookie, network, dns, uapi, h2, text):
     make()

@@ -320,9 +320,13 @@ static void initiate(struct world *world, struct attacker *attacker)
     bool changed = tamper(world, (uint8_t *)&message, 8, 116);
     cookie_maker_add_macs(&attacker->macs, (uint8_t *)&message, sizeof message, world->now);
     unsigned sent = world->sent;
+    bool proves_nothing = world->under_load && !attacker->macs.has_cookie;
     handshake(world, attacker, &message, sizeof message, from);
     if (changed && !world->under_load)
         require(world->sent == sent);
+    if (proves_nothing) /* a cookie and no more */
+        require(world->sent == sent ||
+                (world->sent == sent + 1 && world->last_type == WIRE_COOKIE_REPLY));
 }
 
 static void respond(struct world *world, struct attacker *attacker)

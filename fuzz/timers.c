@@ -23,6 +23,7 @@ struct world {
     uint64_t traffic;  /* last message in either direction; 0: a keepalive is due */
     uint64_t received; /* first data since anything was sent; 0: none */
     bool received_more;
+    uint64_t unanswered; /* first data sent since anything came; 0: none */
 };
 
 static void model_sent(struct world *world, enum timers_traffic traffic)
@@ -32,6 +33,8 @@ static void model_sent(struct world *world, enum timers_traffic traffic)
         world->received = 0;
         world->received_more = false;
     }
+    if (traffic == TIMERS_DATA && world->unanswered == 0)
+        world->unanswered = world->now;
     world->asked |= timers_sent(&world->timers, traffic, world->now);
 }
 
@@ -110,6 +113,20 @@ static void act(struct world *world, enum timers_action action, uint32_t jitter)
     }
 }
 
+/* What is due has been done. */
+static void check_done(struct world *world)
+{
+    uint64_t interval = world->timers.keepalive_s * NS_PER_SEC;
+    require(world->received == 0 || world->now < world->received + TIMERS_KEEPALIVE);
+    require(world->session == 0 || world->now < world->session + TIMERS_WIPE_AFTER);
+    if (world->able && interval != 0)
+        require(world->now < world->traffic + interval);
+    if (world->unanswered != 0 && world->now >= world->unanswered + TIMERS_UNANSWERED) {
+        require(world->under_way || world->timers.wanted || world->initiated == world->now);
+        world->unanswered = 0;
+    }
+}
+
 static void serve(struct world *world, uint32_t jitter)
 {
     for (int i = 0;; i++) {
@@ -119,6 +136,7 @@ static void serve(struct world *world, uint32_t jitter)
             break;
         act(world, action, jitter);
     }
+    check_done(world);
     world->asked = false;
     world->due = timers_arm(&world->timers, world->able);
     require(world->due > world->now);
@@ -141,6 +159,7 @@ static void reset(struct world *world)
 {
     timers_reset(&world->timers);
     world->initiated = world->session = world->fresh_until = world->traffic = world->received = 0;
+    world->unanswered = 0;
     world->attempts = 0;
     world->under_way = world->received_more = false;
 }
@@ -148,6 +167,7 @@ static void reset(struct world *world)
 static void receive(struct world *world, enum timers_traffic traffic)
 {
     world->traffic = world->now;
+    world->unanswered = 0;
     if (traffic == TIMERS_DATA) {
         world->received_more = world->received != 0;
         if (world->received == 0)

@@ -84,7 +84,7 @@ static void check_len(const char *text, size_t len)
     size_t scanned = 0;
     require(uapi_request_len(text, len, 0) == whole);
     size_t step = len < 512 ? 1 : 37;
-    for (size_t have = 0; have < len; have += step) {
+    for (size_t have = 0; have <= len; have += step) {
         size_t found = uapi_request_len(text, have, scanned);
         require(found == (whole != 0 && whole <= have ? whole : 0));
         if (found != 0)
@@ -263,6 +263,37 @@ static void check_told_again(const struct wg_device_config *config)
     buffer_fini(&again);
 }
 
+static bool line_has_key(const char *line, const char *key)
+{
+    size_t len = strlen(key);
+    return strncmp(line, key, len) == 0 && line[len] == '=';
+}
+
+/* Keys of the device come before all peers, and no key comes twice in its place but the two that
+ * make lists. `text` ends with a NUL. */
+static void check_order(const char *text)
+{
+    static const char *const keys[] = {
+        "private_key",         "listen_port",     "fwmark",
+        "replace_peers",       "remove",          "update_only",
+        "preshared_key",       "endpoint",        "persistent_keepalive_interval",
+        "replace_allowed_ips", "protocol_version"};
+    bool seen[sizeof keys / sizeof keys[0]] = {false};
+    bool in_peer = false;
+    for (const char *at = strchr(text, '\n') + 1; *at != '\n'; at = strchr(at, '\n') + 1) {
+        if (line_has_key(at, "public_key")) {
+            memset(seen, 0, sizeof seen);
+            in_peer = true;
+        }
+        for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+            if (!line_has_key(at, keys[i]))
+                continue;
+            require(!seen[i] && in_peer == (i >= 4));
+            seen[i] = true;
+        }
+    }
+}
+
 static bool is_clean(const struct wg_device_config *config)
 {
     static const struct wg_device_config empty;
@@ -284,6 +315,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (result == 0) {
         require(known == 0 && operation == UAPI_SET);
         require(uapi_request_len(text, len, 0) == len); /* exactly one request */
+        char *copy = strndup(text, len);
+        require(copy != NULL);
+        check_order(copy);
+        free(copy);
         check_read_again(&config);
         check_told_again(&config);
         wg_device_config_fini(&config);
