@@ -84,6 +84,19 @@ class Source(InLab):
         self.assertEqual(sent[-1], "198.51.100.2")  # the first may have been quicker than the news
         self.assertEqual(endpoint_of(pair.a, pair.b), f"198.51.100.2:{PORT}")
 
+    def test_default_route_changed_ipv6(self):
+        pair = self.two_ways()
+        pair.a.host.sh("ip addr add 2001:db8:66::1/128 dev lo; ip addr add 2001:db8:1::1/64 dev eth1 nodad")
+        pair.b.host.sh("ip addr add 2001:db8:1::2/64 dev eth1 nodad; ip -6 route add default via 2001:db8::1")
+        pair.b.set("peer", pair.a.public, "endpoint", f"[2001:db8:66::1]:{PORT}")
+        pair.b.ping(pair.a.inner4)
+        pair.b.host.sh("ip -6 route replace default via 2001:db8:1::1")
+        pair.a.host.sh("ip link set eth0 down")
+        tap = self.tap(pair.b.host, "eth1")
+        wait_until(lambda: pair.b.host.run(["ping", "-c1", "-W1", pair.a.inner4], check=False).returncode == 0, 4, "no")
+        sent = [p.source for p in tap.wireguard(kind=DATA) if p.dest == "2001:db8:66::1"]
+        self.assertEqual(sent[-1], "2001:db8:1::2")
+
     def test_way_back_through_another_interface(self):
         """Asymmetric routes: comes in by eth0, goes out by eth1, from the address that was spoken to."""
         pair = self.two_ways()
