@@ -53,6 +53,9 @@ def uapi():
             "replace_allowed_ips=true\nallowed_ip=10.0.0.0/8\nallowed_ip=-fd00::/8\nprotocol_version=1\n")
     save("uapi", "get", b"get=1\n\n")
     save("uapi", "set", f"set=1\nprivate_key={key}\nlisten_port=51820\nfwmark=7\nreplace_peers=true\n{peer}\n".encode())
+    save("uapi", "twice", b"set=1\nlisten_port=1\nlisten_port=2\n\n")
+    save("uapi", "late", f"set=1\npublic_key={key}\nfwmark=1\n\n".encode())
+    save("uapi", "early", b"set=1\nremove=true\n\n")
     save("uapi", "remove", f"set=1\npublic_key={key}\nremove=true\n{peer.replace('e0e1', 'e0e2')}\n".encode())
 
 
