@@ -100,7 +100,7 @@ static size_t make_udp(uint8_t *out, const char *from, const char *to, uint16_t 
     store_be16(out + 20, 7);
     store_be16(out + 22, port);
     store_be16(out + 24, (uint16_t)(len - 20));
-    memcpy(out + 28, text, strlen(text));
+    memcpy(out + 28, text, len - 28);
     return len;
 }
 
@@ -249,7 +249,7 @@ static pid_t make_other_namespace(void)
     ck_assert_int_eq(pipe(ready), 0);
     pid_t pid = fork();
     if (pid == 0) {
-        char ok = unshare(CLONE_NEWNET) == 0;
+        char ok = unshare(CLONE_NEWNET) == 0 ? 1 : 0;
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (write(ready[1], &ok, 1) == 1)
             pause();
