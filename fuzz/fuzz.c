@@ -71,6 +71,11 @@ char *input_text(struct input *input, size_t max)
     return text;
 }
 
+bool fuzz_same(const void *a, const void *b, size_t len)
+{
+    return memcmp(a, b, len) == 0;
+}
+
 uint64_t fuzz_random(uint64_t *state)
 {
     uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);

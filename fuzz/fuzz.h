@@ -38,6 +38,9 @@ uint8_t *input_blob(struct input *input, size_t max, size_t *len);
 /* A string of its own, at most `max` characters; never holds a NUL inside. The caller frees. */
 char *input_text(struct input *input, size_t max);
 
+/* The same bytes, padding included: for a struct and its copy by memcpy. */
+bool fuzz_same(const void *a, const void *b, size_t len);
+
 /* Numbers that look random, from a state that the input began (SplitMix64). */
 uint64_t fuzz_random(uint64_t *state);
 void fuzz_random_bytes(uint64_t *state, void *out, size_t len);

@@ -15,7 +15,7 @@ enum { CALLS = 32, MESSAGE_MAX = 64, SMALL = 4096 };
 static const struct h2_limits limits = {.streams = 8,
                                         .header_bytes = 2048,
                                         .message_bytes = SMALL,
-                                        .partial_bytes = 2 * SMALL,
+                                        .partial_bytes = (size_t)2 * SMALL,
                                         .buffered_bytes = SMALL};
 
 /* ---- the server's side ---- */
@@ -94,7 +94,7 @@ static size_t chunk_of(uint8_t cut, size_t left)
 /* Bytes in exact memory, so that a read past them is seen. */
 static uint8_t *copy_of(const uint8_t *bytes, size_t len)
 {
-    uint8_t *copy = malloc(len);
+    uint8_t *copy = malloc(len > 0 ? len : 1);
     require(copy != NULL);
     memcpy(copy, bytes, len);
     return copy;

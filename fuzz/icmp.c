@@ -125,7 +125,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     input_fill(&input, packet, len);
     if (len > 0 && what & 8)
         packet[0] = (uint8_t)((packet[0] & 15) | (what & 16 ? 0x40 : 0x60));
-    uint8_t *exact = malloc(len > 0 ? len : 1);
+    uint8_t *exact = calloc(1, len > 0 ? len : 1);
     require(exact != NULL);
     memcpy(exact, packet, len);
     check_answer(exact, len);

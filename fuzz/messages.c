@@ -466,17 +466,13 @@ static void send_data(struct world *world, size_t number)
         require(in.verdict == WG_IN_DROP);
         require(!(fresh && back == 0 && attacker->is_current && (allowed || len == 0)));
     }
-    bool was_taken = in.verdict != WG_IN_DROP || (fresh && back == 0 && attacker->is_current);
-    if (was_taken) {
-        session->accepted[session->accepted_count++] = counter;
-        if (session->accepted_count == 1 || counter > session->newest)
-            session->newest = counter;
-    } else if (fresh && session->accepted_count < COUNTERS) {
-        /* an old session: the counter may have been used up by a packet with a wrong source */
-        session->accepted[session->accepted_count++] = counter;
-        if (session->accepted_count == 1 || counter > session->newest)
-            session->newest = counter;
-    }
+    /* A packet with a wrong source uses its counter up too. For an old session, which the device
+     * may have forgotten, this is more than it knows, and nothing is demanded of it. */
+    if (!fresh)
+        return;
+    session->accepted[session->accepted_count++] = counter;
+    if (session->accepted_count == 1 || counter > session->newest)
+        session->newest = counter;
 }
 
 static void seal(struct world *world, size_t number)

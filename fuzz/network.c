@@ -65,6 +65,7 @@ struct world {
 };
 
 static uint8_t keys[HOSTS][2][32];
+static const uint8_t marker[] = {0xc1, 0xea, 0x27, 0x3e, 0x87}; /* in every packet of ours */
 
 static struct wg_time time_of(const struct world *world)
 {
@@ -106,7 +107,6 @@ static void check_counter(struct world *world, size_t host, const uint8_t *bytes
 
 static void check_sealed(const uint8_t *bytes, size_t len)
 {
-    static const uint8_t marker[] = {0xc1, 0xea, 0x27, 0x3e, 0x87}; /* in every packet of ours */
     require(memmem(bytes, len, marker, sizeof marker) == NULL);
 }
 
@@ -227,7 +227,7 @@ static void send_packet(struct world *world, size_t from, size_t to, size_t len)
     packet[15] = (uint8_t)(from + 1);
     packet[19] = (uint8_t)(to + 1);
     store_be32(packet + 20, number);
-    memcpy(packet + 24, "\xc1\xea\x27\x3e\x87", 5);
+    memcpy(packet + 24, marker, sizeof marker);
     for (size_t i = 32; i < len; i++)
         packet[i] = (uint8_t)(number + i);
     struct wg_outbound out = {.plain = packet, .len = len, .sealed = sealed};
@@ -376,10 +376,10 @@ static void step(struct world *world)
         administer(world, input_byte(&world->input));
         break;
     case 5:
-        pass_time(world, (what >> 4) * NS_PER_SEC);
+        pass_time(world, (uint64_t)(what >> 4) * NS_PER_SEC);
         break;
     case 6:
-        pass_time(world, (what >> 4) * 40 * NS_PER_SEC);
+        pass_time(world, (uint64_t)(what >> 4) * 40 * NS_PER_SEC);
         break;
     case 7:
         pass_time(world, input_number(&world->input, 2) * NS_PER_MS);

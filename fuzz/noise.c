@@ -135,7 +135,8 @@ static void create_initiation(struct world *world, size_t number, size_t slot)
     struct side *side = &world->sides[number];
     struct sent *sent = &world->sent[slot];
     uint8_t random[32];
-    struct noise_peer before = side->peer;
+    struct noise_peer before;
+    memcpy(&before, &side->peer, sizeof before);
     struct wire_initiation message;
     memset(&message, 0, sizeof message);
     fuzz_random_bytes(&world->random, random, sizeof random);
@@ -144,7 +145,7 @@ static void create_initiation(struct world *world, size_t number, size_t slot)
                                       NS_PER_SEC * 1700000000 + world->now, &message);
     require(ok == (side->key != NO_KEY));
     if (!ok) {
-        require(memcmp(&before, &side->peer, sizeof before) == 0);
+        require(fuzz_same(&before, &side->peer, sizeof before));
         return;
     }
     side->state = NOISE_CREATED_INITIATION;
@@ -198,7 +199,8 @@ static void deliver_initiation(struct world *world, size_t number, size_t slot)
     require(noise_open_initiation(&opened, &side->identity, &message) == opens);
     if (!opens)
         return;
-    struct noise_peer before = side->peer;
+    struct noise_peer before;
+    memcpy(&before, &side->peer, sizeof before);
     enum noise_result expected = judge(side, sent->timestamp, world->now);
     if (sent->from_key != side->peer_key || is_within(place, 88, 28))
         expected = NOISE_INVALID;
@@ -222,7 +224,8 @@ static void deliver_initiation(struct world *world, size_t number, size_t slot)
 static void create_response(struct world *world, size_t number, size_t slot)
 {
     struct side *side = &world->sides[number];
-    struct noise_peer before = side->peer;
+    struct noise_peer before;
+    memcpy(&before, &side->peer, sizeof before);
     struct wire_response message;
     uint8_t random[32];
     memset(&message, 0, sizeof message);
@@ -231,7 +234,7 @@ static void create_response(struct world *world, size_t number, size_t slot)
     bool ok = noise_create_response(&side->peer, &side->identity, index, random, &message);
     require(ok == (side->state == NOISE_CONSUMED_INITIATION && side->key != NO_KEY));
     if (!ok) {
-        require(memcmp(&before, &side->peer, sizeof before) == 0);
+        require(fuzz_same(&before, &side->peer, sizeof before));
         return;
     }
     side->state = NOISE_CREATED_RESPONSE;
@@ -252,7 +255,8 @@ static void deliver_response(struct world *world, size_t number, size_t slot)
     if (!answered->is_set)
         return;
     size_t place = tamper(world, (uint8_t *)&message, OF_RESPONSE);
-    struct noise_peer before = side->peer;
+    struct noise_peer before;
+    memcpy(&before, &side->peer, sizeof before);
     bool expected = side->state == NOISE_CREATED_INITIATION &&
                     side->initiation == answered->initiation &&
                     load_le32(message.receiver) == side->peer.handshake.local_index &&
@@ -260,7 +264,7 @@ static void deliver_response(struct world *world, size_t number, size_t slot)
     enum noise_result result = noise_consume_response(&side->peer, &side->identity, &message);
     require((result == NOISE_OK) == expected);
     if (!expected) {
-        require(memcmp(&before, &side->peer, sizeof before) == 0);
+        require(fuzz_same(&before, &side->peer, sizeof before));
         return;
     }
     side->state = NOISE_CONSUMED_RESPONSE;
