@@ -22,6 +22,9 @@ import time
 
 LEAST_PRIVILEGE = ["setpriv", "--bounding-set=-all,+net_admin,+net_bind_service", "--inh-caps=-all"]
 
+# Every bound is for a machine that has nothing else to do; a busy one, or a sanitizer, takes this many times longer.
+PATIENCE = 2
+
 # Runs as process 1 of the host: own mounts, then waits, collecting orphans, until the lab closes its standard input.
 INIT = """
 set -e
@@ -122,11 +125,11 @@ class Host:
     def run(self, argv, check=True, timeout=20, least_privilege=False, input=None, env=None):
         """Runs a program to its end; returns its CompletedProcess with stdout and stderr as text."""
         try:
-            done = subprocess.run(self.argv(argv, least_privilege), capture_output=True, text=True, timeout=timeout,
-                                  input=input, stdin=None if input is not None else subprocess.DEVNULL,
-                                  env=self.lab.env(env))
+            done = subprocess.run(self.argv(argv, least_privilege), capture_output=True, text=True,
+                                  timeout=timeout * PATIENCE, input=input, env=self.lab.env(env),
+                                  stdin=None if input is not None else subprocess.DEVNULL)
         except subprocess.TimeoutExpired as error:
-            raise Failure(f"{self.name}# {shlex.join(map(str, argv))}: not done within {timeout} s\n"
+            raise Failure(f"{self.name}# {shlex.join(map(str, argv))}: not done within {timeout * PATIENCE} s\n"
                           f"{error.stdout}\n{error.stderr}") from None
         if check and done.returncode != 0:
             raise Failure(f"{self.name}# {shlex.join(map(str, argv))}: exit {done.returncode}\n"
@@ -237,8 +240,8 @@ def root(argv):
 
 def wait_until(condition, timeout, message, every=0.02):
     """Waits until condition() is true; `message` is text or a function that makes it."""
-    end = time.monotonic() + timeout
+    end = time.monotonic() + timeout * PATIENCE
     while not condition():
         if time.monotonic() > end:
-            raise Failure(f"after {timeout} s: {message() if callable(message) else message}")
+            raise Failure(f"after {timeout * PATIENCE} s: {message() if callable(message) else message}")
         time.sleep(every)

@@ -121,7 +121,9 @@ class Down(InLab):
         pair = self.pair()
         pair.a.ping(pair.b.inner4)
         tap = self.tap(pair.a.host)
-        pair.a.host.sh("ip link set wg0 down; ip link set wg0 up; sleep 0.2")
+        ups = pair.a.process.output().count("state=up")
+        pair.a.host.sh("ip link set wg0 down; ip link set wg0 up")
+        pair.a.process.wait_for("state=up", count=ups + 1)
         pair.a.ping(pair.b.inner4)
         self.assertEqual(tap.wireguard("192.0.2.1")[0].kind, INITIATION)
 

@@ -144,6 +144,9 @@ class Sockets(InLab):
     def test_port_and_mark_changed_under_traffic(self):
         pair = self.pair()
         pair.a.ping(pair.b.inner4)
+        # The other side learns the new port from the next packet out of it: there must be one, also while iperf3 is
+        # only waiting for an answer.
+        pair.a.set("peer", pair.b.public, "persistent-keepalive", 1)
         pair.a.host.sh("nft add table inet t; nft 'add chain inet t c { type filter hook output priority 0; }'; "
                        "nft 'add rule inet t c meta mark 0x77 udp sport 51900-51999 counter'; "
                        "nft 'add rule inet t c meta mark 0 udp dport 51820 counter'")

@@ -72,7 +72,7 @@ class DropIn(unittest.TestCase):
                 host.start([sys.executable, "-c", taken])
                 wait_until(lambda: ":40000" in host.sh("ss -lun"), 5, "the port is not taken")
                 process = host.start([OURS, "-f", "wg0"], env={"LOG_LEVEL": level} if level else None)
-                wait_until(lambda: host.run(["wg", "show", "wg0"], check=False).returncode == 0, 5, "not started")
+                wait_until(lambda: host.run(["wg", "show", "wg0"], check=False).returncode == 0, 20, "not started")
                 host.sh("ip link set wg0 up")
                 done = host.run(["wg", "set", "wg0", "listen-port", "40000"], check=False)
                 self.assertIn("Address already in use", done.stderr)
@@ -84,7 +84,7 @@ class DropIn(unittest.TestCase):
                               (["wg0"], {"WG_PROCESS_FOREGROUND": "1"})):
                 with self.subTest(program=name, argv=argv):
                     process = host.start([program, *argv], env=env)
-                    wait_until(lambda: host.run(["wg", "show", "wg0"], check=False).returncode == 0, 5, "not started")
+                    wait_until(lambda: host.run(["wg", "show", "wg0"], check=False).returncode == 0, 20, "not started")
                     self.assertTrue(process.alive())
                     self.assertEqual(process.stop(), 0)
 
