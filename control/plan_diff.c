@@ -164,7 +164,7 @@ static bool diff_peers(const struct plan *from, const struct plan *to, bool remo
         j += order >= 0;
         if (order < 0 && removals)
             remove_peer(&out->peers[out->peer_count++], old);
-        if (order < 0 || removals)
+        if (new == NULL || order < 0 || removals)
             continue;
         struct wg_peer_config *entry = &out->peers[out->peer_count];
         bool changed;

@@ -63,8 +63,8 @@ static int default_get(struct ifconf_socket *conf, uint8_t family, uint32_t skip
 {
     struct ifconf_route route = {0};
     struct ifconf_link link;
-    struct ifconf_addr *addrs;
-    size_t count;
+    struct ifconf_addr *addrs = NULL;
+    size_t count = 0;
     int rc = find_default(conf, family, skip, &route);
     if (rc == 0)
         rc = ifconf_link_get(conf, route.ifindex, &link);
@@ -120,7 +120,7 @@ static int read_switch(const char *path)
     ssize_t n = read(fd, text, sizeof text - 1);
     int rc = n < 0 ? -errno : 0;
     close(fd);
-    return rc < 0 ? rc : atoi(text);
+    return rc < 0 ? rc : (int)strtol(text, NULL, 10);
 }
 
 static int write_switch(const char *path, const char *text)

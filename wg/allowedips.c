@@ -50,7 +50,7 @@ static uint8_t word_count(uint8_t family)
 static void load_words(uint32_t words[MAX_WORDS], uint8_t family, const uint8_t *bytes)
 {
     for (uint8_t i = 0; i < word_count(family); i++)
-        words[i] = load_be32(bytes + 4 * i);
+        words[i] = load_be32(bytes + 4 * (size_t)i);
 }
 
 static struct key key_from_prefix(const struct ip_prefix *prefix)
@@ -289,7 +289,7 @@ void allowedips_prefix(const struct list *pos, struct ip_prefix *out)
     const struct allowedips_node *node = container_of(pos, struct allowedips_node, place);
     uint8_t bytes[4 * MAX_WORDS];
     for (uint8_t i = 0; i < word_count(node->family); i++)
-        store_be32(bytes + 4 * i, node->words[i]);
+        store_be32(bytes + 4 * (size_t)i, node->words[i]);
     ip_addr_from_bytes(&out->addr, node->family, bytes);
     out->len = node->len;
     ip_prefix_mask(out);
@@ -298,7 +298,7 @@ void allowedips_prefix(const struct list *pos, struct ip_prefix *out)
 struct wg_peer *allowedips_lookup(const struct allowedips *table, uint8_t family,
                                   const uint8_t *bytes)
 {
-    uint32_t words[MAX_WORDS];
+    uint32_t words[MAX_WORDS] = {0};
     uint8_t bits = family == 4 ? 32 : 128;
     struct wg_peer *best = NULL;
     if (family != 4 && family != 6)
