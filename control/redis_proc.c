@@ -161,6 +161,11 @@ static int make_dir(struct redis_proc *proc, const char *data_dir, struct err *e
     if (mkdir(proc->dir, 0700) != 0 && errno != EEXIST)
         return err_set_errno(err, -errno, "cannot make the folder %s", proc->dir);
     int fd = open(proc->dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && errno == EACCES) /* an earlier run had more rights, and gave it to Redis' user */
+        return err_set(err, -EACCES,
+                       "not permitted to use %s: give it to this user (chown -R \"$(id -u)\" %s), "
+                       "or start with the rights of the run that made it",
+                       proc->dir, proc->dir);
     if (fd < 0)
         return err_set_errno(err, -errno, "cannot open the folder %s", proc->dir);
     int rc = fchmod(fd, 0700) == 0 ? 0 : -errno;

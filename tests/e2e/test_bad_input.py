@@ -92,6 +92,11 @@ class BadInput(unittest.TestCase):
         self.net.router.sh("mkdir -p /tmp/bin; ln -sf $(command -v ip) $(command -v nft) /tmp/bin/")
         self.refused(["env", "PATH=/tmp/bin", str(self.lab.bin / "heimdall")], 1, "redis-server", "apt")
 
+    def test_data_dir_of_a_run_with_more_rights(self):
+        self.net.start_node()
+        self.net.node.stop()
+        self.refused(["heimdall"], 1, "/var/lib/heimdall/redis", "chown", least_privilege=True)
+
     def test_data_dir_held(self):
         self.net.start_node()
         try:
