@@ -156,7 +156,8 @@ class Junk(InLab):
         time.sleep(0.3)
         self.assertGreater(sent, 1000)
         self.assertEqual(end.show("transfer"), "")
-        self.assertLess(self.memory(end) - memory, 4096)
+        if b"__tsan_init" not in (lab.bin / WG).read_bytes():  # whose shadow memory grows with every page
+            self.assertLess(self.memory(end) - memory, 4096)
         end.show("listen-port")
         return end.process.output().splitlines()[written:]
 

@@ -72,14 +72,18 @@ static bool receive(struct inbound *in, struct udp *udp)
     return more;
 }
 
-static void wait_for_datagrams(struct path *path, const struct udp *udp)
+static void wait_for_datagrams(struct path *path, struct udp *udp)
 {
     struct pollfd fds[] = {
         {.fd = path->wake_inbound.fd, .events = POLLIN},
         {.fd = udp == NULL ? -1 : udp_fd(udp, UDP_IPV4), .events = POLLIN},
         {.fd = udp == NULL ? -1 : udp_fd(udp, UDP_IPV6), .events = POLLIN},
     };
+    if (udp != NULL)
+        udp_poll_begin(udp);
     path_sleep(fds, 3, -1);
+    if (udp != NULL)
+        udp_poll_end(udp);
     if (fds[0].revents != 0)
         wake_clear(&path->wake_inbound);
 }

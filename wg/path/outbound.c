@@ -102,7 +102,10 @@ static bool wait_writable(struct outbound *out, const struct udp_message *messag
         {.fd = path->wake_outbound.fd, .events = POLLIN},
         {.fd = udp_fd(udp, ipv6 ? UDP_IPV6 : UDP_IPV4), .events = POLLOUT},
     };
-    return path_sleep(fds, 2, SEND_WAIT_MS) > 0 && fds[0].revents == 0;
+    udp_poll_begin(udp);
+    int ready = path_sleep(fds, 2, SEND_WAIT_MS);
+    udp_poll_end(udp);
+    return ready > 0 && fds[0].revents == 0;
 }
 
 static void send_messages(struct outbound *out, size_t count)

@@ -8,6 +8,9 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
+
+enum { POLL_CHECK_NS = 100000 };
 
 struct wg_time path_now(void)
 {
@@ -97,7 +100,12 @@ void path_retire_udp(struct path *path, struct udp *udp)
 {
     if (udp == NULL)
         return;
+    wake_signal(&path->wake_inbound);
+    wake_signal(&path->wake_outbound);
     rcu_wait();
+    /* Whoever had found the sockets is offline now: in poll, from which the wakes fetch it. */
+    while (udp_is_polled(udp))
+        nanosleep(&(struct timespec){.tv_nsec = POLL_CHECK_NS}, NULL);
     atomic_fetch_add_explicit(&path->dropped, udp_refused(udp), memory_order_relaxed);
     udp_close(udp);
 }
@@ -123,9 +131,7 @@ static void open_sockets(struct path *path)
 /* What comes for a link that is down is for nobody: the kernel says so to whoever sent it. */
 static void close_sockets(struct path *path)
 {
-    struct udp *udp = atomic_exchange(&path->udp, NULL);
-    wake_signal(&path->wake_inbound);
-    path_retire_udp(path, udp);
+    path_retire_udp(path, atomic_exchange(&path->udp, NULL));
 }
 
 void path_follow_link(struct path *path, bool up)

@@ -63,7 +63,7 @@ size_t path_send(struct path *path, struct udp_message *messages, size_t count);
 /* Opens the sockets for `port` and the current mark with the back end of this path. */
 int path_open_udp(struct path *path, struct udp **out, uint16_t port, uint32_t fwmark);
 
-/* Closes sockets that are published no more once nobody uses them. */
+/* Closes sockets that are published no more once nobody uses them; their port is free then. */
 void path_retire_udp(struct path *path, struct udp *udp);
 
 /* Tells the owner, once, that the interface is gone. */

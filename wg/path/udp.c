@@ -16,6 +16,7 @@ struct udp {
     int fds[UDP_FAMILIES];
     uint16_t port;
     _Atomic uint64_t refused;
+    _Atomic unsigned polls; /* under way */
 };
 
 enum { FREE_PORT_TRIES = 100 };
@@ -166,6 +167,21 @@ uint16_t udp_port(const struct udp *udp)
 int udp_fd(const struct udp *udp, enum udp_family family)
 {
     return udp->fds[family];
+}
+
+void udp_poll_begin(struct udp *udp)
+{
+    atomic_fetch_add(&udp->polls, 1);
+}
+
+void udp_poll_end(struct udp *udp)
+{
+    atomic_fetch_sub(&udp->polls, 1);
+}
+
+bool udp_is_polled(const struct udp *udp)
+{
+    return atomic_load(&udp->polls) != 0;
 }
 
 int udp_set_fwmark(struct udp *udp, uint32_t old_mark, uint32_t mark)

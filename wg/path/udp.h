@@ -34,6 +34,12 @@ uint16_t udp_port(const struct udp *udp);
 /* -1 for a family that is left out. */
 int udp_fd(const struct udp *udp, enum udp_family family);
 
+/* Around a poll of the descriptors. The kernel keeps the port taken until poll has returned,
+ * whoever closes them meanwhile. */
+void udp_poll_begin(struct udp *udp);
+void udp_poll_end(struct udp *udp);
+bool udp_is_polled(const struct udp *udp);
+
 /* Both sockets or, on an error, none. 0 takes the mark away. */
 int udp_set_fwmark(struct udp *udp, uint32_t old_mark, uint32_t mark);
 
