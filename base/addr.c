@@ -146,6 +146,17 @@ bool ip_prefix_equal(const struct ip_prefix *a, const struct ip_prefix *b)
     return a->len == b->len && ip_addr_equal(&a->addr, &b->addr);
 }
 
+bool ip_prefixes_equal(const struct ip_prefix *a, size_t a_count, const struct ip_prefix *b,
+                       size_t b_count)
+{
+    if (a_count != b_count)
+        return false;
+    for (size_t i = 0; i < a_count; i++)
+        if (!ip_prefix_equal(&a[i], &b[i]))
+            return false;
+    return true;
+}
+
 bool ip_prefix_contains(const struct ip_prefix *prefix, const struct ip_addr *addr)
 {
     if (prefix->addr.family != addr->family)

@@ -54,6 +54,8 @@ const char *ip_prefix_format(const struct ip_prefix *prefix, char out[IP_PREFIX_
 void ip_prefix_mask(struct ip_prefix *prefix);
 bool ip_prefix_is_masked(const struct ip_prefix *prefix);
 bool ip_prefix_equal(const struct ip_prefix *a, const struct ip_prefix *b);
+bool ip_prefixes_equal(const struct ip_prefix *a, size_t a_count, const struct ip_prefix *b,
+                       size_t b_count);
 bool ip_prefix_contains(const struct ip_prefix *prefix, const struct ip_addr *addr);
 bool ip_prefix_overlaps(const struct ip_prefix *a, const struct ip_prefix *b);
 struct ip_prefix ip_prefix_host(const struct ip_addr *addr);

@@ -241,24 +241,13 @@ static void set_firewall(struct apply *apply)
     }
 }
 
-static bool same_prefixes(const struct ip_prefix *a, size_t a_count, const struct ip_prefix *b,
-                          size_t b_count)
-{
-    if (a_count != b_count)
-        return false;
-    for (size_t i = 0; i < a_count; i++)
-        if (!ip_prefix_equal(&a[i], &b[i]))
-            return false;
-    return true;
-}
-
 /* Running nft takes as long as everything else together, so it is not run for a new route, which
  * our rules do not name. */
 static bool needs_firewall(const struct plan *from, const struct plan *to)
 {
-    return !same_prefixes(from->overlay, from->overlay_count, to->overlay, to->overlay_count) ||
-           !same_prefixes(from->peer_networks, from->peer_network_count, to->peer_networks,
-                          to->peer_network_count);
+    return !ip_prefixes_equal(from->overlay, from->overlay_count, to->overlay, to->overlay_count) ||
+           !ip_prefixes_equal(from->peer_networks, from->peer_network_count, to->peer_networks,
+                              to->peer_network_count);
 }
 
 /* ---- plans ---- */

@@ -48,17 +48,6 @@ static struct ip_prefix *addresses_without(const struct plan *a, const struct pl
     return out;
 }
 
-static bool same_prefixes(const struct ip_prefix *a, size_t a_count, const struct ip_prefix *b,
-                          size_t b_count)
-{
-    if (a_count != b_count)
-        return false;
-    for (size_t i = 0; i < a_count; i++)
-        if (!ip_prefix_equal(&a[i], &b[i]))
-            return false;
-    return true;
-}
-
 /* ---- peers: both lists are in order of the public key, allowed IPs in order of the prefix */
 
 /* Every prefix that any peer of a plan has, in order. */
@@ -216,10 +205,10 @@ static bool same_dns(const struct plan *a, const struct plan *b)
 
 static bool same_firewall(const struct plan *a, const struct plan *b)
 {
-    return same_prefixes(a->overlay, a->overlay_count, b->overlay, b->overlay_count) &&
-           same_prefixes(a->peer_networks, a->peer_network_count, b->peer_networks,
-                         b->peer_network_count) &&
-           same_prefixes(a->own_routes, a->own_route_count, b->own_routes, b->own_route_count);
+    return ip_prefixes_equal(a->overlay, a->overlay_count, b->overlay, b->overlay_count) &&
+           ip_prefixes_equal(a->peer_networks, a->peer_network_count, b->peer_networks,
+                             b->peer_network_count) &&
+           ip_prefixes_equal(a->own_routes, a->own_route_count, b->own_routes, b->own_route_count);
 }
 
 int plan_diff(const struct plan *from, const struct plan *to, struct plan_delta *out)
@@ -233,8 +222,9 @@ int plan_diff(const struct plan *from, const struct plan *to, struct plan_delta 
                                 &out->routes_added_count);
     out->firewall_changed = !same_firewall(from, to);
     /* The zone's reverse networks are the overlay's. */
-    out->names_changed = !same_names(from, to) || !same_prefixes(from->overlay, from->overlay_count,
-                                                                 to->overlay, to->overlay_count);
+    out->names_changed =
+        !same_names(from, to) ||
+        !ip_prefixes_equal(from->overlay, from->overlay_count, to->overlay, to->overlay_count);
     out->dns_changed = !same_dns(from, to);
     if (out->addresses_removed != NULL && out->addresses_added != NULL &&
         out->routes_removed != NULL && out->routes_added != NULL &&
