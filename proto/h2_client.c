@@ -1,7 +1,7 @@
 #include "proto/h2_client.h"
 
 #include "base/list.h"
-#include "proto/h2_nv.h"
+#include "proto/h2_common.h"
 
 #include <errno.h>
 #include <nghttp2/nghttp2.h>
@@ -235,19 +235,7 @@ int h2_client_receive(struct h2_client *client, const uint8_t *bytes, size_t len
 
 int h2_client_pull(struct h2_client *client, struct buffer *out, size_t max)
 {
-    size_t start = buffer_len(out);
-    while (buffer_len(out) - start < max) {
-        const uint8_t *bytes;
-        ssize_t len = nghttp2_session_mem_send(client->session, &bytes);
-        if (len < 0)
-            return -ENOMEM;
-        if (len == 0)
-            break;
-        buffer_append(out, bytes, (size_t)len);
-        if (buffer_failed(out))
-            return -ENOMEM;
-    }
-    return 0;
+    return h2_session_pull(client->session, out, max);
 }
 
 bool h2_client_wants_send(const struct h2_client *client)

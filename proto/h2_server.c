@@ -9,7 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/list.h"
-#include "proto/h2_nv.h"
+#include "proto/h2_common.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -394,20 +394,10 @@ static void run_notices(struct h2_server *server)
 
 int h2_server_pull(struct h2_server *server, struct buffer *out, size_t max)
 {
-    size_t start = buffer_len(out);
-    while (buffer_len(out) - start < max) {
-        const uint8_t *bytes;
-        ssize_t len = nghttp2_session_mem_send(server->session, &bytes);
-        if (len < 0)
-            return -ENOMEM;
-        if (len == 0)
-            break;
-        buffer_append(out, bytes, (size_t)len);
-        if (buffer_failed(out))
-            return -ENOMEM;
-    }
-    run_notices(server);
-    return 0;
+    int rv = h2_session_pull(server->session, out, max);
+    if (rv == 0)
+        run_notices(server);
+    return rv;
 }
 
 bool h2_server_wants_send(const struct h2_server *server)
