@@ -29,6 +29,19 @@ void *__wrap_calloc(size_t count, size_t size)
     return no_memory ? NULL : __real_calloc(count, size);
 }
 
+int __real_listen(int fd, int backlog);
+int __wrap_listen(int fd, int backlog);
+static bool visible_early; /* at its place before it listened */
+
+int __wrap_listen(int fd, int backlog)
+{
+    char path[128];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/wgtest.sock", folder);
+    visible_early = visible_early || lstat(path, &st) == 0;
+    return __real_listen(fd, backlog);
+}
+
 static int get(void *ctx, struct uapi_info *out)
 {
     (void)ctx;
@@ -77,6 +90,7 @@ static void setup(void)
     ck_assert_int_eq(uv_loop_init(&loop), 0);
     server = NULL;
     sets = gets = removals = 0;
+    visible_early = false;
 }
 
 static void teardown(void)
@@ -238,6 +252,23 @@ START_TEST(slow_client_is_cut_off_in_time)
 }
 END_TEST
 
+/* wg(8) deletes a socket that refuses its connection. */
+START_TEST(nobody_is_refused_at_the_start)
+{
+    struct sockaddr_un addr = address();
+    char beside[sizeof addr.sun_path + 4];
+    struct stat st;
+    snprintf(beside, sizeof beside, "%s.new", addr.sun_path);
+    FILE *left = fopen(beside, "w"); /* by a run that was killed */
+    ck_assert_ptr_nonnull(left);
+    fclose(left);
+    ck_assert_int_eq(open_server(false, NULL), 0);
+    ck_assert(!visible_early);
+    ck_assert_int_eq(lstat(beside, &st), -1);
+    ck_assert_str_eq(uapi_socket_path(server), addr.sun_path);
+}
+END_TEST
+
 START_TEST(removal_is_reported_once)
 {
     ck_assert_int_eq(open_server(false, NULL), 0);
@@ -323,6 +354,7 @@ int main(void)
     tcase_add_test(tc, silent_clients_hold_nobody_up);
     tcase_add_test(tc, oversized_request_is_cut_off);
     tcase_add_test(tc, slow_client_is_cut_off_in_time);
+    tcase_add_test(tc, nobody_is_refused_at_the_start);
     tcase_add_test(tc, removal_is_reported_once);
     tcase_add_test(tc, stale_socket_is_replaced);
     tcase_add_test(tc, live_socket_is_left_alone);

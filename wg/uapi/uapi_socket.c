@@ -373,34 +373,42 @@ static int remove_stale(const struct sockaddr_un *addr, struct err *err)
     return 0;
 }
 
-/* Between bind and listen nobody can connect, so that the mode is in place before it matters. */
+/* Makes the socket beside its place and moves it there when it listens, with its mode: wg(8) deletes
+ * a socket that refuses its connection, which one does between bind and listen. */
 static int bind_and_listen(int fd, const struct sockaddr_un *addr, struct err *err)
 {
-    if (bind(fd, (const struct sockaddr *)addr, sizeof *addr) != 0)
-        return err_set_errno(err, -errno, "cannot create %s", addr->sun_path);
-    if (chmod(addr->sun_path, 0600) != 0 || listen(fd, BACKLOG) != 0) {
-        int rc = err_set_errno(err, -errno, "cannot listen on %s", addr->sun_path);
-        unlink(addr->sun_path);
-        return rc;
-    }
-    return 0;
+    struct sockaddr_un beside = {.sun_family = AF_UNIX};
+    int len = snprintf(beside.sun_path, sizeof beside.sun_path, "%s.new", addr->sun_path);
+    if (len < 0 || (size_t)len >= sizeof beside.sun_path)
+        return err_set(err, -ENAMETOOLONG, "%s.new is too long for a socket", addr->sun_path);
+    if (unlink(beside.sun_path) != 0 && errno != ENOENT)
+        return err_set_errno(err, -errno, "cannot remove the stale socket %s", beside.sun_path);
+    if (bind(fd, (const struct sockaddr *)&beside, sizeof beside) != 0)
+        return err_set_errno(err, -errno, "cannot create %s", beside.sun_path);
+    if (chmod(beside.sun_path, 0600) == 0 && listen(fd, BACKLOG) == 0 &&
+        rename(beside.sun_path, addr->sun_path) == 0)
+        return 0;
+    int rc = err_set_errno(err, -errno, "cannot listen on %s", addr->sun_path);
+    unlink(beside.sun_path);
+    return rc;
 }
 
-static int listen_at(const char *folder, const char *name, struct err *err)
+/* The listening socket at its place, whose address is *addr. */
+static int listen_at(struct sockaddr_un *addr, const char *folder, const char *name,
+                     struct err *err)
 {
-    struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    int len = snprintf(addr.sun_path, sizeof addr.sun_path, "%s/%s.sock", folder, name);
-    if (len < 0 || (size_t)len >= sizeof addr.sun_path)
+    int len = snprintf(addr->sun_path, sizeof addr->sun_path, "%s/%s.sock", folder, name);
+    if (len < 0 || (size_t)len >= sizeof addr->sun_path)
         return err_set(err, -ENAMETOOLONG, "%s/%s.sock is too long for a socket", folder, name);
     if (mkdir(folder, 0700) != 0 && errno != EEXIST)
         return err_set_errno(err, -errno, "cannot create the folder %s", folder);
-    int rc = remove_stale(&addr, err);
+    int rc = remove_stale(addr, err);
     if (rc != 0)
         return rc;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return err_set_errno(err, -errno, "cannot create a unix socket");
-    rc = bind_and_listen(fd, &addr, err);
+    rc = bind_and_listen(fd, addr, err);
     if (rc != 0) {
         close(fd);
         return rc;
@@ -408,19 +416,25 @@ static int listen_at(const char *folder, const char *name, struct err *err)
     return fd;
 }
 
-/* Which file the listening socket has, so that its removal is seen. */
-static void learn_file(struct uapi_socket *socket, int fd)
+/* A socket that was handed in, which may have a file. */
+static int adopt(struct sockaddr_un *addr, int fd)
 {
-    struct sockaddr_un addr = {0};
-    socklen_t len = sizeof addr;
+    socklen_t len = sizeof *addr;
+    if (getsockname(fd, (struct sockaddr *)addr, &len) != 0 || addr->sun_family != AF_UNIX)
+        addr->sun_path[0] = '\0';
+    return fd;
+}
+
+/* Which file the listening socket has, so that its removal is seen. */
+static void learn_file(struct uapi_socket *socket, const struct sockaddr_un *addr)
+{
     struct stat st;
-    if (getsockname(fd, (struct sockaddr *)&addr, &len) != 0 || addr.sun_family != AF_UNIX ||
-        addr.sun_path[0] != '/' || lstat(addr.sun_path, &st) != 0)
+    if (addr->sun_path[0] != '/' || lstat(addr->sun_path, &st) != 0)
         return;
     socket->device = st.st_dev;
     socket->inode = st.st_ino;
     snprintf(socket->path, sizeof socket->path, "%.*s", (int)(sizeof socket->path - 1),
-             addr.sun_path);
+             addr->sun_path);
 }
 
 static int watch_folder(struct uapi_socket *socket)
@@ -455,8 +469,9 @@ int uapi_socket_open(struct uapi_socket **out, struct uv_loop_s *loop,
     if (socket == NULL)
         return err_set_errno(err, -ENOMEM, "cannot serve the UAPI socket");
     const char *folder = options->folder != NULL ? options->folder : DEFAULT_FOLDER;
-    int fd = options->listen_fd >= 0 ? options->listen_fd
-                                     : listen_at(folder, options->interface_name, err);
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    int fd = options->listen_fd >= 0 ? adopt(&addr, options->listen_fd)
+                                     : listen_at(&addr, folder, options->interface_name, err);
     if (fd < 0) {
         free(socket);
         return fd;
@@ -465,7 +480,7 @@ int uapi_socket_open(struct uapi_socket **out, struct uv_loop_s *loop,
     socket->options.folder = NULL;
     socket->options.interface_name = NULL;
     list_init(&socket->clients);
-    learn_file(socket, fd);
+    learn_file(socket, &addr);
     uv_pipe_init(loop, &socket->listener, 0);
     uv_fs_event_init(loop, &socket->watcher);
     socket->listener.data = socket;
