@@ -376,14 +376,28 @@ static enum options_outcome read_command_line(struct invocation *invocation, int
     next += 2;
     struct option_set sets[] = {
         config_ctl_set(&invocation->config),
-        {route_rows, sizeof route_rows / sizeof route_rows[0], &invocation->route},
+        {.rows = route_rows,
+         .count = sizeof route_rows / sizeof route_rows[0],
+         .out = &invocation->route},
     };
     int first = next;
     outcome =
         options_parse(sets, (*command)->has_route_options ? 2 : 1, argc, argv, &next, false, err);
     invocation->args = argv + first;
     invocation->arg_count = (size_t)(next - first);
+    if (outcome == OPTIONS_OK && !config_complete_ctl(&invocation->config, err))
+        outcome = OPTIONS_BAD;
     return outcome == OPTIONS_OK ? check_args(*command, invocation, err) : outcome;
+}
+
+static int run(struct invocation *invocation, const struct command *command, struct err *err)
+{
+    config_apply_log(&invocation->config.log);
+    int code = session_open(&invocation->session, &invocation->config, err);
+    if (code == 0)
+        code = command->run(invocation, err);
+    session_close(invocation->session);
+    return code;
 }
 
 int main(int argc, char **argv)
@@ -394,15 +408,13 @@ int main(int argc, char **argv)
     enum options_outcome outcome = read_command_line(&invocation, argc, argv, &command, &err);
     if (outcome == OPTIONS_HELP)
         print_usage(&invocation.config);
+    int code = EXIT_SUCCESS;
     if (outcome != OPTIONS_OK)
-        return config_report_usage(outcome, "hctl", &err);
-    config_apply_log(&invocation.config.log);
-    int code = session_open(&invocation.session, &invocation.config, &err);
-    if (code == 0)
-        code = command->run(&invocation, &err);
-    session_close(invocation.session);
-    if (code == 0)
-        return EXIT_SUCCESS;
-    fprintf(stderr, "hctl: %s\n", err.text);
-    return EXIT_FAILURE;
+        code = config_report_usage(outcome, "hctl", &err);
+    else if (run(&invocation, command, &err) < 0) {
+        fprintf(stderr, "hctl: %s\n", err.text);
+        code = EXIT_FAILURE;
+    }
+    config_ctl_fini(&invocation.config);
+    return code;
 }

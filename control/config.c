@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "control/access.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <string.h>
@@ -213,9 +214,24 @@ static const struct option_kind kind_secrets = {
         long_name, short_name, env, &(kind), fallback, help, offsetof(struct CONFIG, member)       \
     }
 
+/* Of the file itself. */
+#define CONFIG_ROW(env, place)                                                                     \
+    ROW("config", 0, env, option_path, NULL, sources.path,                                         \
+        "file of lines \"option = value\" (default: " place ", if there is one)")
+
+/* The original's way to trust everybody: known, so that the answer is more than "unknown". */
+#define SKIP_VERIFY_ROW(env)                                                                       \
+    ROW("skip-verify", 0, env, option_flag, NULL, skip_verify,                                     \
+        "refused: the other side always proves who it is")
+
+#define NODE_FILE "/etc/heimdall/heimdall.conf"
+#define PEER_FILE "/etc/heimdall/hpeer.conf"
+#define CTL_FILE  "/etc/heimdall/hctl.conf"
+
 #define CONFIG node_config
 static const struct option node_rows[] = {
-    ROW("debug", 'D', NULL, option_flag, NULL, log.debug, "log debug messages too"),
+    CONFIG_ROW("HEIMDALL_CONFIG", NODE_FILE),
+    ROW("debug", 'D', "HEIMDALL_DEBUG", option_flag, NULL, log.debug, "log debug messages too"),
     ROW("id", 0, "HEIMDALL_NODE_ID", kind_secret, NULL, id,
         "this node's id (default: a random UUID, kept in the data dir)"),
     ROW("name", 0, "HEIMDALL_NODE_NAME", kind_label, NULL, name,
@@ -265,6 +281,11 @@ static const struct option node_rows[] = {
     ROW("key", 'k', "HEIMDALL_KEY", option_text, NULL, key, "private key of --cert in PEM"),
     ROW("ca", 0, "HEIMDALL_CA", option_text, NULL, ca,
         "certificates that the other side must descend from, in PEM"),
+    ROW("client-cert", 0, "HEIMDALL_CLIENT_CERT", option_text, NULL, client_cert,
+        "certificate in PEM toward other nodes (in use when nodes can join; default: as --cert)"),
+    ROW("client-key", 0, "HEIMDALL_CLIENT_KEY", option_text, NULL, client_key,
+        "private key of --client-cert in PEM"),
+    SKIP_VERIFY_ROW("HEIMDALL_SKIP_VERIFY"),
     ROW("insecure", 0, "HEIMDALL_INSECURE", option_flag, NULL, insecure,
         "serve the control API without TLS and to everyone"),
     ROW("log-format", 0, "HEIMDALL_LOG_FORMAT", kind_log_format, NULL, log.json, "text or json"),
@@ -273,7 +294,8 @@ static const struct option node_rows[] = {
 
 #define CONFIG peer_config
 static const struct option peer_rows[] = {
-    ROW("debug", 'D', NULL, option_flag, NULL, log.debug, "log debug messages too"),
+    CONFIG_ROW("HEIMDALL_CONFIG", PEER_FILE),
+    ROW("debug", 'D', "HEIMDALL_DEBUG", option_flag, NULL, log.debug, "log debug messages too"),
     ROW("id", 0, "HEIMDALL_ID", kind_secret, NULL, id,
         "this peer's id, a secret (default: a random UUID, kept in the data dir)"),
     ROW("name", 0, "HEIMDALL_NAME", kind_label, NULL, name,
@@ -291,6 +313,7 @@ static const struct option peer_rows[] = {
     ROW("key", 'k', "HEIMDALL_KEY", option_text, NULL, key, "private key of --cert in PEM"),
     ROW("ca", 0, "HEIMDALL_CA", option_text, NULL, ca,
         "certificates that the other side must descend from, in PEM"),
+    SKIP_VERIFY_ROW("HEIMDALL_SKIP_VERIFY"),
     ROW("insecure", 0, "HEIMDALL_INSECURE", option_flag, NULL, insecure,
         "connect without TLS, to a node started with --insecure"),
     ROW("log-format", 0, "HEIMDALL_LOG_FORMAT", kind_log_format, NULL, log.json, "text or json"),
@@ -299,7 +322,8 @@ static const struct option peer_rows[] = {
 
 #define CONFIG ctl_config
 static const struct option ctl_rows[] = {
-    ROW("debug", 'D', NULL, option_flag, NULL, log.debug, "log debug messages too"),
+    CONFIG_ROW("HEIMDALL_CTL_CONFIG", CTL_FILE),
+    ROW("debug", 'D', "HEIMDALL_DEBUG", option_flag, NULL, log.debug, "log debug messages too"),
     ROW("addr", 'a', "HEIMDALL_ADDR", kind_grpc_address, NULL, addr,
         "control API of a node (default: the unix socket of the node on this host, else "
         "tcp://127.0.0.1:9000)"),
@@ -314,43 +338,70 @@ static const struct option ctl_rows[] = {
     ROW("key", 'k', "HEIMDALL_CLIENT_KEY", option_text, NULL, key, "private key of --cert in PEM"),
     ROW("ca", 0, "HEIMDALL_CLIENT_CA", option_text, NULL, ca,
         "certificates that the other side must descend from, in PEM"),
+    SKIP_VERIFY_ROW("HEIMDALL_SKIP_VERIFY"),
     ROW("insecure", 0, "HEIMDALL_INSECURE", option_flag, NULL, insecure,
         "connect without TLS, to a node started with --insecure"),
     ROW("output", 'o', "HEIMDALL_OUTPUT", option_output, NULL, json, "table or json"),
 };
 #undef CONFIG
 
-static struct option_set node_set(struct node_config *config)
+struct option_set config_node_set(struct node_config *config)
 {
-    return (struct option_set){node_rows, ROWS(node_rows), config};
+    return (struct option_set){node_rows, ROWS(node_rows), config, config->sources.given};
 }
 
-static struct option_set peer_set(struct peer_config *config)
+struct option_set config_peer_set(struct peer_config *config)
 {
-    return (struct option_set){peer_rows, ROWS(peer_rows), config};
+    return (struct option_set){peer_rows, ROWS(peer_rows), config, config->sources.given};
 }
 
 struct option_set config_ctl_set(struct ctl_config *config)
 {
-    return (struct option_set){ctl_rows, ROWS(ctl_rows), config};
+    return (struct option_set){ctl_rows, ROWS(ctl_rows), config, config->sources.given};
+}
+
+static_assert(ROWS(node_rows) <= OPTIONS_MAX && ROWS(peer_rows) <= OPTIONS_MAX &&
+                  ROWS(ctl_rows) <= OPTIONS_MAX,
+              "each row has its place among those with a value");
+
+/* What the command line left open. */
+static bool complete(const struct option_set *set, struct config_sources *sources,
+                     const char *fallback_path, struct err *err)
+{
+    if (!options_from_environment(set, err))
+        return false;
+    bool optional = sources->path == NULL;
+    if (!option_file_read(&sources->file, set, optional ? fallback_path : sources->path, optional,
+                          err))
+        return false;
+    options_fall_back(set);
+    return true;
 }
 
 /* heimdall and hpeer take options only. */
-static enum options_outcome read_all(const struct option_set *set, int argc, char **argv,
+static enum options_outcome read_all(const struct option_set *set, struct config_sources *sources,
+                                     const char *fallback_path, int argc, char **argv,
                                      struct err *err)
 {
     int next = 1;
-    if (!options_prepare(set, 1, err))
-        return OPTIONS_BAD;
     enum options_outcome outcome = options_parse(set, 1, argc, argv, &next, true, err);
-    if (outcome != OPTIONS_OK || next == argc)
+    if (outcome != OPTIONS_OK)
         return outcome;
+    if (next == argc)
+        return complete(set, sources, fallback_path, err) ? OPTIONS_OK : OPTIONS_BAD;
     err_set(err, -EINVAL, "unexpected argument \"%s\": --help lists the options", argv[next]);
     return OPTIONS_BAD;
 }
 
-static bool check_certificate(const char *cert, const char *key, const char *ca, struct err *err)
+static bool check_certificate(const char *cert, const char *key, const char *ca, bool skip_verify,
+                              struct err *err)
 {
+    if (skip_verify) {
+        err_set(err, -EINVAL,
+                "option --skip-verify: refused, the other side always proves who it is: with "
+                "--cert, --key and --ca, or without certificates by the shared secret");
+        return false;
+    }
     if ((cert == NULL) == (key == NULL) && (cert == NULL) == (ca == NULL))
         return true;
     err_set(err, -EINVAL, "options --cert, --key and --ca: expects all three or none of them");
@@ -385,15 +436,15 @@ static bool check_node(const struct node_config *config, struct err *err)
         err_set(err, -EINVAL, "option --peer: joining another node is not in this version");
         return false;
     }
-    return check_certificate(config->cert, config->key, config->ca, err);
+    return check_certificate(config->cert, config->key, config->ca, config->skip_verify, err);
 }
 
 enum options_outcome config_read_node(struct node_config *config, int argc, char **argv,
                                       struct err *err)
 {
     *config = (struct node_config){0};
-    struct option_set set = node_set(config);
-    enum options_outcome outcome = read_all(&set, argc, argv, err);
+    struct option_set set = config_node_set(config);
+    enum options_outcome outcome = read_all(&set, &config->sources, NODE_FILE, argc, argv, err);
     if (outcome == OPTIONS_OK && !check_node(config, err))
         outcome = OPTIONS_BAD;
     return outcome;
@@ -404,17 +455,24 @@ void config_node_fini(struct node_config *config)
     option_list_fini(&config->peers);
     option_list_fini(&config->dns_upstream);
     option_list_fini(&config->authorized_peers);
+    option_file_fini(&config->sources.file);
 }
 
 enum options_outcome config_read_peer(struct peer_config *config, int argc, char **argv,
                                       struct err *err)
 {
     *config = (struct peer_config){0};
-    struct option_set set = peer_set(config);
-    enum options_outcome outcome = read_all(&set, argc, argv, err);
-    if (outcome == OPTIONS_OK && !check_certificate(config->cert, config->key, config->ca, err))
+    struct option_set set = config_peer_set(config);
+    enum options_outcome outcome = read_all(&set, &config->sources, PEER_FILE, argc, argv, err);
+    if (outcome == OPTIONS_OK &&
+        !check_certificate(config->cert, config->key, config->ca, config->skip_verify, err))
         outcome = OPTIONS_BAD;
     return outcome;
+}
+
+void config_peer_fini(struct peer_config *config)
+{
+    option_file_fini(&config->sources.file);
 }
 
 enum options_outcome config_read_ctl(struct ctl_config *config, int argc, char **argv, int *next,
@@ -423,12 +481,19 @@ enum options_outcome config_read_ctl(struct ctl_config *config, int argc, char *
     *config = (struct ctl_config){0};
     struct option_set set = config_ctl_set(config);
     *next = 1;
-    if (!options_prepare(&set, 1, err))
-        return OPTIONS_BAD;
-    enum options_outcome outcome = options_parse(&set, 1, argc, argv, next, true, err);
-    if (outcome == OPTIONS_OK && !check_certificate(config->cert, config->key, config->ca, err))
-        outcome = OPTIONS_BAD;
-    return outcome;
+    return options_parse(&set, 1, argc, argv, next, true, err);
+}
+
+bool config_complete_ctl(struct ctl_config *config, struct err *err)
+{
+    struct option_set set = config_ctl_set(config);
+    return complete(&set, &config->sources, CTL_FILE, err) &&
+           check_certificate(config->cert, config->key, config->ca, config->skip_verify, err);
+}
+
+void config_ctl_fini(struct ctl_config *config)
+{
+    option_file_fini(&config->sources.file);
 }
 
 int config_report_usage(enum options_outcome outcome, const char *program, const struct err *err)
@@ -451,7 +516,7 @@ int config_report_node(enum options_outcome outcome, const struct err *err)
 {
     if (outcome == OPTIONS_HELP) {
         struct node_config config;
-        struct option_set set = node_set(&config);
+        struct option_set set = config_node_set(&config);
         printf("heimdall - a node of a peer-to-peer private network\n\n"
                "usage: heimdall [options]\n\noptions:\n");
         options_print_help(stdout, &set);
@@ -464,7 +529,7 @@ int config_report_peer(enum options_outcome outcome, const struct err *err)
 {
     if (outcome == OPTIONS_HELP) {
         struct peer_config config;
-        struct option_set set = peer_set(&config);
+        struct option_set set = config_peer_set(&config);
         printf("hpeer - an access-only peer of a peer-to-peer private network\n\n"
                "usage: hpeer [options]\n\noptions:\n");
         options_print_help(stdout, &set);

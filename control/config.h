@@ -2,6 +2,7 @@
 #define CONTROL_CONFIG_H
 
 #include "base/addr.h"
+#include "control/option_file.h"
 #include "control/options.h"
 
 #include <stdbool.h>
@@ -9,7 +10,7 @@
 #include <stdio.h>
 
 /* The options of the three programs (original-cli.md of the project), with their variables and
- * defaults. Texts are borrowed from argv and the environment. */
+ * defaults. Texts are borrowed from argv, the environment and the file's text. */
 
 /* An overlay prefix for IPv6: from the cluster's id, given, or off. */
 struct overlay6_option {
@@ -22,7 +23,15 @@ struct log_options {
     bool json;
 };
 
+/* Where the values came from. */
+struct config_sources {
+    const char *path; /* option --config; NULL: the default place */
+    bool given[OPTIONS_MAX];
+    struct option_file file;
+};
+
 struct node_config {
+    struct config_sources sources;
     struct log_options log;
     const char *id;   /* NULL: the one of the data dir */
     const char *name; /* NULL: the host's */
@@ -49,10 +58,14 @@ struct node_config {
     const char *cert;
     const char *key;
     const char *ca;
+    const char *client_cert;
+    const char *client_key;
+    bool skip_verify;
     bool insecure;
 };
 
 struct peer_config {
+    struct config_sources sources;
     struct log_options log;
     const char *id;
     const char *name;
@@ -63,10 +76,12 @@ struct peer_config {
     const char *cert;
     const char *key;
     const char *ca;
+    bool skip_verify;
     bool insecure;
 };
 
 struct ctl_config {
+    struct config_sources sources;
     struct log_options log;
     const char *addr; /* NULL: the unix socket of the node on this host */
     const char *data_dir;
@@ -75,6 +90,7 @@ struct ctl_config {
     const char *cert;
     const char *key;
     const char *ca;
+    bool skip_verify;
     bool insecure;
     bool json;
 };
@@ -82,19 +98,26 @@ struct ctl_config {
 /* The option kind of -o: a bool, true for json. Also used behind hctl's sub-commands. */
 extern const struct option_kind option_output;
 
-/* Reads the environment and the whole command line; anything but OPTIONS_OK is printed by
- * config_report. */
+/* Reads the whole command line, the environment and the file; anything but OPTIONS_OK is printed by
+ * config_report. The `fini` is called in any case. */
 enum options_outcome config_read_node(struct node_config *config, int argc, char **argv,
                                       struct err *err);
 void config_node_fini(struct node_config *config);
 enum options_outcome config_read_peer(struct peer_config *config, int argc, char **argv,
                                       struct err *err);
+void config_peer_fini(struct peer_config *config);
 
-/* Reads the global options up to the first word of the command, whose place is *next. */
+/* Reads the global options up to the first word of the command, whose place is *next. When those
+ * behind it are read too, config_complete_ctl takes the rest from the environment and the file. */
 enum options_outcome config_read_ctl(struct ctl_config *config, int argc, char **argv, int *next,
                                      struct err *err);
 
-/* hctl's global options as a set, which are also accepted behind the command. */
+bool config_complete_ctl(struct ctl_config *config, struct err *err);
+void config_ctl_fini(struct ctl_config *config);
+
+/* The options as sets; hctl's global ones are also accepted behind the command. */
+struct option_set config_node_set(struct node_config *config);
+struct option_set config_peer_set(struct peer_config *config);
 struct option_set config_ctl_set(struct ctl_config *config);
 
 /* Prints help or version to standard output or the error to standard error; returns the exit code,

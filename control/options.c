@@ -89,6 +89,7 @@ static bool parse_duration(void *out, const char *text)
 const struct option_kind option_flag = {NULL, "true or false", false, false, parse_flag};
 const struct option_kind option_text = {"VALUE", "a value that is not empty", false, false,
                                         parse_text};
+const struct option_kind option_path = {"FILE", "a file's name", false, false, parse_text};
 const struct option_kind option_list = {"VALUE", "a value that is not empty", true, false,
                                         parse_list};
 const struct option_kind option_port = {"PORT", "a port, 1 to 65535", false, false, parse_port};
@@ -116,26 +117,41 @@ static const char *shown(const struct option_kind *kind, const char *value)
     return kind->secret ? "..." : value;
 }
 
-static bool prepare_row(const struct option_set *set, const struct option *row, struct err *err)
+static bool row_from_environment(const struct option_set *set, size_t place, struct err *err)
 {
-    void *field = field_of(set, row);
+    const struct option *row = &set->rows[place];
     const char *value = row->env != NULL ? getenv(row->env) : NULL;
-    if (row->fallback != NULL)
-        (void)row->kind->parse(field, row->fallback);
-    if (value == NULL || *value == '\0' || row->kind->parse(field, value))
+    if (set->given[place] || value == NULL || *value == '\0')
         return true;
-    err_set(err, -EINVAL, "variable %s (option --%s): \"%s\" is not valid: expects %s", row->env,
-            row->long_name, shown(row->kind, value), row->kind->expected);
+    set->given[place] = true;
+    if (row->kind->parse(field_of(set, row), value))
+        return true;
+    err_set(err, -EINVAL, "variable %s (option --%s): \"%.200s\" is not valid: expects %s",
+            row->env, row->long_name, shown(row->kind, value), row->kind->expected);
     return false;
 }
 
-bool options_prepare(const struct option_set *sets, size_t set_count, struct err *err)
+bool options_from_environment(const struct option_set *set, struct err *err)
 {
-    for (size_t s = 0; s < set_count; s++)
-        for (size_t i = 0; i < sets[s].count; i++)
-            if (!prepare_row(&sets[s], &sets[s].rows[i], err))
-                return false;
+    for (size_t i = 0; i < set->count; i++)
+        if (!row_from_environment(set, i, err))
+            return false;
     return true;
+}
+
+void options_fall_back(const struct option_set *set)
+{
+    for (size_t i = 0; i < set->count; i++)
+        if (!set->given[i] && set->rows[i].fallback != NULL)
+            (void)set->rows[i].kind->parse(field_of(set, &set->rows[i]), set->rows[i].fallback);
+}
+
+const struct option *options_find(const struct option_set *set, const char *long_name)
+{
+    for (size_t i = 0; i < set->count; i++)
+        if (strcmp(set->rows[i].long_name, long_name) == 0)
+            return &set->rows[i];
+    return NULL;
 }
 
 struct found {
@@ -192,24 +208,8 @@ static bool take_apart(const struct option_set *sets, size_t set_count, const ch
     return find_short(sets, set_count, text[1], found);
 }
 
-/* Values on the command line replace those of the variable, the first time that each is met. */
-static void clear_before_first(const struct found *found, bool *seen_rows, size_t place)
-{
-    if (found->row->kind->repeats && !seen_rows[place])
-        option_list_fini(field_of(found->set, found->row));
-    seen_rows[place] = true;
-}
-
-static size_t place_of(const struct option_set *sets, const struct found *found)
-{
-    size_t place = (size_t)(found->row - found->set->rows);
-    for (const struct option_set *set = sets; set != found->set; set++)
-        place += set->count;
-    return place;
-}
-
 static enum options_outcome read_option(const struct option_set *sets, size_t set_count, int argc,
-                                        char **argv, int *at, bool *seen_rows, struct err *err)
+                                        char **argv, int *at, struct err *err)
 {
     const char *text = argv[(*at)++];
     struct argument arg;
@@ -219,8 +219,8 @@ static enum options_outcome read_option(const struct option_set *sets, size_t se
     if (strcmp(text, "-v") == 0 || strcmp(text, "--version") == 0)
         return OPTIONS_VERSION;
     if (!take_apart(sets, set_count, text, &arg, &found)) {
-        err_set(err, -EINVAL, "unknown option %.*s: --help lists the options", arg.name_len,
-                arg.name);
+        err_set(err, -EINVAL, "unknown option %.*s: --help lists the options",
+                arg.name_len < 200 ? arg.name_len : 200, arg.name);
         return OPTIONS_BAD;
     }
     const struct option_kind *kind = found.row->kind;
@@ -233,9 +233,10 @@ static enum options_outcome read_option(const struct option_set *sets, size_t se
         }
         value = argv[(*at)++];
     }
-    clear_before_first(&found, seen_rows, place_of(sets, &found));
+    if (found.set->given != NULL)
+        found.set->given[found.row - found.set->rows] = true;
     if (!kind->parse(field_of(found.set, found.row), value)) {
-        err_set(err, -EINVAL, "option %.*s: \"%s\" is not valid: expects %s", arg.name_len,
+        err_set(err, -EINVAL, "option %.*s: \"%.200s\" is not valid: expects %s", arg.name_len,
                 arg.name, shown(kind, value), kind->expected);
         return OPTIONS_BAD;
     }
@@ -245,8 +246,6 @@ static enum options_outcome read_option(const struct option_set *sets, size_t se
 enum options_outcome options_parse(const struct option_set *sets, size_t set_count, int argc,
                                    char **argv, int *next, bool stop_at_word, struct err *err)
 {
-    enum { ROWS_MAX = 128 };
-    bool seen_rows[ROWS_MAX] = {false};
     bool only_words = false;
     int at = *next;
     while (at < argc) {
@@ -255,8 +254,7 @@ enum options_outcome options_parse(const struct option_set *sets, size_t set_cou
             only_words = true;
             at++;
         } else if (!only_words && text[0] == '-' && text[1] != '\0') {
-            enum options_outcome outcome =
-                read_option(sets, set_count, argc, argv, &at, seen_rows, err);
+            enum options_outcome outcome = read_option(sets, set_count, argc, argv, &at, err);
             if (outcome != OPTIONS_OK)
                 return outcome;
         } else if (stop_at_word) {

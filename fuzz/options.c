@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What users and other programs write to us as text: command lines, addresses, resolv.conf, the
- * texts inside gRPC headers. */
+/* What users and other programs write to us as text: command lines, files of options, addresses,
+ * resolv.conf, the texts inside gRPC headers. */
 
 enum { WORDS = 12, TEXT_MAX = 4096 };
 
@@ -96,16 +96,43 @@ static void check_options(struct input *input, uint8_t what)
         outcome = config_read_peer(&config, argc, argv, &err);
         if (outcome == OPTIONS_OK)
             require(config.update_interval_ns >= 100000000);
+        config_peer_fini(&config);
     } else {
         struct ctl_config config;
         int next = 1;
         outcome = config_read_ctl(&config, argc, argv, &next, &err);
         require(next >= 1 && next <= argc);
+        if (outcome == OPTIONS_OK && !config_complete_ctl(&config, &err))
+            outcome = OPTIONS_BAD;
+        config_ctl_fini(&config);
     }
     require((outcome == OPTIONS_BAD) == (err.text[0] != '\0'));
     require(strchr(err.text, '\n') == NULL); /* one line, whatever was typed */
     for (int i = 0; i < argc; i++)
         free(all[i]);
+}
+
+/* A whole file: an error names its line; a public one gives no secrets. */
+static void check_file(struct input *input, uint8_t what)
+{
+    struct node_config config = {.data_dir = ""};
+    struct option_set set = config_node_set(&config);
+    struct err err = {.text = ""};
+    size_t len = input->left;
+    char *text = malloc(len + 1);
+    require(text != NULL);
+    memcpy(text, input->at, len);
+    text[len] = '\0';
+    bool good = option_file_parse(text, len, &set, "file", what & 1, &err);
+    require(good == (err.text[0] == '\0'));
+    require(good || (strncmp(err.text, "file line ", 10) == 0 && strchr(err.text, '\n') == NULL));
+    if (good && (what & 1))
+        require(config.cluster_key == NULL && config.authorized_peers.count == 0);
+    if (good)
+        for (size_t i = 0; i < set.count; i++)
+            require(!config.sources.given[i] || set.rows[i].kind != &option_path);
+    config_node_fini(&config);
+    free(text);
 }
 
 static void check_address(struct input *input, uint8_t what)
@@ -237,6 +264,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 3:
         check_grpc_text(&input);
+        break;
+    case 4:
+        check_file(&input, what >> 3);
         break;
     default:
         check_options(&input, what >> 3);

@@ -54,6 +54,16 @@ class BadInput(unittest.TestCase):
     def test_environment_value_not_parsable(self):
         self.refused(["heimdall"], 2, "HEIMDALL_ENDPOINT_PORT", "abc", env={"HEIMDALL_ENDPOINT_PORT": "abc"})
 
+    def test_config_file(self):
+        """A bad line is named, and nothing is made before all options are known to be good."""
+        for program in ("heimdall", "hpeer", "hctl"):
+            with self.subTest(program=program):
+                self.net.router.sh("printf 'data-dir = /tmp/made\\nno-such = 1\\n' >/tmp/bad.conf")
+                argv = [program, "--config", "/tmp/bad.conf", *(["nodes", "list"] if program == "hctl" else [])]
+                self.refused(argv, 2, "/tmp/bad.conf line 2", "no-such")
+                self.refused([program, "--data-dir", "/tmp/made", "--no-such"], 2, "--no-such")
+                self.net.router.sh("test ! -e /tmp/made")
+
     def test_missing_value(self):
         self.refused(["heimdall", "--name"], 2, "--name")
 
