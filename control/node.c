@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 
 enum { GOODBYE_MS = 300 }; /* for calls that are being answered when we stop */
 
@@ -281,8 +282,19 @@ static int open_loop(struct node *node)
     return 0;
 }
 
+/* Each connected peer is a file; shells and containers often start programs with room for 1024. */
+static void raise_file_limit(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur == files.rlim_max)
+        return;
+    files.rlim_cur = files.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
 static int start(struct node *node, struct err *err)
 {
+    raise_file_limit();
     if (getrandom(node->seed, sizeof node->seed, 0) != (ssize_t)sizeof node->seed ||
         getrandom(&node->run, sizeof node->run, 0) != (ssize_t)sizeof node->run)
         return err_set(err, -EIO, "no random bytes");
