@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "control/nft.h"
+#include "control/plan_part.h"
 #include "tun/ifconf.h"
 #include "tun/tun.h"
 #include "wg/uapi/uapi_socket.h"
@@ -284,6 +285,22 @@ int apply_plan(struct apply *apply, struct plan *plan, struct err *err)
 out:
     plan_delta_fini(&delta);
     return code;
+}
+
+int apply_part(struct apply *apply, struct plan *part, const struct plan_touched *touched,
+               struct err *err)
+{
+    struct plan taken;
+    int code = plan_take(&apply->plan, part, touched, &taken);
+    if (code < 0) {
+        plan_fini(part);
+        return err_set_errno(err, code, "a new plan cannot be compared");
+    }
+    struct plan rest = apply->plan;
+    apply->plan = taken;
+    code = apply_plan(apply, part, err);
+    int merged = plan_merge(&apply->plan, &rest);
+    return code == 0 && merged < 0 ? err_set_errno(err, merged, "the plan is lost") : code;
 }
 
 int apply_renew(struct apply *apply, const uint8_t public_key[WG_KEY_LEN], struct err *err)

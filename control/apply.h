@@ -14,6 +14,7 @@
  * differs from the one before. All calls are made on the loop's thread. */
 
 struct apply;
+struct plan_touched;
 
 struct apply_options {
     uv_loop_t *loop;
@@ -38,6 +39,10 @@ void apply_close(struct apply *apply);
 /* Takes the plan over (it is empty afterwards), also on an error. What the kernel refuses is
  * logged, and the rest goes on without it; an error means that the engine did not take the plan. */
 int apply_plan(struct apply *apply, struct plan *plan, struct err *err);
+
+/* The same for a part of a plan (plan_part.h): peers that were not touched stay as they are. */
+int apply_part(struct apply *apply, struct plan *part, const struct plan_touched *touched,
+               struct err *err);
 
 /* Forgets the sessions with a peer of the plan and begins a new one: for when the other side is
  * known to have lost them, which it could not say otherwise. Unknown keys are 0. */

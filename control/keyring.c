@@ -19,6 +19,7 @@ struct entry {
 struct entries {
     struct entry **at;
     size_t count;
+    size_t room;
 };
 
 struct keyring {
@@ -148,7 +149,8 @@ static int index_entries(const struct keyring *keyring, const struct entries *en
 int keyring_update(struct keyring *keyring, const struct state *state,
                    void (*removed)(void *ctx, const char *id), void *ctx)
 {
-    struct entries next = {.at = calloc(state_authorization_count(state) + 1, sizeof *next.at)};
+    struct entries next = {.at = calloc(state_authorization_count(state) + 1, sizeof *next.at),
+                           .room = state_authorization_count(state) + 1};
     struct map by_hash;
     bool differs = false;
     if (next.at == NULL)
@@ -174,6 +176,63 @@ int keyring_update(struct keyring *keyring, const struct state *state,
     keyring->by_hash = by_hash;
     each_missing(&former, &next, report_removed, &(struct report){removed, ctx});
     free(former.at);
+    return 0;
+}
+
+/* The place of the id among the kept ones, or where it belongs. */
+static size_t place_of(const struct keyring *keyring, const char *id)
+{
+    size_t low = 0;
+    size_t high = keyring->peers.count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(keyring->peers.at[middle]->id, id) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static int insert(struct keyring *keyring, size_t place, const char *id)
+{
+    struct entries *peers = &keyring->peers;
+    if (peers->count == peers->room) {
+        size_t room = peers->room * 2 + 8;
+        struct entry **at = realloc(peers->at, room * sizeof(*at));
+        if (at == NULL)
+            return -ENOMEM;
+        peers->at = at;
+        peers->room = room;
+    }
+    struct entry *entry = entry_make(id);
+    if (entry == NULL)
+        return -ENOMEM;
+    if (map_put(&keyring->by_hash, entry->hash, TRANSPORT_HASH_LEN, entry) < 0) {
+        entry_free(entry);
+        return -ENOMEM;
+    }
+    memmove(&peers->at[place + 1], &peers->at[place], (peers->count - place) * sizeof(*peers->at));
+    peers->at[place] = entry;
+    peers->count++;
+    return 0;
+}
+
+int keyring_update_id(struct keyring *keyring, const struct state *state, const char *id,
+                      void (*removed)(void *ctx, const char *id), void *ctx)
+{
+    struct entries *peers = &keyring->peers;
+    size_t place = place_of(keyring, id);
+    bool is_kept = order(keyring, place, id) == 0;
+    if (is_kept == (state_authorization(state, id) != NULL))
+        return 0;
+    if (!is_kept)
+        return insert(keyring, place, id);
+    struct entry *entry = peers->at[place];
+    (void)map_remove(&keyring->by_hash, entry->hash, TRANSPORT_HASH_LEN);
+    peers->count--;
+    memmove(&peers->at[place], &peers->at[place + 1], (peers->count - place) * sizeof(*peers->at));
+    report_removed(&(struct report){removed, ctx}, entry);
     return 0;
 }
 

@@ -20,6 +20,10 @@ void keyring_destroy(struct keyring *keyring);
 int keyring_update(struct keyring *keyring, const struct state *state,
                    void (*removed)(void *ctx, const char *id), void *ctx);
 
+/* The same for one id whose authorization may have changed. */
+int keyring_update_id(struct keyring *keyring, const struct state *state, const char *id,
+                      void (*removed)(void *ctx, const char *id), void *ctx);
+
 /* For transport_tls_create_psk_server; the keyring must outlive what uses it. */
 struct transport_secrets keyring_secrets(struct keyring *keyring);
 

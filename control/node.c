@@ -4,6 +4,7 @@
 #include "control/node.h"
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "control/datadir.h"
 #include "control/keyring.h"
@@ -23,6 +24,7 @@
 enum { GOODBYE_MS = 300 }; /* for calls that are being answered when we stop */
 
 static void stop(struct node *node);
+static void on_names_timer(uv_timer_t *timer);
 
 void node_fail(struct node *node, const struct err *err)
 {
@@ -43,30 +45,88 @@ static void on_deauthorized(void *ctx, const char *id)
     rpc_server_disconnect(node->rpc, TRANSPORT_PEER, id, "this peer is not authorized any more");
 }
 
-void node_settle(struct node *node)
+/* Making the zone costs as much as there are names, so that many changes in a row share one. */
+static void settle_names(struct node *node)
+{
+    enum { SHARE = 10 }; /* of the time, at most, goes into zones: one part in so many */
+    uint64_t start = clock_boottime_ns();
+    if (node->names == NULL)
+        return;
+    if (start < node->names_next_ns) {
+        uv_timer_start(&node->names_timer, on_names_timer,
+                       (node->names_next_ns - start) / NS_PER_MS + 1, 0);
+        return;
+    }
+    uv_timer_stop(&node->names_timer);
+    names_update(node->names, apply_current(node->apply), (uint32_t)state_rev(node->state));
+    uint64_t end = clock_boottime_ns();
+    node->names_next_ns = end + (end - start) * SHARE;
+}
+
+static void on_names_timer(uv_timer_t *timer)
+{
+    struct node *node = timer->data;
+    if (node->state != NULL && !node->stopping)
+        settle_names(node);
+}
+
+/* Brings the data plane up to the state. 0, -ENOENT before our own record is there, or an error. */
+static int settle_plan(struct node *node, bool whole)
 {
     struct plan plan;
     struct err err;
-    if (!node->dirty || node->state == NULL || node->stopping)
-        return;
-    node->dirty = false;
-    int code = plan_of_node(node->state, node->identity.id, &plan);
+    int code = whole ? plan_of_node(node->state, node->identity.id, &plan)
+                     : plan_of_node_part(node->state, node->identity.id, &node->touched, &plan);
     if (code == 0)
-        code = apply_plan(node->apply, &plan, &err);
-    else if (code != -ENOENT) /* before our own record is there, there is nothing to do */
+        code = whole ? apply_plan(node->apply, &plan, &err)
+                     : apply_part(node->apply, &plan, &node->touched, &err);
+    else if (code != -ENOENT)
         err_set_errno(&err, code, "no plan");
-    else
-        err.code = 0;
     plan_fini(&plan);
     if (code < 0 && code != -ENOENT)
         log_error("the tunnel does not follow the state", F_STR("error", err.text));
-    if (code == 0 && node->names != NULL)
-        names_update(node->names, apply_current(node->apply), (uint32_t)state_rev(node->state));
-    if (node->keyring != NULL &&
-        keyring_update(node->keyring, node->state, on_deauthorized, node) < 0)
+    return code;
+}
+
+static void settle_access(struct node *node, bool whole)
+{
+    int code = 0;
+    if (node->keyring == NULL)
+        return;
+    if (whole)
+        code = keyring_update(node->keyring, node->state, on_deauthorized, node);
+    for (size_t i = 0; i < node->touched.count && !whole && code == 0; i++)
+        code = keyring_update_id(node->keyring, node->state, node->touched.peers[i].id,
+                                 on_deauthorized, node);
+    if (code < 0)
         log_error("out of memory: who may connect is unchanged");
-    if (node->watch != NULL)
+}
+
+static void settle_watches(struct node *node, bool whole)
+{
+    if (node->watch == NULL)
+        return;
+    if (whole || node->routes)
         rpc_watch_update(node->watch);
+    for (size_t i = 0; i < node->touched.count && !whole && !node->routes; i++)
+        rpc_watch_update_peer(node->watch, node->touched.peers[i].id);
+}
+
+void node_settle(struct node *node)
+{
+    if (!node->dirty || node->state == NULL || node->stopping)
+        return;
+    node->dirty = false;
+    bool whole = node->stale || node->touched.too_many;
+    bool peers = whole || node->touched.count > 0;
+    int code = settle_plan(node, whole);
+    if (code == 0 && peers)
+        settle_names(node);
+    settle_access(node, whole);
+    settle_watches(node, whole);
+    node->stale = code < 0; /* then all of it is tried again with the next change */
+    node->routes = false;
+    node->touched = (struct plan_touched){.count = 0};
 }
 
 static void on_prepare(uv_prepare_t *prepare)
@@ -278,6 +338,8 @@ static int open_loop(struct node *node)
     }
     (void)uv_prepare_init(&node->loop, &node->settler);
     node->settler.data = node;
+    (void)uv_timer_init(&node->loop, &node->names_timer);
+    node->names_timer.data = node;
     (void)uv_prepare_start(&node->settler, on_prepare);
     return 0;
 }
@@ -324,6 +386,7 @@ static void on_store_closed(struct node *node)
     for (size_t i = 0; i < 2; i++)
         uv_close((uv_handle_t *)&node->signals[i], NULL);
     uv_close((uv_handle_t *)&node->settler, NULL);
+    uv_close((uv_handle_t *)&node->names_timer, NULL);
     node->stopped = true;
 }
 

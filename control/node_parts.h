@@ -6,6 +6,7 @@
 #include "control/config.h"
 #include "control/identity.h"
 #include "control/names.h"
+#include "control/plan_part.h"
 #include "control/rpc_handlers.h"
 #include "control/store.h"
 
@@ -53,7 +54,13 @@ struct node {
     struct rpc_handlers *handlers;
     struct rpc_watch *watch;
 
-    bool dirty;        /* the state is ahead of the data plane */
+    /* How the state is ahead of the data plane. */
+    bool dirty;
+    bool stale;  /* everything may have changed */
+    bool routes; /* so have routes */
+    struct plan_touched touched;
+    uv_timer_t names_timer; /* a zone that costs much is made again after a while only */
+    uint64_t names_next_ns;
     bool bootstrapped; /* cluster and own record are in the store */
     bool ready;
     bool stopping;

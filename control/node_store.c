@@ -71,13 +71,40 @@ static void on_loaded(void *ctx, const struct store_image *image)
     node->state = state;
     node->redis_deaths = 0;
     node->dirty = true;
+    node->stale = true;
     node_settle(node);
     promote(node);
+}
+
+/* Remembers what a change concerns, before the state takes it. */
+static void touch(struct node *node, const struct record_op *op)
+{
+    const char *name;
+    switch (record_key_parse(op->key, op->field, &name)) {
+    case RECORD_UNKNOWN:
+    case RECORD_MASTER:
+    case RECORD_PEERIP: /* the peer's own record says it too */
+        break;
+    case RECORD_META:
+    case RECORD_NODE:
+    case RECORD_NODENETWORK:
+        node->stale = true;
+        break;
+    case RECORD_PEER:
+    case RECORD_AUTHORIZATION:
+        plan_touch_peer(&node->touched, node->state, name);
+        break;
+    case RECORD_ROUTE:
+        node->routes = true;
+        break;
+    }
 }
 
 static void on_changed(void *ctx, const struct record_change *change)
 {
     struct node *node = ctx;
+    for (size_t i = 0; i < change->op_count && node->state != NULL; i++)
+        touch(node, &change->ops[i]);
     int code = node->state != NULL ? state_apply_change(node->state, change) : -ESTALE;
     node->dirty = true;
     if (code == 0)

@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "control/plan_build.h"
+#include "control/plan_part.h"
 #include "control/state.h"
 
 #include <errno.h>
@@ -92,20 +93,59 @@ static void add_overlay(struct plan_builder *builder, const struct state *state)
     }
 }
 
-int plan_of_node(const struct state *state, const char *self, struct plan *out)
+/* Everything but the peers; -ENOENT when the state does not have the node. */
+static int begin_node(struct plan_builder *builder, const struct state *state, const char *self,
+                      struct plan *out)
 {
-    struct plan_builder builder;
-    plan_builder_init(&builder, out);
+    plan_builder_init(builder, out);
     const struct state_node *node = state_node(state, self);
     if (node == NULL)
         return -ENOENT;
-    add_self(&builder, state, node);
-    add_overlay(&builder, state);
+    add_self(builder, state, node);
+    add_overlay(builder, state);
     for (size_t i = 0; i < state_node_count(state); i++)
         if (state_node_at(state, i) != node)
-            add_other_node(&builder, state, state_node_at(state, i));
+            add_other_node(builder, state, state_node_at(state, i));
+    return 0;
+}
+
+int plan_of_node(const struct state *state, const char *self, struct plan *out)
+{
+    struct plan_builder builder;
+    int rc = begin_node(&builder, state, self, out);
+    if (rc < 0)
+        return rc;
     for (size_t i = 0; i < state_peer_count(state); i++)
         add_peer(&builder, state, state_peer_at(state, i));
+    return plan_builder_finish(&builder);
+}
+
+/* A peer may be touched twice, and may have been touched under the key of another. */
+static void add_once(struct plan_builder *builder, const struct state *state,
+                     const struct state_peer *peer)
+{
+    if (peer == NULL)
+        return;
+    for (size_t i = 0; i < builder->plan->peer_count; i++)
+        if (memcmp(builder->plan->peers[i].public_key, peer->public_key, WG_KEY_LEN) == 0)
+            return;
+    add_peer(builder, state, peer);
+}
+
+int plan_of_node_part(const struct state *state, const char *self,
+                      const struct plan_touched *touched, struct plan *out)
+{
+    struct plan_builder builder;
+    int rc = begin_node(&builder, state, self, out);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < touched->count; i++) {
+        add_once(&builder, state, state_peer(state, touched->peers[i].id));
+        if (touched->peers[i].existed)
+            add_once(&builder, state, state_peer_by_key(state, touched->peers[i].key));
+        if (touched->peers[i].name[0] != '\0')
+            add_once(&builder, state, state_peer_by_name(state, touched->peers[i].name));
+    }
     return plan_builder_finish(&builder);
 }
 

@@ -102,6 +102,15 @@ void rpc_watch_update(struct rpc_watch *watch)
         stream_update(container_of(pos, struct stream, link));
 }
 
+void rpc_watch_update_peer(struct rpc_watch *watch, const char *id)
+{
+    list_for_each_safe (pos, &watch->streams) {
+        struct stream *stream = container_of(pos, struct stream, link);
+        if (strcmp(stream->id, id) == 0)
+            stream_update(stream);
+    }
+}
+
 /* A peer watches itself only, with the key that Connect bound to its id. */
 static bool may_watch(const struct rpc_env *env, struct rpc_call *call,
                       const Heimdall__V1__WatchPeerRequest *request)

@@ -15,4 +15,7 @@ void rpc_watch_destroy(struct rpc_watch *watch);
 /* Sends what has changed for each watching peer, and ends the streams of those that are gone. */
 void rpc_watch_update(struct rpc_watch *watch);
 
+/* The same when only this peer's own records have changed. */
+void rpc_watch_update_peer(struct rpc_watch *watch, const char *id);
+
 #endif

@@ -46,9 +46,14 @@ static void authorize(const char *id, bool yes)
     ck_assert_int_eq(state_apply(state, &op), 0);
 }
 
-static void update(void)
+/* As a whole, or one id after the other. */
+static void update(bool by_id)
 {
-    ck_assert_int_eq(keyring_update(keyring, state, on_removed, removed), 0);
+    static const char *const ids[] = {"00", "a1", "b2", "bbb", "c3", "c9", "d4", "e5", "zz"};
+    if (!by_id)
+        ck_assert_int_eq(keyring_update(keyring, state, on_removed, removed), 0);
+    for (size_t i = 0; i < ARRAY_LEN(ids) && by_id; i++)
+        ck_assert_int_eq(keyring_update_id(keyring, state, ids[i], on_removed, removed), 0);
 }
 
 static bool knows(enum transport_role role, const char *secret, const char *expected_id)
@@ -79,12 +84,12 @@ START_TEST(an_id_is_for_a_peer_while_it_is_authorized)
     ck_assert(!knows(TRANSPORT_PEER, "bbb", "bbb"));
     authorize("bbb", true);
     ck_assert(!knows(TRANSPORT_PEER, "bbb", "bbb")); /* not before the update */
-    update();
+    update(_i == 1);
     ck_assert(knows(TRANSPORT_PEER, "bbb", "bbb"));
     ck_assert(!knows(TRANSPORT_ADMIN, "bbb", ""));
     ck_assert_str_eq(removed, "");
     authorize("bbb", false);
-    update();
+    update(_i == 1);
     ck_assert(!knows(TRANSPORT_PEER, "bbb", "bbb"));
     ck_assert_str_eq(removed, "bbb ");
 }
@@ -97,18 +102,18 @@ START_TEST(follows_many_changes_at_once)
     static const char *const later[] = {"00", "b2", "c9", "d4", "zz"};
     for (size_t i = 0; i < 5; i++)
         authorize(first[i], true);
-    update();
+    update(_i == 1);
     for (size_t i = 0; i < 5; i++)
         authorize(first[i], false);
     for (size_t i = 0; i < 5; i++)
         authorize(later[i], true);
-    update();
+    update(_i == 1);
     for (size_t i = 0; i < 5; i++)
         ck_assert(knows(TRANSPORT_PEER, later[i], later[i]));
     ck_assert_str_eq(removed, "a1 c3 e5 ");
     ck_assert(!knows(TRANSPORT_PEER, "c3", "c3"));
     removed[0] = '\0';
-    update(); /* nothing new */
+    update(_i == 1); /* nothing new */
     ck_assert_str_eq(removed, "");
     ck_assert(knows(TRANSPORT_PEER, "zz", "zz"));
 }
@@ -119,7 +124,7 @@ int main(void)
     TCase *tc = tcase_create("keyring");
     tcase_add_checked_fixture(tc, set_up, tear_down);
     tcase_add_test(tc, the_cluster_key_is_for_nodes_and_admins);
-    tcase_add_test(tc, an_id_is_for_a_peer_while_it_is_authorized);
-    tcase_add_test(tc, follows_many_changes_at_once);
+    tcase_add_loop_test(tc, an_id_is_for_a_peer_while_it_is_authorized, 0, 2);
+    tcase_add_loop_test(tc, follows_many_changes_at_once, 0, 2);
     return unit_run(tc);
 }

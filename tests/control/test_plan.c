@@ -1,4 +1,5 @@
 #include "control/plan.h"
+#include "control/plan_part.h"
 
 #include "dns/zone.h"
 #include "tests/control/network_fixture.h"
@@ -401,6 +402,79 @@ START_TEST(zone_of_a_plan)
 }
 END_TEST
 
+/* ---- parts */
+
+/* What node.c and apply.c do with a change: the part replaces what it concerns. Returns the change.
+ */
+static void follow(const struct network *network, struct plan *whole, struct plan_touched *touched,
+                   struct plan_delta *delta)
+{
+    struct plan part;
+    struct plan former;
+    ck_assert_int_eq(plan_of_node_part(network->state, test_id(1), touched, &part), 0);
+    ck_assert_int_eq(plan_take(whole, &part, touched, &former), 0);
+    ck_assert_int_eq(plan_diff(&former, &part, delta), 0);
+    ck_assert_int_eq(plan_merge(&part, whole), 0);
+    *whole = part;
+    plan_fini(&former);
+    *touched = (struct plan_touched){.count = 0};
+}
+
+/* After any change the plan that followed in parts is the plan made anew, and what is to be changed
+ * is the same by both ways. */
+START_TEST(parts_are_the_whole)
+{
+    enum { STEPS = 400, PEERS = 40 };
+    struct network network;
+    struct plan whole;
+    struct plan_touched touched = {.count = 0};
+    unsigned seed = (unsigned)_i + 1;
+    network_init(&network);
+    ck_assert_int_eq(network_put_node(&network, 1, "router"), GRPC_OK);
+    ck_assert_int_eq(network_put_node(&network, 2, "other"), GRPC_OK);
+    build(&network, 1, &whole);
+    for (unsigned step = 0; step < STEPS; step++) {
+        struct plan before;
+        struct plan after;
+        struct plan_delta by_parts;
+        struct plan_delta anew;
+        char name[16];
+        unsigned peer = 10 + (unsigned)rand_r(&seed) % PEERS;
+        unsigned key = rand_r(&seed) % 4 == 0 ? 100 + peer : peer;
+        build(&network, 1, &before);
+        for (unsigned twice = 0; twice < 1 + peer % 2; twice++)
+            plan_touch_peer(&touched, network.state, test_id(peer));
+        snprintf(name, sizeof name, "p%d", rand_r(&seed) % 12);
+        switch (rand_r(&seed) % 4) {
+        case 0:
+            (void)network_deauthorize(&network, test_id(peer));
+            break;
+        case 1:
+            (void)network_create_route(&network, 1 + peer % 2, "192.168.7.0/24");
+            break;
+        case 2:
+            (void)network_delete_route(&network, "192.168.7.0/24");
+            break;
+        default:
+            (void)network_authorize(&network, test_id(peer));
+            (void)network_connect(&network, test_id(peer), name, test_key(key));
+            break;
+        }
+        build(&network, 1, &after);
+        follow(&network, &whole, &touched, &by_parts);
+        ck_assert_int_eq(plan_diff(&before, &after, &anew), 0);
+        ck_assert_str_eq(plan_text(&whole), plan_text(&after));
+        ck_assert_str_eq(delta_text(&by_parts), delta_text(&anew));
+        plan_delta_fini(&by_parts);
+        plan_delta_fini(&anew);
+        plan_fini(&before);
+        plan_fini(&after);
+    }
+    plan_fini(&whole);
+    network_fini(&network);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("plan");
@@ -412,5 +486,6 @@ int main(void)
     tcase_add_test(tc, moved_prefix);
     tcase_add_test(tc, duplicates);
     tcase_add_test(tc, zone_of_a_plan);
+    tcase_add_loop_test(tc, parts_are_the_whole, 0, 4);
     return unit_run(tc);
 }
