@@ -69,6 +69,7 @@ struct agent {
 
     enum told told;
     char told_text[512];
+    enum plan_exit exit_told;
     bool stopping;
     int code;
     struct err *err;
@@ -123,6 +124,31 @@ static void tell_connected(struct agent *agent, const char *address)
     if (is_news(agent, TOLD_CONNECTED, address))
         log_info("connected", F_STR("node", node), F_STR("address", address),
                  F_STR("interface", agent->config->interface_name));
+}
+
+static void tell_exit(struct agent *agent, enum plan_exit exit)
+{
+    const char *name = agent->config->exit_node;
+    if (exit == agent->exit_told)
+        return;
+    agent->exit_told = exit;
+    switch (exit) {
+    case PLAN_EXIT_OFF:
+        return;
+    case PLAN_EXIT_UNKNOWN:
+        log_error("there is no such node: traffic leaves this host directly (option --exit-node; "
+                  "hctl nodes list shows ids)",
+                  F_STR("exit_node", name));
+        return;
+    case PLAN_EXIT_UNPUBLISHED:
+        log_warn("the exit node publishes no default route: traffic leaves this host directly. Run "
+                 "on a node: hctl routes create --node-id ID --network 0.0.0.0/0",
+                 F_STR("exit_node", name));
+        return;
+    case PLAN_EXIT_ON:
+        log_info("all other traffic goes through the exit node", F_STR("exit_node", name));
+        return;
+    }
 }
 
 /* ---- what a node told us ---- */
@@ -211,7 +237,7 @@ static void follow(struct agent *agent, const PB(ConnectResponse) * response)
 {
     struct plan plan;
     struct err err;
-    int code = plan_of_peer(response, NULL, &plan, &err);
+    int code = plan_of_peer(response, agent->config->exit_node, &plan, &err);
     if (code == 0)
         code = apply_plan(agent->apply, &plan, &err);
     plan_fini(&plan);
@@ -223,6 +249,7 @@ static void follow(struct agent *agent, const PB(ConnectResponse) * response)
     set_resolver(agent, apply_current(agent->apply), response->dns_domain);
     learn_addresses(agent, response);
     tell_connected(agent, response->address);
+    tell_exit(agent, apply_current(agent->apply)->exit);
 }
 
 static void forget(struct agent *agent)
@@ -411,12 +438,16 @@ static void fail(struct agent *agent, const struct err *err)
     stop(agent);
 }
 
-static void on_tunnel_closed(void *ctx, const char *reason)
+/* A resolver that knows interfaces has forgotten what it was told of the former one. */
+static void on_tunnel_recreated(void *ctx)
 {
     struct agent *agent = ctx;
-    struct err err;
-    err_set(&err, -ENODEV, "the tunnel %s is gone: %s", agent->config->interface_name, reason);
-    fail(agent, &err);
+    char domain[sizeof agent->dns_domain];
+    if (agent->dns_count == 0)
+        return;
+    memcpy(domain, agent->dns_domain, sizeof domain);
+    agent->dns_count = 0;
+    set_resolver(agent, apply_current(agent->apply), domain);
 }
 
 static int load(struct agent *agent, struct err *err)
@@ -455,7 +486,7 @@ static int start(struct agent *agent, struct err *err)
         .interface_name = agent->config->interface_name,
         .private_key = agent->identity.private_key,
         .ctx = agent,
-        .closed = on_tunnel_closed,
+        .recreated = on_tunnel_recreated,
     };
     code = apply_open(&agent->apply, &options, err);
     if (code < 0)

@@ -6,9 +6,9 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "control/interface.h"
 #include "control/nft.h"
 #include "control/plan_part.h"
-#include "tun/ifconf.h"
 #include "tun/tun.h"
 #include "wg/uapi/uapi_socket.h"
 
@@ -19,35 +19,45 @@
 
 enum {
     MARK_BASE = 0x48440000, /* "HD": the upper half of every mark of ours */
-    RULE_PRIORITY = 5200,   /* in front of the main table's rule */
-    MTU_OVERHEAD = 80,      /* of an IPv6 header, a UDP header and WireGuard's data message */
-    MTU_MIN = 1280,         /* what IPv6 needs */
-    MTU_MAX = 8920,         /* jumbo frames; more gains nothing */
-    MTU_DEFAULT = 1420,
+    REOPEN_MIN_MS =
+        1000, /* between two times that the interface is made anew; the first is at once */
+    REOPEN_MAX_MS = 30000,
+    SETTLED_MS = 60000, /* an interface that lived this long may be made anew at once again */
+    ROUTES_MS = 300,    /* for changes of routes and links to be looked at together */
 };
 
 #define NFT_TABLE "heimdall_" /* and the interface's name */
 
+/* What the loop holds; it outlives the apply until all of it is closed. */
+struct watchers {
+    struct apply *apply; /* NULL: closing */
+    unsigned open;
+    uv_async_t gone;  /* from the path's thread */
+    uv_timer_t again; /* until the interface is made anew */
+    uv_poll_t routes;
+    uv_timer_t routes_rest;
+};
+
 struct apply {
     struct plan plan;
-    struct ifconf_socket *conf;
+    struct interface interface;
     struct path *path;
     struct uapi_socket *uapi;
-    uv_async_t *gone; /* from the path's thread; freed when closed */
+    struct watchers *watchers;
+    struct route_watch *route_watch; /* NULL: the MTU is what it was at the last change */
     void *ctx;
-    void (*closed)(void *ctx, const char *reason);
+    void (*recreated)(void *ctx);
     char *node_interface;
-    char interface_name[IFCONF_NAME_LEN];
     char nft_table[sizeof NFT_TABLE + IFCONF_NAME_LEN];
     char reason[128]; /* written once by the path's thread before it rings `gone` */
     uint8_t public_key[WG_KEY_LEN];
-    uint32_t ifindex;
-    uint32_t mark; /* and table */
-    uint32_t mtu;
+    uint64_t made_ms;  /* when the interface was made last, in the loop's time */
+    unsigned removals; /* since it last lived for SETTLED_MS, and attempts that failed */
+    bool reopen_told;  /* that it cannot be made */
     bool firewall;
     bool peer_to_peer;
-    bool ipv6;          /* the host has it */
-    bool firewall_told; /* that nft does not work here */
+    bool firewall_told;  /* that nft does not work here */
+    bool switched_on[2]; /* forwarding of IPv4 and IPv6, by us */
 };
 
 uint32_t apply_mark_of(const char *interface_name)
@@ -63,167 +73,19 @@ static void name_table(struct apply *apply)
 {
     char *at = apply->nft_table + strlen(NFT_TABLE);
     memcpy(apply->nft_table, NFT_TABLE, sizeof NFT_TABLE);
-    for (const char *name = apply->interface_name; *name != '\0'; name++)
+    for (const char *name = apply->interface.name; *name != '\0'; name++)
         *at++ = isalnum((unsigned char)*name) ? *name : '_';
     *at = '\0';
 }
 
-/* ---- what earlier runs left ---- */
-
-static void clean_rules(struct ifconf_socket *conf, uint8_t family, uint32_t mark)
-{
-    struct ifconf_rule *rules = NULL;
-    size_t count = 0;
-    if (ifconf_rule_list(conf, family, IFCONF_PROTOCOL, &rules, &count) < 0)
-        return;
-    for (size_t i = 0; i < count; i++)
-        if (rules[i].table == mark && !rules[i].foreign)
-            (void)ifconf_rule_del(conf, &rules[i]);
-    free(rules);
-}
-
-static void clean_routes(struct ifconf_socket *conf, uint8_t family, uint32_t mark)
-{
-    struct ifconf_route *routes = NULL;
-    size_t count = 0;
-    if (ifconf_route_list(conf, family, mark, IFCONF_PROTOCOL, &routes, &count) < 0)
-        return;
-    for (size_t i = 0; i < count; i++)
-        (void)ifconf_route_del(conf, &routes[i]);
-    free(routes);
-}
-
-static void clean(struct ifconf_socket *conf, uint32_t mark)
-{
-    for (uint8_t family = 4; family <= 6; family += 2) {
-        clean_rules(conf, family, mark);
-        clean_routes(conf, family, mark);
-    }
-}
-
-/* ---- the kernel's part ---- */
-
-static void warn(const char *what, const struct ip_prefix *prefix, int code)
-{
-    char text[IP_PREFIX_TEXT];
-    log_warn(what, F_STR("network", ip_prefix_format(prefix, text)),
-             F_STR("error", strerror(-code)));
-}
-
-static bool is_served(const struct apply *apply, const struct ip_prefix *prefix)
-{
-    return prefix->addr.family == 4 || apply->ipv6;
-}
-
-static void add_addresses(struct apply *apply, const struct ip_prefix *addrs, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (!is_served(apply, &addrs[i]))
-            continue;
-        int code = ifconf_addr_add(apply->conf, apply->ifindex, &addrs[i]);
-        if (code == -EACCES && addrs[i].addr.family == 6)
-            apply->ipv6 = false;
-        else if (code < 0)
-            warn("an address of the tunnel cannot be set", &addrs[i], code);
-    }
-}
-
-static void del_addresses(struct apply *apply, const struct ip_prefix *addrs, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (is_served(apply, &addrs[i]))
-            (void)ifconf_addr_del(apply->conf, apply->ifindex, &addrs[i]);
-}
-
-static struct ifconf_route route_of(const struct apply *apply, const struct ip_prefix *prefix)
-{
-    struct ifconf_route route = {
-        .prefix = *prefix, .table = apply->mark, .ifindex = apply->ifindex};
-    for (size_t i = 0; i < apply->plan.address_count; i++)
-        if (apply->plan.addresses[i].addr.family == prefix->addr.family)
-            route.source = apply->plan.addresses[i].addr;
-    return route;
-}
-
-static void set_routes(struct apply *apply, const struct ip_prefix *routes, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        struct ifconf_route route = route_of(apply, &routes[i]);
-        int code = is_served(apply, &routes[i]) ? ifconf_route_set(apply->conf, &route) : 0;
-        if (code < 0)
-            warn("a route through the tunnel cannot be set", &routes[i], code);
-    }
-}
-
-static void del_routes(struct apply *apply, const struct ip_prefix *routes, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        struct ifconf_route route = route_of(apply, &routes[i]);
-        route.ifindex = 0;
-        if (is_served(apply, &routes[i]))
-            (void)ifconf_route_del(apply->conf, &route);
-    }
-}
-
-static int add_rules(struct apply *apply, struct err *err)
-{
-    for (uint8_t family = 4; family <= 6; family += 2) {
-        struct ifconf_rule rule =
-            ifconf_rule_unmarked(family, apply->mark, apply->mark, RULE_PRIORITY);
-        int code = family == 4 || apply->ipv6 ? ifconf_rule_add(apply->conf, &rule) : 0;
-        if (code == -EAFNOSUPPORT && family == 6)
-            apply->ipv6 = false;
-        else if (code < 0)
-            return err_set_errno(err, code, "the routing rule of %s cannot be set",
-                                 apply->interface_name);
-    }
-    return 0;
-}
-
-/* The way to an endpoint may be narrower than the interface it starts on, so the kernel is asked.
- */
-static uint32_t wanted_mtu(struct apply *apply)
-{
-    uint32_t lowest = UINT32_MAX;
-    struct ifconf_default route;
-    struct ifconf_link link;
-    for (size_t i = 0; i < apply->plan.peer_count; i++) {
-        struct ip_addr dest;
-        uint32_t mtu;
-        endpoint_addr(&apply->plan.peers[i].endpoint, &dest);
-        if (apply->plan.peers[i].has_endpoint &&
-            ifconf_path_mtu(apply->conf, &dest, apply->mark, &mtu) == 0 && mtu < lowest)
-            lowest = mtu;
-    }
-    if (lowest == UINT32_MAX && ifconf_default_get(apply->conf, 4, &route) == 0 &&
-        ifconf_link_get(apply->conf, route.ifindex, &link) == 0)
-        lowest = link.mtu;
-    if (lowest == UINT32_MAX)
-        return MTU_DEFAULT;
-    if (lowest < MTU_MIN + MTU_OVERHEAD)
-        return MTU_MIN;
-    return lowest - MTU_OVERHEAD > MTU_MAX ? MTU_MAX : lowest - MTU_OVERHEAD;
-}
-
-static void set_mtu(struct apply *apply)
-{
-    uint32_t mtu = wanted_mtu(apply);
-    if (mtu == apply->mtu)
-        return;
-    int code = ifconf_link_set_mtu(apply->conf, apply->ifindex, mtu);
-    if (code == 0)
-        apply->mtu = mtu;
-    else
-        log_warn("the tunnel's MTU cannot be set", F_INT("mtu", mtu),
-                 F_STR("error", strerror(-code)));
-}
+/* ---- the firewall ---- */
 
 static void set_firewall(struct apply *apply)
 {
     struct err err;
     struct nft_config config = {
         .table = apply->nft_table,
-        .tunnel = apply->interface_name,
+        .tunnel = apply->interface.name,
         .interface = apply->node_interface,
         .overlays = apply->plan.overlay,
         .overlay_count = apply->plan.overlay_count,
@@ -268,18 +130,11 @@ int apply_plan(struct apply *apply, struct plan *plan, struct err *err)
         plan_fini(plan);
         goto out;
     }
-    del_routes(apply, delta.routes_removed, delta.routes_removed_count);
-    del_addresses(apply, delta.addresses_removed, delta.addresses_removed_count);
+    interface_retract(&apply->interface, plan, &delta);
     plan_fini(&apply->plan);
     apply->plan = *plan;
     plan_init(plan);
-    add_addresses(apply, delta.addresses_added, delta.addresses_added_count);
-    set_mtu(apply);
-    /* routes have the address as their source, and went with the former one */
-    if (delta.addresses_added_count > 0)
-        set_routes(apply, apply->plan.routes, apply->plan.route_count);
-    else
-        set_routes(apply, delta.routes_added, delta.routes_added_count);
+    interface_extend(&apply->interface, &apply->plan, &delta);
     if (firewall)
         set_firewall(apply);
 out:
@@ -342,7 +197,7 @@ static void open_uapi(struct apply *apply, uv_loop_t *loop)
 {
     struct err err;
     struct uapi_socket_options options = {
-        .interface_name = apply->interface_name,
+        .interface_name = apply->interface.name,
         .listen_fd = -1,
         .read_only = true,
         .ctx = apply,
@@ -352,40 +207,138 @@ static void open_uapi(struct apply *apply, uv_loop_t *loop)
         log_warn("wg(8) cannot show this tunnel", F_STR("error", err.text));
 }
 
-/* ---- opening and closing ---- */
+/* ---- the interface comes back ---- */
 
 static void on_path_closed(void *ctx, const char *reason)
 {
     struct apply *apply = ctx;
     strncpy(apply->reason, reason, sizeof apply->reason - 1);
-    (void)uv_async_send(apply->gone);
+    (void)uv_async_send(&apply->watchers->gone);
+}
+
+static void on_again(uv_timer_t *timer);
+
+/* 0, then ever longer. */
+static void reopen_later(struct apply *apply)
+{
+    uint64_t pause_ms = 0;
+    if (apply->removals > 0)
+        pause_ms = apply->removals < 6 ? REOPEN_MIN_MS << (apply->removals - 1) : REOPEN_MAX_MS;
+    apply->removals++;
+    (void)uv_timer_start(&apply->watchers->again, on_again, pause_ms, 0);
+}
+
+/* Sessions went with the link; peers, endpoints and the port did not. */
+static void on_again(uv_timer_t *timer)
+{
+    struct apply *apply = ((struct watchers *)timer->data)->apply;
+    struct err err;
+    int code = path_reopen(apply->path, &err);
+    if (code < 0) {
+        if (!apply->reopen_told)
+            log_error("the tunnel's interface cannot be made again; it is tried further",
+                      F_STR("error", err.text));
+        apply->reopen_told = true;
+        reopen_later(apply);
+        return;
+    }
+    apply->reopen_told = false;
+    apply->made_ms = uv_now(timer->loop);
+    if (interface_come_up(&apply->interface, path_ifindex(apply->path), &apply->plan, &err) < 0)
+        log_error("the tunnel does not come up", F_STR("error", err.text));
+    else
+        log_info("made the tunnel's interface again", F_STR("interface", apply->interface.name));
+    if (apply->recreated != NULL)
+        apply->recreated(apply->ctx);
 }
 
 static void on_gone(uv_async_t *async)
 {
-    struct apply *apply = async->data;
-    if (apply != NULL)
-        apply->closed(apply->ctx, apply->reason);
+    struct apply *apply = ((struct watchers *)async->data)->apply;
+    if (apply == NULL)
+        return;
+    log_warn("the tunnel's interface was removed", F_STR("interface", apply->interface.name),
+             F_STR("reason", apply->reason));
+    apply->interface.ifindex = 0;
+    if (uv_now(async->loop) - apply->made_ms >= SETTLED_MS)
+        apply->removals = 0;
+    reopen_later(apply);
 }
 
-static void free_async(uv_handle_t *handle)
+/* ---- routes and links of the host ---- */
+
+static void on_routes_rest(uv_timer_t *timer)
 {
-    free(handle);
+    struct apply *apply = ((struct watchers *)timer->data)->apply;
+    interface_heal(&apply->interface, &apply->plan);
 }
 
-static int open_async(struct apply *apply, uv_loop_t *loop)
+static void on_routes(uv_poll_t *poll, int status, int events)
 {
-    apply->gone = malloc(sizeof *apply->gone);
-    if (apply->gone == NULL)
+    struct watchers *watchers = poll->data;
+    (void)status;
+    (void)events;
+    if (watchers->apply != NULL && route_watch_read(watchers->apply->route_watch) &&
+        !uv_is_active((uv_handle_t *)&watchers->routes_rest))
+        (void)uv_timer_start(&watchers->routes_rest, on_routes_rest, ROUTES_MS, 0);
+}
+
+static int watch_routes(struct apply *apply, uv_loop_t *loop)
+{
+    struct watchers *watchers = apply->watchers;
+    int code = route_watch_open(&apply->route_watch, true);
+    if (code < 0)
+        return code;
+    code = uv_poll_init(loop, &watchers->routes, route_watch_fd(apply->route_watch));
+    if (code < 0)
+        return code;
+    watchers->routes.data = watchers;
+    watchers->open++;
+    return uv_poll_start(&watchers->routes, UV_READABLE, on_routes);
+}
+
+/* ---- opening and closing ---- */
+
+static void on_watcher_closed(uv_handle_t *handle)
+{
+    struct watchers *watchers = handle->data;
+    if (--watchers->open == 0)
+        free(watchers);
+}
+
+static int open_watchers(struct apply *apply, uv_loop_t *loop)
+{
+    struct watchers *watchers = calloc(1, sizeof *watchers);
+    if (watchers == NULL)
         return -ENOMEM;
-    int code = uv_async_init(loop, apply->gone, on_gone);
+    int code = uv_async_init(loop, &watchers->gone, on_gone);
     if (code < 0) {
-        free(apply->gone);
-        apply->gone = NULL;
+        free(watchers);
         return code;
     }
-    apply->gone->data = apply;
+    (void)uv_timer_init(loop, &watchers->again);
+    (void)uv_timer_init(loop, &watchers->routes_rest);
+    watchers->gone.data = watchers->again.data = watchers->routes_rest.data = watchers;
+    watchers->open = 3;
+    watchers->apply = apply;
+    apply->watchers = watchers;
+    code = watch_routes(apply, loop);
+    if (code < 0)
+        log_warn("changes of the host's routes are not seen", F_STR("error", strerror(-code)));
     return 0;
+}
+
+static void close_watchers(struct watchers *watchers)
+{
+    if (watchers == NULL)
+        return;
+    bool has_routes = watchers->open == 4;
+    watchers->apply = NULL; /* what was sent and not yet delivered goes nowhere */
+    uv_close((uv_handle_t *)&watchers->gone, on_watcher_closed);
+    uv_close((uv_handle_t *)&watchers->again, on_watcher_closed);
+    uv_close((uv_handle_t *)&watchers->routes_rest, on_watcher_closed);
+    if (has_routes)
+        uv_close((uv_handle_t *)&watchers->routes, on_watcher_closed);
 }
 
 static int open_path(struct apply *apply, const struct apply_options *options, struct err *err)
@@ -394,7 +347,6 @@ static int open_path(struct apply *apply, const struct apply_options *options, s
     int code = tun_open(&tun, options->interface_name, err);
     if (code < 0)
         return code;
-    apply->ifindex = tun_ifindex(tun);
     struct path_options path_options = {.tun = tun, .on_closed = on_path_closed, .ctx = apply};
     code = path_create(&apply->path, &path_options, err);
     if (code < 0) {
@@ -406,7 +358,7 @@ static int open_path(struct apply *apply, const struct apply_options *options, s
         .has_listen_port = true,
         .has_fwmark = true,
         .listen_port = options->listen_port,
-        .fwmark = apply->mark,
+        .fwmark = apply->interface.mark,
     };
     memcpy(config.private_key, options->private_key, sizeof config.private_key);
     code = path_start(apply->path, err);
@@ -427,16 +379,25 @@ static int learn_public_key(struct apply *apply, struct err *err)
     return 0;
 }
 
-static void enable_forwarding(const struct apply *apply)
+static void enable_forwarding(struct apply *apply)
 {
-    bool was;
-    int code = ifconf_forwarding_enable(4, &was);
-    if (code == 0 && apply->ipv6)
-        code = ifconf_forwarding_enable(6, &was);
-    if (code < 0)
-        log_warn("the kernel does not forward packets and cannot be told to: only this host is "
-                 "reached through its tunnel",
-                 F_STR("error", strerror(-code)));
+    for (int i = 0; i < (apply->interface.ipv6 ? 2 : 1); i++) {
+        bool was = true;
+        int code = ifconf_forwarding_enable(i == 0 ? 4 : 6, &was);
+        apply->switched_on[i] = code == 0 && !was;
+        if (code < 0)
+            log_warn("the kernel does not forward packets and cannot be told to: only this host is "
+                     "reached through its tunnel",
+                     F_INT("ip_version", i == 0 ? 4 : 6), F_STR("error", strerror(-code)));
+    }
+}
+
+/* A host that did not forward before us does not do so after us. */
+static void restore_forwarding(struct apply *apply)
+{
+    for (int i = 0; i < 2; i++)
+        if (apply->switched_on[i])
+            (void)ifconf_forwarding_disable(i == 0 ? 4 : 6);
 }
 
 static int bring_up(struct apply *apply, const struct apply_options *options, struct err *err)
@@ -444,16 +405,10 @@ static int bring_up(struct apply *apply, const struct apply_options *options, st
     int code = learn_public_key(apply, err);
     if (code < 0)
         return code;
-    apply->ipv6 = ifconf_ipv6_enabled(apply->interface_name);
-    if (!apply->ipv6)
-        log_warn("IPv6 is switched off on this host: the network is served over IPv4 only");
-    set_mtu(apply);
-    code = ifconf_link_set_up(apply->conf, apply->ifindex, true);
-    if (code < 0)
-        return err_set_errno(err, code, "interface %s cannot be set up", apply->interface_name);
-    code = add_rules(apply, err);
+    code = interface_come_up(&apply->interface, path_ifindex(apply->path), &apply->plan, err);
     if (code < 0)
         return code;
+    apply->made_ms = uv_now(options->loop);
     if (apply->firewall)
         enable_forwarding(apply);
     open_uapi(apply, options->loop);
@@ -468,24 +423,23 @@ int apply_open(struct apply **out, const struct apply_options *options, struct e
         return err_set(err, -ENOMEM, "out of memory");
     plan_init(&apply->plan);
     apply->ctx = options->ctx;
-    apply->closed = options->closed;
+    apply->recreated = options->recreated;
     apply->firewall = options->firewall;
     apply->peer_to_peer = options->peer_to_peer;
-    apply->mark = apply_mark_of(options->interface_name);
-    strncpy(apply->interface_name, options->interface_name, sizeof apply->interface_name - 1);
-    name_table(apply);
-    int code = ifconf_open(&apply->conf);
+    int code = interface_init(&apply->interface, options->interface_name,
+                              apply_mark_of(options->interface_name));
     if (code < 0) {
         err_set_errno(err, code, "no netlink socket");
         goto fail;
     }
+    name_table(apply);
     if (options->node_interface != NULL) {
         apply->node_interface = strdup(options->node_interface);
         if (apply->node_interface == NULL)
             code = -ENOMEM;
     }
     if (code == 0)
-        code = open_async(apply, options->loop);
+        code = open_watchers(apply, options->loop);
     if (code < 0) {
         err_set_errno(err, code, "the tunnel cannot be set up");
         goto fail;
@@ -493,7 +447,7 @@ int apply_open(struct apply **out, const struct apply_options *options, struct e
     code = open_path(apply, options, err);
     if (code < 0)
         goto fail;
-    clean(apply->conf, apply->mark);
+    interface_clean(&apply->interface);
     code = bring_up(apply, options, err);
     if (code < 0)
         goto fail;
@@ -512,14 +466,13 @@ void apply_close(struct apply *apply)
     if (apply->path != NULL) {
         if (apply->firewall)
             (void)nft_remove(apply->nft_table, NULL);
-        clean(apply->conf, apply->mark);
+        restore_forwarding(apply);
+        interface_clean(&apply->interface);
         path_destroy(apply->path);
     }
-    if (apply->gone != NULL) {
-        apply->gone->data = NULL; /* what was sent and not yet delivered goes nowhere */
-        uv_close((uv_handle_t *)apply->gone, free_async);
-    }
-    ifconf_close(apply->conf);
+    close_watchers(apply->watchers);
+    route_watch_close(apply->route_watch);
+    interface_fini(&apply->interface);
     plan_fini(&apply->plan);
     free(apply->node_interface);
     free(apply);
@@ -532,7 +485,7 @@ int apply_info(struct apply *apply, struct path_info *out)
 
 uint32_t apply_fwmark(const struct apply *apply)
 {
-    return apply->mark;
+    return apply->interface.mark;
 }
 
 const uint8_t *apply_public_key(const struct apply *apply)

@@ -11,7 +11,9 @@
 
 /* A running tunnel that follows plans: interface, engine, addresses, routes in a table of its own
  * behind a rule, the firewall of a node, the UAPI socket for `wg show`. Each plan changes only what
- * differs from the one before. All calls are made on the loop's thread. */
+ * differs from the one before. An interface that somebody removes is made anew, after ever longer
+ * pauses if that goes on. The MTU follows the ways to the endpoints. All calls are made on the
+ * loop's thread. */
 
 struct apply;
 struct plan_touched;
@@ -25,8 +27,9 @@ struct apply_options {
     bool peer_to_peer;
     const char *node_interface; /* NULL: every one but the tunnel */
     void *ctx;
-    /* The interface is gone: the program should end. */
-    void (*closed)(void *ctx, const char *reason);
+    /* The interface was removed by somebody and made anew: what others tied to it (a resolver that
+     * knows interfaces) is to be tied again. May be NULL. */
+    void (*recreated)(void *ctx);
 };
 
 /* Removes what a killed run left behind, makes the interface, starts the engine without peers. On

@@ -304,6 +304,8 @@ static const struct option peer_rows[] = {
         "control API of any node"),
     ROW("update-interval", 0, "HEIMDALL_UPDATE_INTERVAL", option_duration, "10s",
         update_interval_ns, "poll this often while the node's pushed updates do not arrive"),
+    ROW("exit-node", 0, "HEIMDALL_EXIT_NODE", option_text, NULL, exit_node,
+        "id or name of the node through which everything goes that no other route takes"),
     ROW("interface-name", 0, "HEIMDALL_INTERFACE_NAME", kind_interface, "darknet", interface_name,
         "name of the tunnel's interface"),
     ROW("data-dir", 0, "HEIMDALL_DATA_DIR", option_text, "/var/lib/heimdall-peer", data_dir,

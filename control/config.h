@@ -73,6 +73,7 @@ struct peer_config {
     const char *data_dir;
     const char *interface_name;
     uint64_t update_interval_ns;
+    const char *exit_node; /* NULL: none */
     const char *cert;
     const char *key;
     const char *ca;

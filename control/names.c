@@ -23,6 +23,7 @@ struct names {
     union endpoint listening[ADDRESSES_MAX]; /* asked for, whether or not it worked */
     size_t listening_count;
     bool upstream_tried;
+    bool is_served; /* as asked */
 };
 
 void names_clean(const char *data_dir)
@@ -141,12 +142,15 @@ static void listen_on(struct names *names, const struct plan *plan)
         return;
     memcpy(names->listening, wanted, sizeof wanted);
     names->listening_count = count;
+    names->is_served = false;
     if (count == 0)
         return;
-    if (dns_server_listen(names->server, wanted, count, &err) < 0)
+    if (dns_server_listen(names->server, wanted, count, &err) < 0) {
         log_warn("DNS is not served as asked", F_STR("error", err.text));
-    else
+    } else {
+        names->is_served = true;
         point_resolver(names);
+    }
 }
 
 /* The overlay's own hosts may ask for other names, nobody else. */
@@ -168,6 +172,12 @@ void names_update(struct names *names, const struct plan *plan, uint32_t serial)
     open_upstream(names, plan);
     allow_recursion(names, plan);
     listen_on(names, plan);
+}
+
+void names_repoint(struct names *names)
+{
+    if (names->is_served)
+        point_resolver(names);
 }
 
 void names_close(struct names *names)

@@ -31,6 +31,9 @@ int names_open(struct names **out, const struct names_options *options);
 /* Follows a plan; `serial` rises with every change. */
 void names_update(struct names *names, const struct plan *plan, uint32_t serial);
 
+/* The tunnel's interface is another than before: points this host's resolver at us once more. */
+void names_repoint(struct names *names);
+
 /* Puts the resolver back and stops serving; memory is given back by the loop's next turns. Takes
  * NULL. */
 void names_close(struct names *names);

@@ -278,12 +278,11 @@ static int load_identity(struct node *node, struct err *err)
     return code;
 }
 
-static void on_tunnel_closed(void *ctx, const char *reason)
+static void on_tunnel_recreated(void *ctx)
 {
     struct node *node = ctx;
-    struct err err;
-    err_set(&err, -ENODEV, "the tunnel %s is gone: %s", node->config->interface_name, reason);
-    node_fail(node, &err);
+    if (node->names != NULL)
+        names_repoint(node->names);
 }
 
 static int open_tunnel(struct node *node, struct err *err)
@@ -297,7 +296,7 @@ static int open_tunnel(struct node *node, struct err *err)
         .peer_to_peer = node->config->allow_peer_to_peer,
         .node_interface = node->config->node_interface,
         .ctx = node,
-        .closed = on_tunnel_closed,
+        .recreated = on_tunnel_recreated,
     };
     int code = apply_open(&node->apply, &options, err);
     if (code < 0)

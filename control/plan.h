@@ -20,6 +20,14 @@ struct zone;
 
 enum { PLAN_KEEPALIVE_S = 25 };
 
+/* What became of a peer's wish for an exit node. */
+enum plan_exit {
+    PLAN_EXIT_OFF,         /* none is wanted */
+    PLAN_EXIT_UNKNOWN,     /* there is no such node */
+    PLAN_EXIT_UNPUBLISHED, /* it publishes no default route */
+    PLAN_EXIT_ON,          /* all that no other route takes goes through it, or nowhere */
+};
+
 struct plan_name {
     char *name; /* a DNS label, lower case */
     struct ip_addr addr;
@@ -53,6 +61,7 @@ struct plan {
     /* Resolvers of a peer: addresses inside the tunnel, best first. */
     struct ip_addr *dns;
     size_t dns_count;
+    enum plan_exit exit; /* of a peer */
 };
 
 /* plan_view.c */
@@ -61,8 +70,9 @@ struct plan {
  * given to plan_fini in any case. */
 int plan_of_node(const struct state *state, const char *self, struct plan *out);
 
-/* The plan of a peer, from what Connect or WatchPeer answered. `exit_node` is the id of the node
- * whose default routes are taken, or NULL. -EINVAL with a text when the answer makes no sense. */
+/* The plan of a peer, from what Connect or WatchPeer answered. `exit_node` is the id or the name of
+ * the node whose default routes are taken, or NULL. -EINVAL with a text when the answer makes no
+ * sense. */
 int plan_of_peer(const PB(ConnectResponse) * response, const char *exit_node, struct plan *out,
                  struct err *err);
 

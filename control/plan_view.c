@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static const union endpoint no_endpoint;
 
@@ -298,10 +299,18 @@ static int take_allowed_ips(struct plan_builder *builder, size_t index, const PB
             return bad_answer(err, "network", node->allowed_ips[i]);
         if (prefix.len == 0 && !is_exit)
             continue;
+        if (prefix.len == 0)
+            builder->plan->exit = PLAN_EXIT_ON;
         plan_builder_grant(builder, index, &prefix);
         plan_builder_route(builder, &prefix);
     }
     return 0;
+}
+
+/* A name is as good as an id: both are unique among nodes. */
+static bool is_named(const PB(Peer) * node, const char *name)
+{
+    return name != NULL && (strcmp(node->id, name) == 0 || strcasecmp(node->name, name) == 0);
 }
 
 static int take_node(struct plan_builder *builder, const PB(Peer) * node, const char *exit_node,
@@ -318,8 +327,10 @@ static int take_node(struct plan_builder *builder, const PB(Peer) * node, const 
         if (memcmp(builder->plan->peers[i].public_key, key, sizeof key) == 0)
             return bad_answer(err, "the same key twice", text);
     size_t index = plan_builder_peer(builder, key, &endpoint, PLAN_KEEPALIVE_S);
-    return take_allowed_ips(builder, index, node,
-                            exit_node != NULL && strcmp(exit_node, node->id) == 0, err);
+    bool is_exit = is_named(node, exit_node);
+    if (is_exit && builder->plan->exit == PLAN_EXIT_UNKNOWN)
+        builder->plan->exit = PLAN_EXIT_UNPUBLISHED;
+    return take_allowed_ips(builder, index, node, is_exit, err);
 }
 
 static int take_address(struct plan_builder *builder, const char *text, uint8_t family,
@@ -349,6 +360,7 @@ int plan_of_peer(const PB(ConnectResponse) * response, const char *exit_node, st
 {
     struct plan_builder builder;
     plan_builder_init(&builder, out);
+    out->exit = exit_node == NULL ? PLAN_EXIT_OFF : PLAN_EXIT_UNKNOWN;
     int rc = take_address(&builder, response->address, 4, err);
     if (rc == 0 && response->address6[0] != '\0')
         rc = take_address(&builder, response->address6, 6, err);

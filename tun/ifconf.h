@@ -91,18 +91,21 @@ struct ifconf_rule {
     uint8_t family;    /* 4 or 6 */
     uint32_t priority; /* 0: the kernel puts it in front of the others */
     uint32_t table;
-    uint32_t fwmark; /* 0: matches whatever the mark is */
-    bool invert;     /* "not": applies to packets without the mark */
+    bool unreachable; /* refuses what comes this far; without a table */
+    uint32_t fwmark;  /* 0: matches whatever the mark is */
+    bool invert;      /* "not": applies to packets without the mark */
     bool has_suppress;
     uint32_t suppress_prefixlen; /* routes of this length or shorter do not count */
     uint8_t protocol;            /* 0 when adding: IFCONF_PROTOCOL */
     bool foreign;                /* in lists: has selectors or actions that are not shown here */
 };
 
-/* "not fwmark MARK lookup TABLE" and "lookup main suppress_prefixlength 0". */
+/* "not fwmark MARK lookup TABLE", and the same with "suppress_prefixlength 0": all but the default
+ * routes of that table. */
 struct ifconf_rule ifconf_rule_unmarked(uint8_t family, uint32_t fwmark, uint32_t table,
                                         uint32_t priority);
-struct ifconf_rule ifconf_rule_main_specific(uint8_t family, uint32_t priority);
+struct ifconf_rule ifconf_rule_unmarked_specific(uint8_t family, uint32_t fwmark, uint32_t table,
+                                                 uint32_t priority);
 
 int ifconf_rule_add(struct ifconf_socket *conf, const struct ifconf_rule *rule);
 int ifconf_rule_del(struct ifconf_socket *conf, const struct ifconf_rule *rule);
@@ -149,5 +152,10 @@ bool ifconf_ipv6_enabled(const char *name);
  * was. -EROFS, -EACCES: not permitted here. Interfaces that got their IPv6 default route from
  * router advertisements keep accepting them. */
 int ifconf_forwarding_enable(uint8_t family, bool *was);
+int ifconf_forwarding_disable(uint8_t family);
+
+/* Whether the kernel drops IPv4 packets that come in on `name` from an address to which it would
+ * send elsewhere (rp_filter 1, RFC 3704). */
+bool ifconf_filters_strictly(const char *name);
 
 #endif

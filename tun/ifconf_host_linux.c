@@ -170,15 +170,35 @@ static void keep_router_advertisements(void)
     ifconf_close(conf);
 }
 
+static const char *forwarding_path(uint8_t family)
+{
+    return family == 4 ? "/proc/sys/net/ipv4/ip_forward" : "/proc/sys/net/ipv6/conf/all/forwarding";
+}
+
 int ifconf_forwarding_enable(uint8_t family, bool *was)
 {
-    const char *path =
-        family == 4 ? "/proc/sys/net/ipv4/ip_forward" : "/proc/sys/net/ipv6/conf/all/forwarding";
-    int value = read_switch(path);
+    int value = read_switch(forwarding_path(family));
     *was = value > 0;
     if (value != 0)
         return value < 0 ? value : 0;
     if (family == 6)
         keep_router_advertisements();
-    return write_switch(path, "1");
+    return write_switch(forwarding_path(family), "1");
+}
+
+int ifconf_forwarding_disable(uint8_t family)
+{
+    return write_switch(forwarding_path(family), "0");
+}
+
+bool ifconf_filters_strictly(const char *name)
+{
+    char path[96];
+    int n = snprintf(path, sizeof path, "/proc/sys/net/ipv4/conf/%s/rp_filter", name);
+    if (n < 0 || (size_t)n >= sizeof path)
+        return false;
+    /* the higher one of the two counts, and 2 is the looser */
+    int all = read_switch("/proc/sys/net/ipv4/conf/all/rp_filter");
+    int own = read_switch(path);
+    return (own > all ? own : all) == 1;
 }

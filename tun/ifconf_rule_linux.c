@@ -17,14 +17,12 @@ struct ifconf_rule ifconf_rule_unmarked(uint8_t family, uint32_t fwmark, uint32_
     };
 }
 
-struct ifconf_rule ifconf_rule_main_specific(uint8_t family, uint32_t priority)
+struct ifconf_rule ifconf_rule_unmarked_specific(uint8_t family, uint32_t fwmark, uint32_t table,
+                                                 uint32_t priority)
 {
-    return (struct ifconf_rule){
-        .family = family,
-        .table = RT_TABLE_MAIN,
-        .priority = priority,
-        .has_suppress = true,
-    };
+    struct ifconf_rule rule = ifconf_rule_unmarked(family, fwmark, table, priority);
+    rule.has_suppress = true;
+    return rule;
 }
 
 static void request_rule(struct request *request, uint16_t type, uint16_t flags,
@@ -32,10 +30,11 @@ static void request_rule(struct request *request, uint16_t type, uint16_t flags,
 {
     struct fib_rule_hdr *hdr = request_init(request, type, flags, sizeof *hdr);
     hdr->family = af_of_family(rule->family);
-    hdr->action = FR_ACT_TO_TBL;
+    hdr->action = rule->unreachable ? FR_ACT_UNREACHABLE : FR_ACT_TO_TBL;
     hdr->table = rule->table < 256 ? (uint8_t)rule->table : RT_TABLE_UNSPEC;
     hdr->flags = rule->invert ? FIB_RULE_INVERT : 0;
-    mnl_attr_put_u32(request->nlh, FRA_TABLE, rule->table);
+    if (!rule->unreachable)
+        mnl_attr_put_u32(request->nlh, FRA_TABLE, rule->table);
     if (rule->priority != 0)
         mnl_attr_put_u32(request->nlh, FRA_PRIORITY, rule->priority);
     if (rule->fwmark != 0) {
@@ -51,7 +50,7 @@ static void request_rule(struct request *request, uint16_t type, uint16_t flags,
 int ifconf_rule_add(struct ifconf_socket *conf, const struct ifconf_rule *rule)
 {
     struct request request;
-    if (rule->table == 0)
+    if ((rule->table == 0) != rule->unreachable)
         return -EINVAL;
     request_rule(&request, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, rule);
     int rc = request_run(conf, &request, NULL, NULL);
@@ -61,7 +60,7 @@ int ifconf_rule_add(struct ifconf_socket *conf, const struct ifconf_rule *rule)
 int ifconf_rule_del(struct ifconf_socket *conf, const struct ifconf_rule *rule)
 {
     struct request request;
-    if (rule->table == 0)
+    if ((rule->table == 0) != rule->unreachable)
         return -EINVAL;
     request_rule(&request, RTM_DELRULE, 0, rule);
     int rc = request_run(conf, &request, NULL, NULL);
@@ -78,7 +77,8 @@ static bool is_foreign(const struct fib_rule_hdr *hdr, const struct nlattr **att
     static const uint16_t others[] = {FRA_IIFNAME,     FRA_OIFNAME,     FRA_GOTO,
                                       FRA_L3MDEV,      FRA_UID_RANGE,   FRA_IP_PROTO,
                                       FRA_SPORT_RANGE, FRA_DPORT_RANGE, FRA_SUPPRESS_IFGROUP};
-    if (hdr->action != FR_ACT_TO_TBL || hdr->src_len != 0 || hdr->dst_len != 0 || hdr->tos != 0)
+    bool known = hdr->action == FR_ACT_TO_TBL || hdr->action == FR_ACT_UNREACHABLE;
+    if (!known || hdr->src_len != 0 || hdr->dst_len != 0 || hdr->tos != 0)
         return true;
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         const struct nlattr *attr = attrs[others[i]];
@@ -107,6 +107,7 @@ static int take_rule(const struct nlmsghdr *nlh, void *ctx)
     out->family = family_of_af(hdr->family);
     out->priority = attr_u32(attrs[FRA_PRIORITY], 0);
     out->table = attr_u32(attrs[FRA_TABLE], hdr->table);
+    out->unreachable = hdr->action == FR_ACT_UNREACHABLE;
     out->fwmark = attr_u32(attrs[FRA_FWMARK], 0);
     out->invert = (hdr->flags & FIB_RULE_INVERT) != 0;
     uint32_t suppress = attr_u32(attrs[FRA_SUPPRESS_PREFIXLEN], NO_SUPPRESS);

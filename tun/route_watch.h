@@ -3,12 +3,13 @@
 
 #include <stdbool.h>
 
-/* Tells that a route, rule or address of this network namespace has changed, not which. */
+/* Tells that a route, rule or address of this network namespace has changed, not which; with
+ * `links` also a link, its MTU for one. */
 
 struct route_watch;
 
 /* 0 or a negative errno. */
-int route_watch_open(struct route_watch **out);
+int route_watch_open(struct route_watch **out, bool links);
 void route_watch_close(struct route_watch *watch);
 
 /* Non-blocking; readable when there is news. */

@@ -12,11 +12,12 @@ struct route_watch {
 };
 
 /* The removal of an address takes its local route with it, so that routes and rules say it all. */
-static int join(struct mnl_socket *socket)
+static int join(struct mnl_socket *socket, bool links)
 {
     static const int groups[] = {RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE,
-                                 RTNLGRP_IPV6_RULE};
-    for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++) {
+                                 RTNLGRP_IPV6_RULE, RTNLGRP_LINK};
+    size_t count = sizeof groups / sizeof groups[0] - (links ? 0 : 1);
+    for (size_t i = 0; i < count; i++) {
         int group = groups[i];
         if (mnl_socket_setsockopt(socket, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) < 0)
             return -errno;
@@ -24,7 +25,7 @@ static int join(struct mnl_socket *socket)
     return 0;
 }
 
-int route_watch_open(struct route_watch **out)
+int route_watch_open(struct route_watch **out, bool links)
 {
     struct route_watch *watch = calloc(1, sizeof *watch);
     if (watch == NULL)
@@ -34,7 +35,7 @@ int route_watch_open(struct route_watch **out)
     if (watch->socket == NULL || mnl_socket_bind(watch->socket, 0, MNL_SOCKET_AUTOPID) < 0)
         rc = -errno;
     if (rc == 0)
-        rc = join(watch->socket);
+        rc = join(watch->socket, links);
     if (rc != 0) {
         route_watch_close(watch);
         return rc;

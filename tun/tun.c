@@ -33,6 +33,13 @@ int tun_adopt(struct tun **out, int fd, struct err *err)
     return rc == -ENOTTY ? tun_fd_adopt(out, fd, err) : rc;
 }
 
+int tun_reopen(struct tun *tun, struct err *err)
+{
+    if (tun->ops->reopen == NULL)
+        return err_set(err, -EOPNOTSUPP, "interface %s cannot be made anew", tun->name);
+    return tun->ops->reopen(tun, err);
+}
+
 void tun_close(struct tun *tun)
 {
     if (tun != NULL)

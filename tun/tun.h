@@ -50,6 +50,11 @@ int tun_memory(struct tun **a, struct tun **b);
 /* Tests: changes the link of a device in memory and posts the events that follow from it. */
 int tun_memory_set_link(struct tun *tun, bool up, uint32_t mtu);
 
+/* Makes the interface of tun_open anew, as it was made then, after it was removed; 0 also when it
+ * is still there. Nobody else may use the device meanwhile: its descriptors may change. Needs
+ * neither the device file nor a right to open it. -EOPNOTSUPP: the device is of another kind. */
+int tun_reopen(struct tun *tun, struct err *err);
+
 void tun_close(struct tun *tun);
 
 /* Non-blocking; readable when tun_read has a packet. */

@@ -15,6 +15,7 @@ struct tun_ops {
     int (*write)(struct tun *tun, const struct tun_packet *packet);
     int (*mtu)(struct tun *tun, uint32_t *mtu);
     int (*events_read)(struct tun *tun);
+    int (*reopen)(struct tun *tun, struct err *err); /* NULL: cannot */
 };
 
 struct tun {

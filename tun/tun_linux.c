@@ -68,12 +68,72 @@ static int linux_events_read(struct tun *tun)
     return bits == 0 && rc < 0 ? rc : bits;
 }
 
+/* What to do about an interface that the kernel does not give. */
+static int explain_interface(struct err *err, const char *name, int code)
+{
+    switch (code) {
+    case -EPERM:
+    case -EACCES:
+        return err_set(err, code,
+                       "not permitted to make interface %s: start the container with `--cap-add "
+                       "NET_ADMIN`, or run as root",
+                       name);
+    case -EBUSY:
+        return err_set(err, code,
+                       "interface %s is in use by another program: stop that, or choose another "
+                       "name (--interface-name, or the argument of heimdall-wg)",
+                       name);
+    case -EINVAL:
+        return err_set(err, code,
+                       "an interface %s exists and is not ours to use: remove it (`ip link delete "
+                       "%s`), or choose another name (--interface-name)",
+                       name, name);
+    }
+    return err_set_errno(err, code, "cannot make interface %s", name);
+}
+
+/* A descriptor whose interface was removed takes a new one like one that never had any. */
+static int make_interface(int fd, const char *name, struct ifreq *ifr, struct err *err)
+{
+    *ifr = (struct ifreq){.ifr_flags = IFF_TUN | IFF_NO_PI};
+    memcpy(ifr->ifr_name, name, strlen(name));
+    return ioctl(fd, TUNSETIFF, ifr) < 0 ? explain_interface(err, name, -errno) : 0;
+}
+
+/* Begins to follow the link of the descriptor's interface. */
+static int begin_watch(struct linux_tun *self, int fd, const char *name, struct err *err)
+{
+    int rc = watch_init(&self->watch, fd);
+    if (rc < 0) {
+        watch_fini(&self->watch);
+        return err_set_errno(err, rc, "cannot watch interface %s", name);
+    }
+    self->mtu = self->watch.mtu;
+    self->tun.events_fd = self->watch.fd;
+    self->tun.ifindex = self->watch.ifindex;
+    self->tun.up = self->watch.up;
+    return 0;
+}
+
+static int linux_reopen(struct tun *tun, struct err *err)
+{
+    struct ifreq ifr = {0};
+    if (ioctl(tun->fd, TUNGETIFF, &ifr) == 0)
+        return 0;
+    int rc = make_interface(tun->fd, tun->name, &ifr, err);
+    if (rc < 0)
+        return rc;
+    watch_fini(&linux_of(tun)->watch);
+    return begin_watch(linux_of(tun), tun->fd, tun->name, err);
+}
+
 static const struct tun_ops linux_ops = {
     .close = linux_close,
     .read = linux_read,
     .write = linux_write,
     .mtu = linux_mtu,
     .events_read = linux_events_read,
+    .reopen = linux_reopen,
 };
 
 /* Takes over `fd` on success only. */
@@ -82,21 +142,18 @@ static int create(struct tun **out, int fd, const struct ifreq *ifr, struct err 
     struct linux_tun *self = calloc(1, sizeof *self);
     if (self == NULL)
         return err_set_errno(err, -ENOMEM, "cannot open interface %s", ifr->ifr_name);
-    int rc = watch_init(&self->watch, fd);
-    if (rc == 0)
-        rc = tun_fd_prepare(fd);
+    int rc = tun_fd_prepare(fd);
+    if (rc < 0)
+        err_set_errno(err, rc, "cannot use interface %s", ifr->ifr_name);
+    else
+        rc = begin_watch(self, fd, ifr->ifr_name, err);
     if (rc < 0) {
-        watch_fini(&self->watch);
         free(self);
-        return err_set_errno(err, rc, "cannot watch interface %s", ifr->ifr_name);
+        return rc;
     }
     self->vnet_hdr = (ifr->ifr_flags & IFF_VNET_HDR) != 0;
-    self->mtu = self->watch.mtu;
     self->tun.ops = &linux_ops;
     self->tun.fd = fd;
-    self->tun.events_fd = self->watch.fd;
-    self->tun.ifindex = self->watch.ifindex;
-    self->tun.up = self->watch.up;
     memcpy(self->tun.name, ifr->ifr_name, sizeof self->tun.name);
     *out = &self->tun;
     return 0;
@@ -123,38 +180,13 @@ static int explain_device(struct err *err, int code)
     return err_set_errno(err, code, "cannot open %s", device_path);
 }
 
-/* What to do about an interface that the kernel does not give. */
-static int explain_interface(struct err *err, const char *name, int code)
-{
-    switch (code) {
-    case -EPERM:
-    case -EACCES:
-        return err_set(err, code,
-                       "not permitted to make interface %s: start the container with `--cap-add "
-                       "NET_ADMIN`, or run as root",
-                       name);
-    case -EBUSY:
-        return err_set(err, code,
-                       "interface %s is in use by another program: stop that, or choose another "
-                       "name (--interface-name, or the argument of heimdall-wg)",
-                       name);
-    case -EINVAL:
-        return err_set(err, code,
-                       "an interface %s exists and is not ours to use: remove it (`ip link delete "
-                       "%s`), or choose another name (--interface-name)",
-                       name, name);
-    }
-    return err_set_errno(err, code, "cannot make interface %s", name);
-}
-
 int tun_system_open(struct tun **out, const char *name, struct err *err)
 {
     int fd = open(device_path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return explain_device(err, -errno);
-    struct ifreq ifr = {.ifr_flags = IFF_TUN | IFF_NO_PI};
-    memcpy(ifr.ifr_name, name, strlen(name));
-    int rc = ioctl(fd, TUNSETIFF, &ifr) < 0 ? explain_interface(err, name, -errno) : 0;
+    struct ifreq ifr;
+    int rc = make_interface(fd, name, &ifr, err);
     if (rc == 0)
         rc = create(out, fd, &ifr, err);
     if (rc < 0)

@@ -266,6 +266,7 @@ void watch_fini(struct watch *watch)
         close(watch->timer_fd);
     if (watch->fd >= 0)
         close(watch->fd);
+    watch->timer_fd = watch->fd = -1;
 }
 
 int watch_read(struct watch *watch)

@@ -287,6 +287,22 @@ void wg_device_set_up(struct wg_device *dev, bool up, struct wg_time now,
     pthread_mutex_unlock(&dev->lock);
 }
 
+void wg_device_begin_again(struct wg_device *dev, struct wg_time now, const struct wg_sink *sink)
+{
+    struct device_call call = {dev, now, sink};
+    pthread_mutex_lock(&dev->lock);
+    list_for_each (pos, &dev->peers) {
+        struct wg_peer *peer = container_of(pos, struct wg_peer, place);
+        uint64_t last = atomic_load(&peer->handshake_real_ns);
+        bool is_expected = last != 0 && now.real_ns - last < TIMERS_REJECT_AFTER;
+        if (is_expected && atomic_load(&peer->keypairs.current) == NULL) {
+            timers_want_handshake(&peer->timers);
+            device_serve_peer(&call, peer);
+        }
+    }
+    pthread_mutex_unlock(&dev->lock);
+}
+
 void wg_device_set_mtu(struct wg_device *dev, uint32_t mtu)
 {
     atomic_store(&dev->mtu, mtu);

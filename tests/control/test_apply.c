@@ -11,7 +11,10 @@
 static uv_loop_t loop;
 static char name[16];
 static uint8_t private_key[32];
-static const char *closed_reason;
+static bool recreated;
+static bool firewall;
+static const char *exit_node; /* as the option says; the only node is named "exit" */
+static const char *endpoint = "127.0.0.1:51820";
 
 static void enter(void)
 {
@@ -21,17 +24,22 @@ static void enter(void)
     ck_assert_int_eq(uv_loop_init(&loop), 0);
 }
 
-static void on_closed(void *ctx, const char *reason)
+static void on_recreated(void *ctx)
 {
     (void)ctx;
-    closed_reason = reason;
+    recreated = true;
     uv_stop(&loop);
 }
 
 static struct apply *open_tunnel(void)
 {
     struct apply_options options = {
-        .loop = &loop, .interface_name = name, .private_key = private_key, .closed = on_closed};
+        .loop = &loop,
+        .interface_name = name,
+        .private_key = private_key,
+        .firewall = firewall,
+        .recreated = on_recreated,
+    };
     struct apply *apply;
     struct err err = {0};
     ck_assert_msg(apply_open(&apply, &options, &err) == 0, "%s", err.text);
@@ -70,7 +78,7 @@ static void apply_allowed(struct apply *apply, const char *address, const char *
                           size_t count)
 {
     char key[] = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
-    char endpoint[] = "127.0.0.1:51820";
+    char node_name[] = "exit";
     PB(KeyPair) keypair;
     PB(Peer) peer;
     PB(ConnectResponse) response;
@@ -82,13 +90,14 @@ static void apply_allowed(struct apply *apply, const char *address, const char *
     PB_FN(connect_response__init)(&response);
     keypair.public_key = key;
     peer.keypair = &keypair;
-    peer.endpoint = endpoint;
+    peer.endpoint = (char *)(uintptr_t)endpoint;
+    peer.name = node_name;
     peer.allowed_ips = (char **)(uintptr_t)allowed;
     peer.n_allowed_ips = count;
     response.address = (char *)(uintptr_t)address;
     response.peers = peers;
     response.n_peers = 1;
-    ck_assert_msg(plan_of_peer(&response, NULL, &plan, &err) == 0, "%s", err.text);
+    ck_assert_msg(plan_of_peer(&response, exit_node, &plan, &err) == 0, "%s", err.text);
     ck_assert_msg(apply_plan(apply, &plan, &err) == 0, "%s", err.text);
     ck_assert_uint_eq(plan.peer_count, 0); /* taken over */
 }
@@ -216,8 +225,10 @@ END_TEST
 START_TEST(a_second_tunnel_of_that_name_is_refused)
 {
     struct apply *apply = open_tunnel();
-    struct apply_options options = {
-        .loop = &loop, .interface_name = name, .private_key = private_key, .closed = on_closed};
+    struct apply_options options = {.loop = &loop,
+                                    .interface_name = name,
+                                    .private_key = private_key,
+                                    .recreated = on_recreated};
     struct apply *second;
     struct err err = {0};
     ck_assert_int_lt(apply_open(&second, &options, &err), 0);
@@ -234,17 +245,158 @@ static void give_up(uv_timer_t *timer)
     uv_stop(&loop);
 }
 
-START_TEST(says_when_the_interface_is_removed)
+/* Runs the loop for so long, or until the interface has been made anew. */
+static void run_for(uint64_t patience_ms)
+{
+    uv_timer_t timer;
+    recreated = false;
+    ck_assert_int_eq(uv_timer_init(&loop, &timer), 0);
+    ck_assert_int_eq(uv_timer_start(&timer, give_up, patience_ms, 0), 0);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    uv_close((uv_handle_t *)&timer, NULL);
+    (void)uv_run(&loop, UV_RUN_NOWAIT);
+}
+
+START_TEST(a_removed_interface_is_made_anew)
+{
+    static const char *const allowed[] = {"10.11.0.0/16", "192.168.50.0/24"};
+    struct apply *apply = open_tunnel();
+    struct path_info before;
+    struct path_info after;
+    apply_allowed(apply, "10.51.0.2/16", allowed, 2);
+    ck_assert_int_eq(apply_info(apply, &before), 0);
+    run("ip link del %s", name);
+    ck_assert_str_eq(table(), "");
+    run_for(5000);
+    ck_assert(recreated);
+    ck_assert(has(shown("ip -4 addr"), "inet 10.51.0.2/16"));
+    ck_assert(has(table(), "10.11.0.0/16"));
+    ck_assert(has(table(), "192.168.50.0/24"));
+    ck_assert_int_eq(apply_info(apply, &after), 0);
+    ck_assert_uint_eq(after.device.peer_count, 1);
+    ck_assert_uint_eq(after.device.peers[0].allowed_ip_count, 2);
+    ck_assert_uint_eq(after.listen_port, before.listen_port);
+    path_info_fini(&before);
+    path_info_fini(&after);
+    /* a second time comes after a pause, and what changes meanwhile is not lost */
+    run("ip link del %s", name);
+    run_for(300);
+    ck_assert(!recreated);
+    static const char *const others[] = {"10.11.0.0/16", "192.168.60.0/24"};
+    apply_allowed(apply, "10.51.0.3/16", others, 2);
+    run_for(5000);
+    ck_assert(recreated);
+    ck_assert(has(shown("ip -4 addr"), "inet 10.51.0.3/16"));
+    ck_assert(has(table(), "192.168.60.0/24"));
+    ck_assert(!has(table(), "192.168.50.0/24"));
+    close_tunnel(apply);
+}
+END_TEST
+
+/* Somebody else has the name now. */
+START_TEST(a_name_that_is_taken_is_tried_again)
 {
     struct apply *apply = open_tunnel();
-    uv_timer_t timer;
-    ck_assert_int_eq(uv_timer_init(&loop, &timer), 0);
-    ck_assert_int_eq(uv_timer_start(&timer, give_up, 5000, 0), 0);
+    run("ip link del %s && ip link add %s type veth peer name other", name, name);
+    run_for(300);
+    ck_assert(!recreated);
     run("ip link del %s", name);
-    (void)uv_run(&loop, UV_RUN_DEFAULT);
-    ck_assert_ptr_nonnull(closed_reason);
-    uv_close((uv_handle_t *)&timer, NULL);
+    run_for(5000);
+    ck_assert(recreated);
     close_tunnel(apply);
+}
+END_TEST
+
+static const char *exit_rules(void)
+{
+    return shown("ip rule | grep -E '^520[123]:'; ip -6 rule | grep -E '^520[123]:'; true");
+}
+
+START_TEST(an_exit_node_takes_everything_or_nothing_leaves)
+{
+    static const char *const with[] = {"0.0.0.0/0", "10.11.0.0/16"};
+    static const char *const without[] = {"10.11.0.0/16"};
+    run("ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up");
+    run("ip addr add 192.0.2.1/24 dev v0 && ip route add default via 192.0.2.2");
+    run("ip addr add 2001:db8::1/64 dev v0 nodad && ip -6 route add default via 2001:db8::2");
+    struct apply *apply = open_tunnel();
+    exit_node = "exit";
+    apply_allowed(apply, "10.51.0.2/16", with, 2);
+    ck_assert(has(shown("ip route get 203.0.113.1"), name));
+    ck_assert(has(shown("ip route get 10.11.0.1"), name));
+    ck_assert(has(shown("ip route get 192.0.2.9"), "v0")); /* the local network */
+    char marked[64];
+    snprintf(marked, sizeof marked, "ip route get 203.0.113.1 mark %u", apply_mark_of(name));
+    ck_assert(has(shown(marked), "v0"));
+    ck_assert_str_eq(shown("ip -6 route get 2001:db8:1::1 || true"), ""); /* no leak */
+    ck_assert(has(shown("ip -6 route get 2001:db8::9"), "v0"));
+    run("ip link set %s down", name);
+    ck_assert_str_eq(shown("ip route get 203.0.113.1 || true"), "");
+    run("ip link set %s up", name);
+    apply_allowed(apply, "10.51.0.2/16", without, 1);
+    ck_assert_str_eq(exit_rules(), "");
+    ck_assert(has(shown("ip route get 203.0.113.1"), "v0"));
+    ck_assert(has(shown("ip -6 route get 2001:db8:1::1"), "v0"));
+    apply_allowed(apply, "10.51.0.2/16", with, 2);
+    ck_assert_str_ne(exit_rules(), "");
+    close_tunnel(apply);
+    ck_assert_str_eq(exit_rules(), "");
+}
+END_TEST
+
+/* The kernel forgets the routes of a link that goes down, and network managers clean up. */
+START_TEST(what_others_remove_is_put_back)
+{
+    static const char *const allowed[] = {"10.11.0.0/16", "192.168.50.0/24"};
+    struct apply *apply = open_tunnel();
+    apply_allowed(apply, "10.51.0.2/16", allowed, 2);
+    run("ip link set %s down && ip link set %s up", name, name);
+    ck_assert_str_eq(table(), "");
+    run_for(800);
+    ck_assert(has(table(), "10.11.0.0/16"));
+    ck_assert(has(table(), "192.168.50.0/24"));
+    run("ip rule del priority 5200");
+    run_for(800);
+    ck_assert(has(shown("ip rule"), "5200:"));
+    close_tunnel(apply);
+}
+END_TEST
+
+START_TEST(the_mtu_follows_the_way_to_an_endpoint)
+{
+    static const char *const allowed[] = {"10.11.0.0/16"};
+    char mtu[32];
+    run("ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up");
+    run("ip addr add 192.0.2.1/24 dev v0 && ip route add 198.51.100.0/24 via 192.0.2.2 mtu 1400");
+    struct apply *apply = open_tunnel();
+    endpoint = "198.51.100.7:51820";
+    apply_allowed(apply, "10.51.0.2/16", allowed, 1);
+    run_out(mtu, sizeof mtu,
+            "cat /sys/class/net/%s/mtu 2>/dev/null || ip -o link show %s | "
+            "sed 's/.*mtu \\([0-9]*\\).*/\\1/'",
+            name, name);
+    ck_assert_str_eq(mtu, "1320\n");
+    run("ip route del 198.51.100.0/24 && ip route add 198.51.100.0/24 via 192.0.2.2");
+    run("ip link set v0 mtu 9000");
+    run_for(800);
+    ck_assert(has(shown("ip link"), "mtu 8920"));
+    close_tunnel(apply);
+}
+END_TEST
+
+START_TEST(forwarding_is_put_back_by_whoever_switched_it_on)
+{
+    static const char *const switches =
+        "sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding";
+    for (int was = 0; was < 2; was++) {
+        run("sysctl -qw net.ipv4.ip_forward=%d net.ipv6.conf.all.forwarding=%d", was, was);
+        firewall = true;
+        struct apply *apply = open_tunnel();
+        ck_assert_str_eq(shown(switches), "1\n1\n");
+        apply_close(apply);
+        (void)uv_run(&loop, UV_RUN_DEFAULT);
+        ck_assert_str_eq(shown(switches), was ? "1\n1\n" : "0\n0\n");
+    }
 }
 END_TEST
 
@@ -279,7 +431,12 @@ int main(void)
     tcase_add_test(tc, nothing_is_left);
     tcase_add_test(tc, cleans_up_after_a_killed_run);
     tcase_add_test(tc, a_second_tunnel_of_that_name_is_refused);
-    tcase_add_test(tc, says_when_the_interface_is_removed);
+    tcase_add_test(tc, a_removed_interface_is_made_anew);
+    tcase_add_test(tc, a_name_that_is_taken_is_tried_again);
+    tcase_add_test(tc, an_exit_node_takes_everything_or_nothing_leaves);
+    tcase_add_test(tc, what_others_remove_is_put_back);
+    tcase_add_test(tc, the_mtu_follows_the_way_to_an_endpoint);
+    tcase_add_test(tc, forwarding_is_put_back_by_whoever_switched_it_on);
     tcase_add_test(tc, runs_without_ipv6);
     tcase_add_test(tc, marks_differ_by_name);
     return unit_run(tc);

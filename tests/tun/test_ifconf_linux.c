@@ -322,6 +322,7 @@ static void check_rule(const struct ifconf_rule *rule, const struct ifconf_rule 
     ck_assert_uint_eq(rule->suppress_prefixlen, expected->suppress_prefixlen);
     ck_assert_uint_eq(rule->protocol, expected->protocol);
     ck_assert(rule->invert == expected->invert);
+    ck_assert(rule->unreachable == expected->unreachable);
     ck_assert(rule->has_suppress == expected->has_suppress);
     ck_assert(!rule->foreign);
 }
@@ -330,7 +331,10 @@ START_TEST(rules_come_and_go)
 {
     uint8_t family = families[_i];
     struct ifconf_rule unmarked = ifconf_rule_unmarked(family, 51820, 51820, 32001);
-    struct ifconf_rule specific = ifconf_rule_main_specific(family, 32000);
+    struct ifconf_rule specific =
+        ifconf_rule_unmarked_specific(family, 51820, IFCONF_TABLE_MAIN, 32000);
+    struct ifconf_rule refusal = ifconf_rule_unmarked(family, 51820, 0, 32002);
+    refusal.unreachable = true;
     struct ifconf_rule *list;
     size_t count;
     char out[1024];
@@ -338,16 +342,21 @@ START_TEST(rules_come_and_go)
     for (int twice = 0; twice < 2; twice++) {
         ck_assert_int_eq(ifconf_rule_add(conf, &unmarked), 0);
         ck_assert_int_eq(ifconf_rule_add(conf, &specific), 0);
+        ck_assert_int_eq(ifconf_rule_add(conf, &refusal), 0);
     }
     run_out(out, sizeof out, "ip -%u rule | tr '\\t' ' ' | grep 3200 ", family);
-    ck_assert_str_eq(out, "32000: from all lookup main suppress_prefixlength 0 proto 72\n"
-                          "32001: not from all fwmark 0xca6c lookup 51820 proto 72\n");
+    ck_assert_str_eq(
+        out, "32000: not from all fwmark 0xca6c lookup main suppress_prefixlength 0 proto 72\n"
+             "32001: not from all fwmark 0xca6c lookup 51820 proto 72\n"
+             "32002: not from all fwmark 0xca6c unreachable proto 72\n");
     ck_assert_int_eq(ifconf_rule_list(conf, family, IFCONF_PROTOCOL, &list, &count), 0);
-    ck_assert_uint_eq(count, 2);
-    unmarked.protocol = specific.protocol = IFCONF_PROTOCOL;
+    ck_assert_uint_eq(count, 3);
+    unmarked.protocol = specific.protocol = refusal.protocol = IFCONF_PROTOCOL;
     check_rule(&list[0], &specific);
     check_rule(&list[1], &unmarked);
+    check_rule(&list[2], &refusal);
     free(list);
+    ck_assert_int_eq(ifconf_rule_del(conf, &refusal), 0);
     ck_assert_int_eq(ifconf_rule_del(conf, &unmarked), 0);
     ck_assert_int_eq(ifconf_rule_del(conf, &specific), 0);
     ck_assert_int_eq(ifconf_rule_del(conf, &specific), 0);
@@ -498,6 +507,25 @@ START_TEST(forwarding)
     ck_assert_str_eq(out, "1\n");
     ck_assert_int_eq(ifconf_forwarding_enable(families[_i], &was), 0);
     ck_assert(was);
+    ck_assert_int_eq(ifconf_forwarding_disable(families[_i]), 0);
+    run_out(out, sizeof out, "sysctl -n %s", names[_i]);
+    ck_assert_str_eq(out, "0\n");
+}
+END_TEST
+
+/* The higher one of the two switches counts. */
+START_TEST(strict_filters)
+{
+    static const struct {
+        int all, own;
+        bool strict;
+    } rows[] = {{0, 0, false}, {1, 0, true}, {0, 1, true}, {1, 2, false}, {2, 1, false}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        run("sysctl -qw net.ipv4.conf.all.rp_filter=%d net.ipv4.conf.v0.rp_filter=%d", rows[i].all,
+            rows[i].own);
+        ck_assert_msg(ifconf_filters_strictly("v0") == rows[i].strict, "row %zu", i);
+    }
+    ck_assert(!ifconf_filters_strictly("none"));
 }
 END_TEST
 
@@ -558,6 +586,7 @@ int main(void)
     tcase_add_test(tc, path_mtu);
     tcase_add_test(tc, ipv6_switched_off);
     tcase_add_loop_test(tc, forwarding, 0, 2);
+    tcase_add_test(tc, strict_filters);
     tcase_add_test(tc, forwarding_keeps_router_advertisements);
     tcase_add_test(tc, without_rights);
     return unit_run(tc);

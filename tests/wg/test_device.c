@@ -627,6 +627,34 @@ START_TEST(device_that_is_down_is_silent)
 }
 END_TEST
 
+/* The other side goes on with a session that only it still has. */
+START_TEST(device_that_was_down_begins_again)
+{
+    struct wg_sink sink = sim_sink(&sim.hosts[0]);
+    start_session();
+    wg_device_set_up(sim.hosts[0].dev, false, sim_time(&sim), &sink);
+    wg_device_begin_again(sim.hosts[0].dev, sim_time(&sim), &sink);
+    forget_counts();
+    sim_run(&sim, SIM_S(7));
+    ck_assert_uint_eq(sim.hosts[0].sent.last_ns, 0); /* still down */
+    wg_device_set_up(sim.hosts[0].dev, true, sim_time(&sim), &sink);
+    sim_run(&sim, SIM_MS(100));
+    ck_assert_uint_eq(sim.hosts[0].sent.initiations, 1);
+    ck_assert_int_eq(sim_send(&sim, 1, 0, 4, 100), WG_OUT_SEND);
+    sim_run(&sim, SIM_MS(100));
+    assert_log(0, 4, 1);
+    /* a living session needs nothing, and a peer not heard of for long is left alone */
+    wg_device_begin_again(sim.hosts[0].dev, sim_time(&sim), &sink);
+    sim_run(&sim, SIM_S(7));
+    ck_assert_uint_eq(sim.hosts[0].sent.initiations, 1);
+    sim_run(&sim, SIM_S(3600));
+    forget_counts();
+    wg_device_begin_again(sim.hosts[0].dev, sim_time(&sim), &sink);
+    sim_run(&sim, SIM_S(7));
+    ck_assert_uint_eq(sim.hosts[0].sent.initiations, 0);
+}
+END_TEST
+
 START_TEST(sleep_ends_sessions)
 {
     start_session();
@@ -783,6 +811,7 @@ int main(void)
     tcase_add_test(tc, removed_peer_is_cut_off_at_once);
     tcase_add_test(tc, under_load_a_cookie_is_asked_for);
     tcase_add_test(tc, device_that_is_down_is_silent);
+    tcase_add_test(tc, device_that_was_down_begins_again);
     tcase_add_test(tc, sleep_ends_sessions);
     tcase_add_test(tc, ecn_goes_out_and_comes_in);
     tcase_add_test(tc, handshakes_are_marked);

@@ -144,6 +144,21 @@ void path_stop(struct path *path)
     path_retire_udp(path, atomic_exchange(&path->udp, NULL));
 }
 
+int path_reopen(struct path *path, struct err *err)
+{
+    path_stop(path);
+    pthread_mutex_lock(&path->setup);
+    path_follow_link(path, false);
+    pthread_mutex_unlock(&path->setup);
+    int rc = tun_reopen(path->tun, err);
+    if (rc != 0)
+        return rc;
+    struct wg_sink sink = path_sink(path);
+    wg_device_begin_again(path->device, path_now(), &sink);
+    atomic_store(&path->closed, false);
+    return path_start(path, err);
+}
+
 void path_destroy(struct path *path)
 {
     if (path == NULL)
@@ -279,6 +294,11 @@ out:
     pthread_mutex_unlock(&path->setup);
     wake_signal(&path->wake_slow); /* new deadlines, and garbage */
     return rc;
+}
+
+uint32_t path_ifindex(const struct path *path)
+{
+    return tun_ifindex(path->tun);
 }
 
 int path_info(struct path *path, struct path_info *out)

@@ -16,8 +16,9 @@ struct tun;
 
 struct path_options {
     struct tun *tun; /* owned by the path once path_create has succeeded */
-    /* The interface is gone or cannot be read any more. Called at most once, from one of the path's
-     * threads: hand it on to a loop of your own, and call path_destroy from there. */
+    /* The interface is gone or cannot be read any more. Called at most once a start, from one of
+     * the path's threads: hand it on to a loop of your own, and call path_destroy or path_reopen
+     * from there. */
     void (*on_closed)(void *ctx, const char *reason);
     void *ctx;
     bool portable_udp; /* recvmsg and sendmsg instead of this system's best */
@@ -42,6 +43,11 @@ int path_start(struct path *path, struct err *err);
 /* Ends the threads, closes the sockets; the interface stays until path_destroy. */
 void path_stop(struct path *path);
 
+/* After on_closed: makes the removed interface anew, down and without addresses, and starts again,
+ * with all peers, on the same port; peers that were in use are sent a handshake once it is up. With
+ * an error the path is stopped, and this may be called again. on_closed may be called once more. */
+int path_reopen(struct path *path, struct err *err);
+
 /* Stops if needed, closes the interface and wipes every key. */
 void path_destroy(struct path *path);
 
@@ -50,6 +56,9 @@ void path_destroy(struct path *path);
  * is down no port is held, but a new one is tried. -EADDRINUSE when the port is taken: the text
  * names the port and `--endpoint-port`. */
 int path_configure(struct path *path, const struct wg_device_config *config, struct err *err);
+
+/* Of the interface that it runs on; 0: none. */
+uint32_t path_ifindex(const struct path *path);
 
 /* Returns 0, or -ENOMEM with `out` empty. Holds secrets: path_info_fini wipes them. */
 int path_info(struct path *path, struct path_info *out);

@@ -60,7 +60,7 @@ void sources_init(struct sources *sources)
     *sources = (struct sources){0};
     int rc = ifconf_open(&sources->conf);
     if (rc == 0)
-        rc = route_watch_open(&sources->watch);
+        rc = route_watch_open(&sources->watch, false);
     if (rc != 0)
         log_debug("cannot watch the routes", F_STR("error", strerror(-rc)));
 }
