@@ -9,6 +9,7 @@
 #include "control/interface.h"
 #include "control/nft.h"
 #include "control/plan_part.h"
+#include "tun/route_watch.h"
 #include "tun/tun.h"
 #include "wg/uapi/uapi_socket.h"
 

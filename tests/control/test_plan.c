@@ -201,9 +201,22 @@ START_TEST(peer_view)
                      strstr(plan_text(&plan), "route 0.0.0.0/0\n"));
     ck_assert_ptr_nonnull(strstr(plan_text(&plan), "keepalive 25 0.0.0.0/0 10.12.0.0/16"));
     plan_fini(&plan);
-    ck_assert_int_eq(plan_of_peer(response, test_id(1), &plan, &err), 0);
-    ck_assert_ptr_null(strstr(plan_text(&plan), "0.0.0.0/0"));
-    plan_fini(&plan);
+    const struct {
+        const char *exit_node;
+        enum plan_exit exit;
+    } wishes[] = {{NULL, PLAN_EXIT_OFF},
+                  {"nobody", PLAN_EXIT_UNKNOWN},
+                  {test_id(1), PLAN_EXIT_UNPUBLISHED},
+                  {test_id(2), PLAN_EXIT_ON},
+                  {"A", PLAN_EXIT_UNPUBLISHED},
+                  {"b", PLAN_EXIT_ON}};
+    for (size_t i = 0; i < sizeof wishes / sizeof wishes[0]; i++) {
+        ck_assert_int_eq(plan_of_peer(response, wishes[i].exit_node, &plan, &err), 0);
+        ck_assert_int_eq(plan.exit, wishes[i].exit);
+        bool has_default = strstr(plan_text(&plan), "0.0.0.0/0") != NULL;
+        ck_assert(has_default == (wishes[i].exit == PLAN_EXIT_ON));
+        plan_fini(&plan);
+    }
     PB_FN(connect_response__free_unpacked)(response, NULL);
     network_fini(&network);
 }

@@ -180,6 +180,40 @@ START_TEST(removal_is_ebadfd)
 }
 END_TEST
 
+START_TEST(a_removed_interface_is_made_anew)
+{
+    netns_enter();
+    ck_assert_int_eq(unshare(CLONE_NEWNS), 0);
+    run("mount --make-rprivate /");
+    struct tun *tun = open_addressed("t0");
+    struct err err = {0};
+    uint32_t before = tun_ifindex(tun);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(tun_reopen(tun, &err), 0); /* it is there */
+        ck_assert_uint_eq(tun_ifindex(tun), before);
+        run("ip link del t0");
+        /* without the device file, which a confined program does not see */
+        run("mount -t tmpfs none /dev/net");
+        ck_assert_msg(tun_reopen(tun, &err) == 0, "%s", err.text);
+        run("umount /dev/net");
+        ck_assert_uint_ne(tun_ifindex(tun), before);
+        before = tun_ifindex(tun);
+        ck_assert(!tun_is_up(tun));
+        run("sysctl -qw net.ipv6.conf.t0.disable_ipv6=1 2>/dev/null || true");
+        run("ip addr add 10.9.0.1/24 dev t0 && ip link set t0 up");
+        while (!tun_is_up(tun)) {
+            ck_assert_msg(wait_readable(tun_events_fd(tun)), "it does not say that it is up");
+            ck_assert_int_ge(tun_events_read(tun), 0);
+        }
+        check_traffic(tun);
+    }
+    run("ip link del t0 && ip link add t0 type veth peer name other");
+    ck_assert_int_lt(tun_reopen(tun, &err), 0);
+    ck_assert_msg(strstr(err.text, "ip link delete t0") != NULL, "%s", err.text);
+    tun_close(tun);
+}
+END_TEST
+
 START_TEST(quick_changes_are_all_told)
 {
     netns_enter();
@@ -429,6 +463,7 @@ int main(void)
     tcase_add_test(tc, packets_both_ways);
     tcase_add_test(tc, too_long_is_dropped);
     tcase_add_test(tc, removal_is_ebadfd);
+    tcase_add_test(tc, a_removed_interface_is_made_anew);
     tcase_add_test(tc, link_events);
     tcase_add_test(tc, quick_changes_are_all_told);
     tcase_add_test(tc, other_interfaces_are_no_events);
