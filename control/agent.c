@@ -13,10 +13,12 @@
 #include "base/log.h"
 #include "control/address.h"
 #include "control/apply.h"
+#include "control/confine.h"
 #include "control/datadir.h"
 #include "control/identity.h"
 #include "control/resolver.h"
 #include "control/rpc_client.h"
+#include "control/tool.h"
 #include "control/transport.h"
 #include "proto/cluster.pb-c.h"
 
@@ -475,10 +477,14 @@ static int load(struct agent *agent, struct err *err)
 
 static int start(struct agent *agent, struct err *err)
 {
-    int code = load(agent, err);
+    int code = tool_helper_start();
+    if (code < 0)
+        return err_set_errno(err, code, "cannot start the helper that runs resolvectl");
+    code = load(agent, err);
     if (code < 0)
         return code;
     log_info("starting hpeer", F_STR("version", HEIMDALL_VERSION), F_STR("name", agent->name));
+    confine_self(); /* the helper runs, and there are no threads yet */
     agent->paths = resolver_paths_default(datadir_path(agent->datadir));
     restore_resolver(agent);
     struct apply_options options = {
@@ -556,6 +562,7 @@ int agent_run(const struct peer_config *config, struct err *err)
     code = agent->code;
     if (uv_loop_close(&agent->loop) < 0)
         log_debug("the loop was left with open handles");
+    tool_helper_end();
     transport_tls_destroy(agent->tls);
     identity_fini(&agent->identity);
     datadir_close(agent->datadir);

@@ -1,18 +1,13 @@
 #include "control/nft.h"
 
+#include "control/tool.h"
+
 #include <cjson/cJSON.h>
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 /* The table, as nft would print it:
  *
@@ -36,8 +31,6 @@ enum {
     PRIORITY_FILTER = 0,
     PRIORITY_SRCNAT = 100,
     NAME_MAX_LEN = 64,
-    WAIT_MS = 5000,
-    WAIT_STEP_MS = 2,
     ERROR_LEN = 256,
 };
 
@@ -221,88 +214,9 @@ static void add_postrouting(struct script *script)
 
 /* ---- the program */
 
-/* A file in memory: nft reads its input and leaves its errors there, so that neither side can block
- * the other. */
-static int memory_file(void)
-{
-    return memfd_create("nft", MFD_CLOEXEC);
-}
-
-static int write_all(int fd, const char *text)
-{
-    size_t len = strlen(text);
-    while (len > 0) {
-        ssize_t n = write(fd, text, len);
-        if (n < 0 && errno != EINTR)
-            return -errno;
-        if (n > 0) {
-            text += n;
-            len -= (size_t)n;
-        }
-    }
-    return lseek(fd, 0, SEEK_SET) < 0 ? -errno : 0;
-}
-
-/* Starts it with descriptors, signals and environment of its own. */
-static int spawn(pid_t *pid, int in_fd, int err_fd)
-{
-    static char *const argv[] = {"nft", "-j", "-f", "-", NULL};
-    static char *const env[] = {"PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin",
-                                "LC_ALL=C", NULL};
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attr;
-    sigset_t none;
-    sigset_t all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    if (posix_spawn_file_actions_init(&actions) != 0)
-        return -ENOMEM;
-    if (posix_spawnattr_init(&attr) != 0) {
-        posix_spawn_file_actions_destroy(&actions);
-        return -ENOMEM;
-    }
-    int rc = posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setsigdefault(&attr, &all);
-    rc = rc != 0 ? rc : posix_spawn_file_actions_adddup2(&actions, in_fd, STDIN_FILENO);
-    rc = rc != 0
-             ? rc
-             : posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    rc = rc != 0 ? rc : posix_spawn_file_actions_adddup2(&actions, err_fd, STDERR_FILENO);
-    rc = rc != 0 ? rc : posix_spawnp(pid, "nft", &actions, &attr, argv, env);
-    if (rc == ENOENT) /* the PATH of a user who became root may lack it */
-        rc = posix_spawn(pid, "/usr/sbin/nft", &actions, &attr, argv, env);
-    posix_spawnattr_destroy(&attr);
-    posix_spawn_file_actions_destroy(&actions);
-    return -rc;
-}
-
-/* The exit status, or a negative errno. Only this child is waited for: the others are the loop's.
- */
-static int wait_for(pid_t pid)
-{
-    struct timespec step = {.tv_nsec = WAIT_STEP_MS * 1000000L};
-    int status;
-    for (int waited = 0; waited < WAIT_MS; waited += WAIT_STEP_MS) {
-        pid_t ended = waitpid(pid, &status, WNOHANG);
-        if (ended == pid)
-            return WIFEXITED(status) ? WEXITSTATUS(status) : -EIO;
-        if (ended < 0 && errno != EINTR)
-            return -errno;
-        nanosleep(&step, NULL);
-    }
-    kill(pid, SIGKILL);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    return -ETIMEDOUT;
-}
-
 /* What nft says first, on one line. */
-static int explain(struct err *err, int err_fd)
+static int explain(struct err *err, char text[ERROR_LEN])
 {
-    char text[ERROR_LEN] = "";
-    ssize_t n = pread(err_fd, text, sizeof text - 1, 0);
-    text[n > 0 ? n : 0] = '\0';
     text[strcspn(text, "\n")] = '\0';
     if (strstr(text, "Operation not permitted") != NULL ||
         strstr(text, "Permission denied") != NULL)
@@ -314,30 +228,16 @@ static int explain(struct err *err, int err_fd)
 
 static int run(const char *json, struct err *err)
 {
-    int in_fd = memory_file();
-    int err_fd = memory_file();
-    pid_t pid = -1;
-    int rc = in_fd < 0 || err_fd < 0 ? -errno : write_all(in_fd, json);
-    if (rc == 0)
-        rc = spawn(&pid, in_fd, err_fd);
-    if (rc == -ENOENT) {
-        err_set(err, rc, "nft is missing: install the package nftables");
-    } else if (rc < 0) {
-        err_set_errno(err, rc, "cannot run nft");
-    } else {
-        rc = wait_for(pid);
-        if (rc == -ETIMEDOUT)
-            err_set(err, rc, "nft did not end within %d s", WAIT_MS / 1000);
-        else if (rc < 0)
-            err_set_errno(err, rc, "nft did not end well");
-        else if (rc > 0)
-            rc = explain(err, err_fd);
-    }
-    if (in_fd >= 0)
-        close(in_fd);
-    if (err_fd >= 0)
-        close(err_fd);
-    return rc;
+    static char *const argv[] = {"nft", "-j", "-f", "-", NULL};
+    char text[ERROR_LEN];
+    int rc = tool_run("nft", argv, json, text, sizeof text);
+    if (rc == -ENOENT)
+        return err_set(err, rc, "nft is missing: install the package nftables");
+    if (rc == -ETIMEDOUT)
+        return err_set(err, rc, "nft did not end in time");
+    if (rc < 0)
+        return err_set_errno(err, rc, "cannot run nft");
+    return rc == 0 ? 0 : explain(err, text);
 }
 
 /* ---- the two calls */

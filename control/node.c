@@ -1,4 +1,5 @@
-/* One loop on the main thread. Coming up: host and data dir -> tunnel -> Redis, store, state ->
+/* One loop on the main thread. Coming up: host and data dir -> helpers, Redis -> rights given up ->
+ * tunnel -> store, state ->
  * (bootstrapped) API, then ready. Going down, in reverse: API -> names -> tunnel -> store, Redis ->
  * loop. node_fail and a signal start the same way down, from whatever is up by then. */
 #include "control/node.h"
@@ -6,12 +7,14 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "control/confine.h"
 #include "control/datadir.h"
 #include "control/keyring.h"
 #include "control/node_parts.h"
 #include "control/rpc_server.h"
 #include "control/rpc_watch.h"
 #include "control/state.h"
+#include "control/tool.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -359,13 +362,20 @@ static int start(struct node *node, struct err *err)
     if (getrandom(node->seed, sizeof node->seed, 0) != (ssize_t)sizeof node->seed ||
         getrandom(&node->run, sizeof node->run, 0) != (ssize_t)sizeof node->run)
         return err_set(err, -EIO, "no random bytes");
-    int code = node_read_host(node, err);
+    int code = tool_helper_start();
+    if (code < 0)
+        return err_set_errno(err, code, "cannot start the helper that runs nft");
+    code = node_read_host(node, err);
     if (code == 0)
         code = load_identity(node, err);
     if (code < 0)
         return code;
     log_info("starting heimdall", F_STR("version", HEIMDALL_VERSION));
     names_clean(datadir_path(node->datadir));
+    code = node_redis_start(node, err);
+    if (code < 0)
+        return code;
+    confine_self(); /* the helpers run, and there are no threads yet */
     code = open_tunnel(node, err);
     if (code == 0)
         code = node_store_open(node, on_bootstrapped, err);
@@ -431,6 +441,7 @@ int node_run(const struct node_config *config, struct err *err)
     code = node->code;
     if (uv_loop_close(&node->loop) < 0)
         log_debug("the loop was left with open handles");
+    tool_helper_end();
     identity_fini(&node->identity);
     datadir_close(node->datadir);
     bytes_wipe(node, sizeof *node);

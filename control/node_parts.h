@@ -76,7 +76,10 @@ struct node {
 /* node_host.c: fills "what the host says" from options and the kernel. */
 int node_read_host(struct node *node, struct err *err);
 
-/* node_store.c: Redis, the store and what comes from it. `bootstrapped` is called once, when the
+/* node_store.c: starts redis-server and its helper, with all the rights that we have. */
+int node_redis_start(struct node *node, struct err *err);
+
+/* The store in that Redis, and what comes from it. `bootstrapped` is called once, when the
  * cluster and this node's record are committed. */
 int node_store_open(struct node *node, void (*bootstrapped)(struct node *node), struct err *err);
 

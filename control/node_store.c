@@ -251,25 +251,29 @@ static void bootstrap(struct node *node)
 
 /* ---- opening and closing ---- */
 
-int node_store_open(struct node *node, void (*bootstrapped)(struct node *node), struct err *err)
+int node_redis_start(struct node *node, struct err *err)
 {
     struct redis_proc_options proc = {
         .data_dir = datadir_path(node->datadir), .ctx = node, .died = on_redis_died};
+    int code = redis_proc_start(&node->redis, &node->loop, &proc, err);
+    if (code == 0)
+        log_debug("started redis-server", F_INT("pid", redis_proc_pid(node->redis)));
+    return code;
+}
+
+int node_store_open(struct node *node, void (*bootstrapped)(struct node *node), struct err *err)
+{
     struct store_events events = {.ctx = node,
                                   .loaded = on_loaded,
                                   .changed = on_changed,
                                   .lost = on_lost,
                                   .failed = on_failed};
     node->on_bootstrapped = bootstrapped;
-    int code = redis_proc_start(&node->redis, &node->loop, &proc, err);
-    if (code < 0)
-        return code;
-    log_debug("started redis-server", F_INT("pid", redis_proc_pid(node->redis)));
     struct store_redis_options options = {.socket = redis_proc_socket(node->redis),
                                           .user = redis_proc_user(node->redis),
                                           .password = redis_proc_password(node->redis)};
     struct writer_env env = {.ctx = node, .state = current_state};
-    code = store_redis_open(&node->store, &node->loop, &options, &events);
+    int code = store_redis_open(&node->store, &node->loop, &options, &events);
     if (code == 0)
         code = writer_create(&node->writer, node->store, &env);
     return code == 0 ? 0 : err_set_errno(err, code, "the store cannot be opened");

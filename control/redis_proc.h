@@ -5,10 +5,10 @@
 #include <sys/types.h>
 #include <uv.h>
 
-/* The managed redis-server: a child with its data in DATA_DIR/redis (0700), reached over a unix
- * socket there (0600) with a password that is new at each start of the daemon and is never written
- * to a file. It starts parked (replicaof 127.0.0.1 1), is restarted with back-off when it dies, and
- * dies with us. Where we may, it runs as the user `redis`. */
+/* The managed redis-server: kept by a helper (redis_keeper.h), with its data in DATA_DIR/redis,
+ * reached over a unix socket there with a password that is new at each start of the daemon and is
+ * never written to a file. It starts parked (replicaof 127.0.0.1 1), is restarted with back-off
+ * when it dies, and dies with us. Where we may, it runs as the user `redis`. */
 
 struct err;
 struct redis_proc;
@@ -24,7 +24,8 @@ struct redis_proc_options {
     void (*died)(void *ctx, int status, uint64_t delay_ms);
 };
 
-/* Starts the child. Must be called on the main thread (PDEATHSIG belongs to a thread). */
+/* Starts the helper and Redis. On the main thread, before there are others, and before rights are
+ * given up. */
 int redis_proc_start(struct redis_proc **out, uv_loop_t *loop,
                      const struct redis_proc_options *options, struct err *err);
 

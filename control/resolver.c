@@ -1,21 +1,17 @@
 #include "control/resolver.h"
 
 #include "base/buffer.h"
-#include "base/clock.h"
 #include "base/err.h"
 #include "control/resolv_conf.h"
+#include "control/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 /* What was done is one line in STATE_DIR/resolver.state: "file" (the former text is in
@@ -25,7 +21,6 @@
 
 enum {
     FILE_MAX = 64 * 1024,
-    TOOL_TIMEOUT_MS = 5000, /* of one run of resolvectl or resolvconf */
 };
 
 enum method { METHOD_NONE, METHOD_FILE, METHOD_CREATED, METHOD_RESOLVED, METHOD_RESOLVCONF };
@@ -251,61 +246,10 @@ int resolver_read(const struct resolver_paths *paths, const struct ip_addr *ours
     return 0;
 }
 
-static int wait_for(pid_t pid)
-{
-    const struct timespec pause = {.tv_nsec = 5000000};
-    uint64_t end = clock_boottime_ns() + TOOL_TIMEOUT_MS * NS_PER_MS;
-    int status;
-    for (;;) {
-        pid_t done = waitpid(pid, &status, WNOHANG);
-        if (done == pid)
-            return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EIO;
-        if (done < 0 && errno != EINTR)
-            return -errno;
-        if (clock_boottime_ns() > end)
-            break;
-        nanosleep(&pause, NULL);
-    }
-    kill(pid, SIGKILL);
-    waitpid(pid, &status, 0);
-    return -ETIMEDOUT;
-}
-
-/* Runs a tool with fixed arguments, no shell, an environment of ours, and `input` on its standard
- * input; its output goes nowhere. */
 static int run_tool(const char *path, char *const argv[], const char *input)
 {
-    static char *const environment[] = {(char *)(uintptr_t) "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-                                        NULL};
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none;
-    sigset_t all;
-    pid_t pid;
-    int pipe_fds[2];
-    size_t len = strlen(input);
-    /* within PIPE_BUF, so that the write cannot block on a tool that does not read */
-    if (len > PIPE_BUF || pipe2(pipe_fds, O_CLOEXEC) < 0)
-        return len > PIPE_BUF ? -E2BIG : -errno;
-    ssize_t written = write(pipe_fds[1], input, len);
-    close(pipe_fds[1]);
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, pipe_fds[0], 0);
-    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-    int rc = written == (ssize_t)len
-                 ? -posix_spawn(&pid, path, &actions, &attributes, argv, environment)
-                 : -EIO;
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
-    close(pipe_fds[0]);
-    return rc < 0 ? rc : wait_for(pid);
+    int rc = tool_run(path, argv, input, NULL, 0);
+    return rc > 0 ? -EIO : rc;
 }
 
 /* argv takes char * but changes nothing. */

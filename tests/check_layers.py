@@ -24,6 +24,8 @@ LIBRARIES = {
     r"blake2\.h": ["wg/crypto"],
     r"hiredis/": ["control/store_redis", "control/redis_"],
     r"nghttp2/": ["proto"],
+    r"cap-ng\.h": ["control/confine"],
+    r"seccomp\.h": ["control/confine_calls"],
     r"openssl/": ["control/transport", "bench"],
     r"uv\.h": ["control", "dns/server", "dns/upstream", "wg/uapi/uapi_socket", "cmd", "tests"],
     r"urcu": ["wg/path"],

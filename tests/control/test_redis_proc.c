@@ -28,7 +28,11 @@ static int seek(const char *path, const struct stat *info, int kind, struct FTW 
 {
     static char content[1 << 20];
     (void)walk;
-    ck_assert_msg((info->st_mode & 077) == 0, "%s is open to others: %o", path, info->st_mode);
+    ck_assert_msg((info->st_mode & 07) == 0, "%s is open to others: %o", path, info->st_mode);
+    /* Our group, which may be all that we have left, comes as far as the socket. */
+    mode_t group = kind == FTW_D ? 050 : S_ISSOCK(info->st_mode) ? 060 : 0;
+    ck_assert_msg((info->st_mode & 070 & ~group) == 0, "%s is open to a group: %o", path,
+                  info->st_mode);
     if (kind != FTW_F || !S_ISREG(info->st_mode))
         return 0;
     FILE *file = fopen(path, "r");
@@ -169,8 +173,66 @@ START_TEST(refusals)
     ck_assert_int_eq(redis_proc_start(&fixture.proc, &fixture.loop, &options, &err), -ENOENT);
     options.data_dir = fixture.dir;
     options.program = "/etc"; /* executable by name, but no program */
-    ck_assert_int_eq(redis_proc_start(&fixture.proc, &fixture.loop, &options, &err), -EACCES);
+    ck_assert_int_eq(redis_proc_start(&fixture.proc, &fixture.loop, &options, &err), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.text, "does not say which version"));
     ck_assert_ptr_null(fixture.proc);
+    fixture_fini(&fixture);
+}
+END_TEST
+
+static void write_program(const char *path, const char *script)
+{
+    FILE *file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    fputs(script, file);
+    fclose(file);
+    ck_assert_int_eq(chmod(path, 0755), 0);
+}
+
+/* The settings need 7.0, and an older one would only say "bad directive". */
+START_TEST(old_version)
+{
+    struct redis_fixture fixture;
+    struct err err = {0};
+    char program[80];
+    fixture_init(&fixture);
+    ck_assert_int_eq(chmod(fixture.dir, 0755), 0);
+    snprintf(program, sizeof program, "%s/redis-server", fixture.dir);
+    struct redis_proc_options options = {.data_dir = fixture.dir, .program = program};
+    write_program(program, "#!/bin/sh\necho 'Redis server v=6.2.7 sha=0 bits=64'\n");
+    ck_assert_int_eq(redis_proc_start(&fixture.proc, &fixture.loop, &options, &err),
+                     -EPROTONOSUPPORT);
+    ck_assert_ptr_nonnull(strstr(err.text, "too old (6.2.7)"));
+    ck_assert_ptr_nonnull(strstr(err.text, "7.0 or newer of the package redis-server"));
+    write_program(program, "#!/bin/sh\nexec sleep 60\n"); /* hangs: is not waited for for long */
+    ck_assert_int_eq(redis_proc_start(&fixture.proc, &fixture.loop, &options, &err), -EINVAL);
+    fixture_fini(&fixture);
+}
+END_TEST
+
+/* Whoever kills the keeper has killed Redis; we go on without. */
+START_TEST(keeper_killed)
+{
+    struct redis_fixture fixture;
+    char path[64];
+    int keeper = 0;
+    fixture_init(&fixture);
+    fixture_start(&fixture);
+    wait_for_socket(&fixture);
+    pid_t pid = redis_proc_pid(fixture.proc);
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *file = fopen(path, "r");
+    ck_assert_int_eq(fscanf(file, "%*d %*s %*c %d", &keeper), 1);
+    fclose(file);
+    ck_assert_int_ne(keeper, getpid());
+    ck_assert_int_eq(kill(keeper, SIGKILL), 0);
+    for (int i = 0; i < 300 && redis_proc_pid(fixture.proc) != 0; i++) {
+        uv_run(&fixture.loop, UV_RUN_NOWAIT);
+        uv_sleep(10);
+    }
+    ck_assert_int_eq(redis_proc_pid(fixture.proc), 0);
+    ck_assert_int_eq(fixture.deaths, 0);
+    redis_proc_kill(fixture.proc);
     fixture_fini(&fixture);
 }
 END_TEST
@@ -184,5 +246,7 @@ int main(void)
     tcase_add_test(tc, stopped_one_is_killed);
     tcase_add_test(tc, dies_with_us);
     tcase_add_test(tc, refusals);
+    tcase_add_test(tc, old_version);
+    tcase_add_test(tc, keeper_killed);
     return unit_run(tc);
 }
