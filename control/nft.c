@@ -18,6 +18,7 @@
  *       }
  *       chain mss { type filter hook forward priority mangle; policy accept;
  *           oifname TUNNEL tcp flags syn tcp option maxseg size set rt mtu
+ *           iifname TUNNEL tcp flags syn tcp option maxseg size set rt mtu
  *       }
  *       chain postrouting { type nat hook postrouting priority srcnat; policy accept;
  *           oifname INTERFACE ip saddr OVERLAY masquerade
@@ -176,13 +177,14 @@ static void add_forward(struct script *script)
     }
 }
 
-static void add_mss(struct script *script)
+/* `key` as in match_interface: whichever side opens a connection, and of the two routes the
+ * narrower one counts. */
+static void add_mss_rule(struct script *script, const char *key)
 {
     cJSON *expr = cJSON_CreateArray();
     cJSON *option = cJSON_CreateObject();
     cJSON *mangle = cJSON_CreateObject();
-    add_chain(script, "mss", "filter", "forward", PRIORITY_MANGLE);
-    append(script, expr, match_interface(script, "==", "oifname", script->config->tunnel));
+    append(script, expr, match_interface(script, "==", key, script->config->tunnel));
     append(script, expr,
            match(script, "in", payload(script, "tcp", "flags"), cJSON_CreateString("syn")));
     put_string(script, option, "name", "maxseg");
@@ -192,6 +194,13 @@ static void add_mss(struct script *script)
         wrap(script, "rt", wrap(script, "key", cJSON_CreateString("mtu"))));
     append(script, expr, wrap(script, "mangle", mangle));
     add_rule(script, "mss", expr);
+}
+
+static void add_mss(struct script *script)
+{
+    add_chain(script, "mss", "filter", "forward", PRIORITY_MANGLE);
+    add_mss_rule(script, "oifname");
+    add_mss_rule(script, "iifname");
 }
 
 static void add_postrouting(struct script *script)

@@ -57,6 +57,7 @@ static const char listing[] =
     "\tchain mss {\n"
     "\t\ttype filter hook forward priority mangle; policy accept;\n"
     "\t\toifname \"darknet\" tcp flags syn tcp option maxseg size set rt mtu\n"
+    "\t\tiifname \"darknet\" tcp flags syn tcp option maxseg size set rt mtu\n"
     "\t}\n"
     "\n"
     "\tchain postrouting {\n"

@@ -1,0 +1,147 @@
+"""What surrounds the data plane of a node: forwarding, NAT, the peer-to-peer rule, and a peer that is not authorized any
+more."""
+import os
+import re
+import signal
+import sys
+import unittest
+import uuid
+
+from netns import wait_until
+from routing import SERVER, WHOAMI, Routing
+from story import table
+
+Routing.bin = sys.argv.pop(1)
+
+
+class PeerToPeer(Routing):
+    def second_peer(self):
+        """Another peer behind the router, on a cable of its own."""
+        net = self.net
+        other = self.lab.host("other")
+        self.lab.link(net.router, "172.18.0.2/24", other, "172.18.0.3/24", a_name="eth2")
+        other.run(["ip", "route", "add", "default", "via", "172.18.0.2"])
+        peer_id = str(uuid.uuid4())
+        net.authorize(peer_id)
+        net.start_peer(host=other, name="other", peer_id=peer_id).wait_for("connected")
+        return other
+
+    def test_off(self):
+        self.connect()
+        other = self.second_peer()
+        for target in ("10.51.0.3", self.address6(other)):
+            self.assertFalse(self.ping(self.net.client, target), target)
+            self.reaches(self.net.router, target)
+        self.assertFalse(self.ping(other, "10.51.0.2"))
+        self.reaches(self.net.client, "10.11.0.1")
+
+    def test_on(self):
+        self.connect("--allow-peer-to-peer")
+        other = self.second_peer()
+        self.reaches(self.net.client, "10.51.0.3")
+        self.reaches(self.net.client, self.address6(other))
+        self.reaches(other, "10.51.0.2")
+
+
+class Nat(Routing):
+    def whoami(self):
+        return self.net.client.run(["python3", "-B", WHOAMI, "ask", SERVER], check=False).stdout.strip()
+
+    def test_toward_the_node_interface_only(self):
+        net = self.net
+        net.server.start(["python3", "-B", WHOAMI, "serve"]).wait_for("listening")
+        self.connect("--node-interface", "eth1", "--endpoint-ip", "172.17.0.2", "--addr", "tcp://172.17.0.2:9000")
+        self.publish()
+        self.assertEqual(self.whoami(), "192.168.50.1")
+        net.node.stop()
+        net.start_node("--node-interface", "eth0")
+        net.server.run(["ip", "route", "add", "10.51.0.0/16", "via", "192.168.50.1"])
+        wait_until(lambda: self.whoami() == "10.51.0.2", 10, "the server does not see the peer's own address")
+
+    def rest(self):
+        """What is left on the router outside its data dir."""
+        return self.net.router.sh("sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding; nft list ruleset")
+
+    def test_leaves_nothing(self):
+        """neither after a clean end nor, once it has run again, after a kill; other tables are left alone"""
+        net = self.net
+        net.router.sh("sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0")
+        net.router.sh("nft add table inet other; nft 'add chain inet other c { type filter hook forward priority 0; }'")
+        before = self.rest()
+        net.start_node()
+        wait_until(lambda: "heimdall_darknet" in self.rest(), 5, "there is no table")
+        running = self.rest()
+        self.assertTrue(running.startswith("1\n1\n"), running)
+        self.assertEqual(net.node.stop(), 0)
+        self.assertEqual(self.rest(), before)
+
+        net.start_node()
+        net.node.stop(signal.SIGKILL)
+        self.assertIn("heimdall_darknet", self.rest())
+        wait_until(lambda: net.router.programs() == [], 5, lambda: f"left running: {net.router.programs()}")
+        net.start_node()
+        wait_until(lambda: self.rest() == running, 5, "the table is not as before")
+        self.assertEqual(net.node.stop(), 0)
+        self.assertEqual(self.rest().split("\n", 2)[2], before.split("\n", 2)[2])
+
+    def test_forwarding_of_others(self):
+        """a host that is a router already stays one"""
+        self.net.router.sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
+        before = self.rest()
+        self.net.start_node()
+        self.assertEqual(self.net.node.stop(), 0)
+        self.assertEqual(self.rest(), before)
+
+    def start_hindered(self, *hindrances):
+        net = self.net
+        script = "; ".join((*hindrances, 'exec "$@"'))
+        argv = ["unshare", "-m", "bash", "-ec", script, "x", str(self.lab.bin / "heimdall"), "-D", "--name", "router"]
+        net.node = net.router.start(argv)
+        net.node.wait_for("hctl peers authorize", timeout=20)
+        net.authorize()
+        self.peer = net.start_peer()
+        self.peer.wait_for("connected")
+        self.reaches(net.client, "10.11.0.1")
+
+    def test_without_nft(self):
+        self.start_hindered("mount -t tmpfs tmpfs /usr/sbin")
+        log = self.net.node.output()
+        self.assertEqual(log.count("install the package nftables"), 1, log)
+
+    def test_without_sysctl_rights(self):
+        self.net.router.sh("sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0")
+        self.start_hindered("mount --bind /proc/sys /proc/sys", "mount -o remount,ro,bind /proc/sys")
+        log = self.net.node.output()
+        self.assertEqual(len(re.findall("does not forward.*ip_version=4", log)), 1, log)
+        self.assertEqual(self.net.node.output().count("does not forward"), 2)
+
+
+class Deauthorized(Routing):
+    def test_cut_off(self):
+        """from the moment that hctl is done no packet gets through, and the address is given out again"""
+        net = self.net
+        self.connect()
+        self.reaches(net.client, "10.11.0.1")
+        net.client.start(["ping", "-q", "-i0.01", "10.11.0.1"])
+        received = ("nft add table ip count; nft 'add chain ip count c { type filter hook prerouting priority 0; }';"
+                    "nft add rule ip count c iifname darknet counter")
+        net.router.sh(received)
+        counted = "nft list table ip count | grep -o 'packets [0-9]*'"
+        wait_until(lambda: net.router.sh(counted) != "packets 0\n", 5, "nothing is counted")
+        net.hctl("peers", "deauthorize", net.id)
+        at_once = net.router.sh(counted)
+        self.assertFalse(self.ping(net.client, "10.11.0.1"))
+        self.assertEqual(net.router.sh(counted), at_once)
+        self.assertEqual(self.peer.stop(), 0)
+        net.id = str(uuid.uuid4())
+        net.authorize()
+        net.client.sh("rm -r /var/lib/heimdall-peer/*")
+        self.peer = net.start_peer()
+        self.assertIn("10.51.0.2/16", self.peer.wait_for("connected"))
+        self.reaches(net.client, "10.11.0.1")
+        self.assertEqual([row["PEER IP"] for row in table(net.hctl("peers", "list").stdout)], ["10.51.0.2"])
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
+    unittest.main(verbosity=2)
