@@ -271,24 +271,6 @@ static enum grpc_code check_node(const struct state *state, const struct change_
     return code;
 }
 
-/* The network a node was given, or a new one. */
-static enum grpc_code node_network(const struct state *state, const char *id,
-                                   struct ip_prefix *network, struct ip_prefix *network6,
-                                   struct err *err)
-{
-    const struct state_network *given = state_network(state, id);
-    if (given != NULL)
-        *network = given->network;
-    else if (ipam_node_network(state, network) != 0)
-        return REFUSE(err, GRPC_RESOURCE_EXHAUSTED, "no free network is left for a node");
-    int rc = ipam_node_network6(state, network6);
-    if (rc == -EOPNOTSUPP)
-        *network6 = (struct ip_prefix){0};
-    else if (rc != 0)
-        return REFUSE(err, GRPC_RESOURCE_EXHAUSTED, "no free IPv6 network is left for a node");
-    return GRPC_OK;
-}
-
 static uint64_t next_join_seq(const struct state *state)
 {
     size_t count = state_node_count(state);
@@ -303,28 +285,46 @@ struct node_texts {
     char gateway6[IP_ADDR_TEXT];
 };
 
+/* The network that the node had once, or a new one. */
 static enum grpc_code give_network(const struct state *state, struct change *change,
                                    PB(Node) * record, struct node_texts *texts, struct err *err)
 {
     struct ip_prefix network;
-    struct ip_prefix network6;
-    enum grpc_code code = node_network(state, record->id, &network, &network6, err);
-    if (code != GRPC_OK)
-        return code;
+    const struct state_network *given = state_network(state, record->id);
+    if (given != NULL)
+        network = given->network;
+    else if (ipam_node_network(state, &network) != 0)
+        return REFUSE(err, GRPC_RESOURCE_EXHAUSTED, "no free network is left for a node");
     struct ip_addr gateway = ipam_gateway(&network);
     record->network = (char *)(uintptr_t)ip_prefix_format(&network, texts->network);
     record->gateway_ip = (char *)(uintptr_t)ip_addr_format(&gateway, texts->gateway);
-    if (network6.addr.family != 0) {
-        struct ip_addr gateway6 = ipam_gateway(&network6);
-        record->network6 = (char *)(uintptr_t)ip_prefix_format(&network6, texts->network6);
-        record->gateway_ip6 = (char *)(uintptr_t)ip_addr_format(&gateway6, texts->gateway6);
-    }
     record->join_seq = next_join_seq(state);
-    PB(Route) given;
-    PB_FN(route__init)(&given);
-    given.node_id = record->id;
-    given.network = record->network;
-    add_message(change, RECORD_SET, RECORD_KEY_NODENETWORKS, record->id, &given.base);
+    PB(Route) route;
+    PB_FN(route__init)(&route);
+    route.node_id = record->id;
+    route.network = record->network;
+    add_message(change, RECORD_SET, RECORD_KEY_NODENETWORKS, record->id, &route.base);
+    return GRPC_OK;
+}
+
+/* Others would believe an address that the node's host does not have. */
+static enum grpc_code give_network6(const struct state *state, bool no_ipv6, PB(Node) * record,
+                                    struct node_texts *texts, struct err *err)
+{
+    struct ip_prefix network;
+    texts->network6[0] = texts->gateway6[0] = '\0';
+    if (!no_ipv6 && record->network6[0] != '\0')
+        return GRPC_OK;
+    record->network6 = texts->network6;
+    record->gateway_ip6 = texts->gateway6;
+    int rc = no_ipv6 ? -EOPNOTSUPP : ipam_node_network6(state, &network);
+    if (rc == -EOPNOTSUPP)
+        return GRPC_OK;
+    if (rc != 0)
+        return REFUSE(err, GRPC_RESOURCE_EXHAUSTED, "no free IPv6 network is left for a node");
+    struct ip_addr gateway = ipam_gateway(&network);
+    ip_prefix_format(&network, texts->network6);
+    ip_addr_format(&gateway, texts->gateway6);
     return GRPC_OK;
 }
 
@@ -334,6 +334,7 @@ static bool node_is_current(const struct state_node *have, const PB(Node) * reco
     return strcmp(pb->name, record->name) == 0 && strcmp(pb->addr, record->addr) == 0 &&
            strcmp(pb->endpoint_ip, record->endpoint_ip) == 0 &&
            pb->endpoint_port == record->endpoint_port &&
+           strcmp(pb->network6, record->network6) == 0 &&
            strcmp(pb->interface_name, record->interface_name) == 0;
 }
 
@@ -369,8 +370,9 @@ static enum grpc_code put_node(struct change *change, const struct state *state,
     record.endpoint_port = node->endpoint_port;
     record.interface_name = text(node->interface_name);
     record.updated = &now;
-    if (have != NULL && node_is_current(have, &record))
-        return GRPC_OK;
+    code = give_network6(state, node->no_ipv6, &record, &texts, err);
+    if (code != GRPC_OK || (have != NULL && node_is_current(have, &record)))
+        return code;
     if (have == NULL)
         code = give_network(state, change, &record, &texts, err);
     if (code == GRPC_OK)

@@ -60,6 +60,7 @@ struct change_node {
     const char *endpoint_ip;
     uint16_t endpoint_port;
     const char *interface_name;
+    bool no_ipv6; /* its host has none: the node gets no IPv6 network, or gives its own back */
     uint64_t now_ns;
 };
 

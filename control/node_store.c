@@ -14,6 +14,7 @@
 #include "control/state.h"
 #include "control/store_redis.h"
 #include "control/writer.h"
+#include "tun/ifconf.h"
 
 #include <errno.h>
 #include <string.h>
@@ -151,9 +152,13 @@ static void on_redis_died(void *ctx, int status, uint64_t delay_ms)
 
 /* ---- the first changes of a run ---- */
 
-/* The option's network, the cluster's default, or none. */
-static struct ip_prefix network6(const struct overlay6_option *option, struct ip_prefix fallback)
+/* The option's network, the cluster's default, or none: an overlay has IPv6 for nodes and peers, or
+ * for neither. */
+static struct ip_prefix network6(const struct overlay6_option *option,
+                                 const struct overlay6_option *other, struct ip_prefix fallback)
 {
+    if (other->mode == OVERLAY6_NONE)
+        return (struct ip_prefix){0};
     switch (option->mode) {
     case OVERLAY6_AUTO:
         return fallback;
@@ -169,6 +174,7 @@ static enum grpc_code build_cluster(void *ctx, struct change *change, const stru
                                     struct err *err)
 {
     const struct node *node = ctx;
+    const struct node_config *config = node->config;
     char cluster[sizeof state_settings(state)->cluster];
     struct ip_prefix node_network6;
     struct ip_prefix peer_network6;
@@ -181,10 +187,10 @@ static enum grpc_code build_cluster(void *ctx, struct change *change, const stru
     change_default_networks6(cluster, &node_network6, &peer_network6);
     struct change_cluster wanted = {
         .cluster = cluster,
-        .node_network = node->config->node_network,
-        .peer_network = node->config->peer_network,
-        .node_network6 = network6(&node->config->node_network6, node_network6),
-        .peer_network6 = network6(&node->config->peer_network6, peer_network6),
+        .node_network = config->node_network,
+        .peer_network = config->peer_network,
+        .node_network6 = network6(&config->node_network6, &config->peer_network6, node_network6),
+        .peer_network6 = network6(&config->peer_network6, &config->node_network6, peer_network6),
     };
     return change_bootstrap_cluster(change, state, &wanted, err);
 }
@@ -201,6 +207,7 @@ static enum grpc_code build_node(void *ctx, struct change *change, const struct 
         .endpoint_ip = node->endpoint_ip,
         .endpoint_port = node->config->endpoint_port,
         .interface_name = node->config->interface_name,
+        .no_ipv6 = !ifconf_ipv6_enabled(node->config->interface_name),
         .now_ns = clock_realtime_ns(),
     };
     return change_put_node(change, state, &self, err);

@@ -34,7 +34,8 @@ static void add_other_node(struct plan_builder *builder, const struct state *sta
     plan_builder_route(builder, &node->network6);
     if (node == plan_relay(state)) {
         plan_builder_grant(builder, peer, &settings->peer_network);
-        plan_builder_grant(builder, peer, &settings->peer_network6);
+        if (node->network6.addr.family != 0) /* one without IPv6 does not relay it */
+            plan_builder_grant(builder, peer, &settings->peer_network6);
     }
     /* Default routes are for peers that choose an exit node. */
     for (size_t i = 0; i < state_route_count(state); i++) {
@@ -212,7 +213,8 @@ static void put_allowed_ips(struct answer *answer, const struct state *state,
     put_prefix(answer, out->allowed_ips, &out->n_allowed_ips, &node->network6);
     if (node == plan_relay(state)) {
         put_prefix(answer, out->allowed_ips, &out->n_allowed_ips, &settings->peer_network);
-        put_prefix(answer, out->allowed_ips, &out->n_allowed_ips, &settings->peer_network6);
+        if (node->network6.addr.family != 0)
+            put_prefix(answer, out->allowed_ips, &out->n_allowed_ips, &settings->peer_network6);
     }
     for (size_t i = 0; i < state_route_count(state); i++) {
         const struct state_route *route = state_route_at(state, i);

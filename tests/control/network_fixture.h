@@ -21,7 +21,8 @@ struct network {
     struct state *state;
     struct err err;
     uint64_t now_ns;
-    size_t ops; /* of the last change */
+    bool no_ipv6; /* of hosts of nodes that are put next */
+    size_t ops;   /* of the last change */
 };
 
 static const uint8_t network_seed[16] = {7};
@@ -136,6 +137,7 @@ static inline enum grpc_code network_put_node(struct network *network, unsigned 
                                .endpoint_ip = ip,
                                .endpoint_port = 10100,
                                .interface_name = "darknet",
+                               .no_ipv6 = network->no_ipv6,
                                .now_ns = network->now_ns};
     enum grpc_code code = change_put_node(&change, network->state, &node, &network->err);
     return network_apply(network, &change, code);

@@ -115,6 +115,30 @@ START_TEST(first_node_and_peer)
 }
 END_TEST
 
+/* A host on which IPv6 is switched off, and on again. */
+START_TEST(a_node_without_ipv6)
+{
+    struct network network;
+    network_init(&network);
+    ck_assert_int_eq(network_put_node(&network, 1, "a"), GRPC_OK);
+    network.no_ipv6 = true;
+    ck_assert_int_eq(network_put_node(&network, 2, "b"), GRPC_OK);
+    ck_assert_str_eq(state_node(network.state, test_id(2))->pb->network, "10.12.0.0/16");
+    ck_assert_str_eq(state_node(network.state, test_id(2))->pb->network6, "");
+    ck_assert_int_eq(network_put_node(&network, 1, "a"), GRPC_OK);
+    ck_assert_str_eq(state_node(network.state, test_id(1))->pb->network6, "");
+    ck_assert_str_eq(state_node(network.state, test_id(1))->pb->gateway_ip6, "");
+    ck_assert_int_eq(network_put_node(&network, 1, "a"), GRPC_OK);
+    ck_assert_uint_eq(network.ops, 0);
+    network.no_ipv6 = false;
+    ck_assert_int_eq(network_put_node(&network, 2, "b"), GRPC_OK);
+    ck_assert_str_eq(state_node(network.state, test_id(2))->pb->network6, "fd01:2:3:1::/64");
+    ck_assert_str_eq(state_node(network.state, test_id(2))->pb->network, "10.12.0.0/16");
+    ck_assert_uint_eq(state_node(network.state, test_id(2))->join_seq, 2);
+    network_fini(&network);
+}
+END_TEST
+
 START_TEST(nodes)
 {
     struct network network;
@@ -425,6 +449,7 @@ int main(void)
     tcase_add_loop_test(tc, bootstrap, 0, (int)ARRAY_LEN(clusters));
     tcase_add_test(tc, default_networks6);
     tcase_add_test(tc, first_node_and_peer);
+    tcase_add_test(tc, a_node_without_ipv6);
     tcase_add_test(tc, nodes);
     tcase_add_test(tc, peers);
     tcase_add_loop_test(tc, route, 0, (int)ARRAY_LEN(routes));
