@@ -37,7 +37,7 @@ FIGURES = [
 
 
 def resident(host, program):
-    return int(host.sh(f"grep VmRSS /proc/$(pidof {program})/status").split()[1]) / 1024
+    return int(host.sh(f"grep VmRSS /proc/$(pgrep -xo {program})/status").split()[1]) / 1024
 
 
 def start(host):
@@ -54,7 +54,7 @@ def measure(bin_dir, peers, watches):
         node_id = table(host.run(["hctl", "nodes", "list"]).stdout)[0]["ID"]
         clients = pathlib.Path(bin_dir).resolve().parent / "bench" / "control_clients"
         done = host.run([clients, "unix:///var/lib/heimdall/control.sock", "tcp://127.0.0.1:9000",
-                         host.sh("pidof heimdall").strip(), node_id, peers, watches], timeout=900)
+                         host.sh("pgrep -xo heimdall").strip(), node_id, peers, watches], timeout=900)
         figures = {name: float(value) for name, value in (line.split() for line in done.stdout.splitlines())}
         node.stop(timeout=60)
         node, figures["restart_s"] = start(host)

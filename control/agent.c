@@ -16,6 +16,8 @@
 #include "control/confine.h"
 #include "control/datadir.h"
 #include "control/identity.h"
+#include "control/metrics.h"
+#include "control/metrics_server.h"
 #include "control/resolver.h"
 #include "control/rpc_client.h"
 #include "control/tool.h"
@@ -53,6 +55,8 @@ struct agent {
     struct datadir *datadir;
     struct identity identity;
     struct apply *apply;
+    struct metrics_server *metrics;
+    struct metrics_tunnel tunnel_totals;
     struct resolver_paths paths;
     struct transport_tls *tls;
     char name[ACCESS_NAME_MAX + 1];
@@ -475,6 +479,28 @@ static int load(struct agent *agent, struct err *err)
     return transport_tls_create_psk_client(&agent->tls, TRANSPORT_PEER, agent->identity.id, err);
 }
 
+static void write_metrics(void *ctx, struct metrics_text *text)
+{
+    struct agent *agent = ctx;
+    struct path_info info;
+    metrics_of_process(text, "hpeer");
+    metrics_single(text, "heimdall_connected", METRICS_GAUGE,
+                   "1 while a node has let this peer in and is connected.",
+                   agent->told == TOLD_CONNECTED ? 1 : 0);
+    if (agent->apply == NULL || apply_info(agent->apply, &info) < 0)
+        return;
+    metrics_of_tunnel(text, &agent->tunnel_totals, &info);
+    path_info_fini(&info);
+}
+
+static int open_metrics(struct agent *agent, struct err *err)
+{
+    if (!endpoint_is_set(&agent->config->metrics_address))
+        return 0;
+    return metrics_server_open(&agent->metrics, &agent->loop, &agent->config->metrics_address,
+                               write_metrics, agent, err);
+}
+
 static int start(struct agent *agent, struct err *err)
 {
     int code = tool_helper_start();
@@ -498,6 +524,9 @@ static int start(struct agent *agent, struct err *err)
     if (code < 0)
         return code;
     bytes_to_base64(agent->public_key, apply_public_key(agent->apply), WG_KEY_LEN);
+    code = open_metrics(agent, err);
+    if (code < 0)
+        return code;
     dial(agent);
     return 0;
 }
@@ -535,6 +564,8 @@ static void stop(struct agent *agent)
     hang_up(agent);
     if (agent->apply != NULL)
         restore_resolver(agent);
+    metrics_server_close(agent->metrics);
+    agent->metrics = NULL;
     apply_close(agent->apply);
     agent->apply = NULL;
     uv_close((uv_handle_t *)&agent->timer, NULL);

@@ -79,6 +79,11 @@ static bool parse_ip(void *out, const char *text)
     return ip_addr_parse(out, text);
 }
 
+static bool parse_endpoint(void *out, const char *text)
+{
+    return endpoint_parse(out, text) && endpoint_port(out) != 0;
+}
+
 /* "IP:PORT", or an address alone, which means port 53. */
 static bool parse_dns_endpoint(void *out, const char *text)
 {
@@ -189,6 +194,8 @@ static const struct option_kind kind_network6 = {
 static const struct option_kind kind_ip = {"IP", "an IP address", false, false, parse_ip};
 static const struct option_kind kind_dns_endpoint = {"IP:PORT", "an address, as 10.11.0.1:53",
                                                      false, false, parse_dns_endpoint};
+static const struct option_kind kind_metrics = {
+    "IP:PORT", "an address and a port, as 127.0.0.1:9100", false, false, parse_endpoint};
 static const struct option_kind kind_dns_list = {"IP:PORT", "an address, as 8.8.8.8:53", true,
                                                  false, parse_dns_list};
 static const struct option_kind kind_log_format = {"FORMAT", "text or json", false, false,
@@ -288,6 +295,8 @@ static const struct option node_rows[] = {
     SKIP_VERIFY_ROW("HEIMDALL_SKIP_VERIFY"),
     ROW("insecure", 0, "HEIMDALL_INSECURE", option_flag, NULL, insecure,
         "serve the control API without TLS and to everyone"),
+    ROW("metrics-address", 0, "HEIMDALL_METRICS_ADDRESS", kind_metrics, NULL, metrics_address,
+        "where Prometheus metrics are served over HTTP, as 127.0.0.1:9100 (default: nowhere)"),
     ROW("log-format", 0, "HEIMDALL_LOG_FORMAT", kind_log_format, NULL, log.json, "text or json"),
 };
 #undef CONFIG
@@ -318,6 +327,8 @@ static const struct option peer_rows[] = {
     SKIP_VERIFY_ROW("HEIMDALL_SKIP_VERIFY"),
     ROW("insecure", 0, "HEIMDALL_INSECURE", option_flag, NULL, insecure,
         "connect without TLS, to a node started with --insecure"),
+    ROW("metrics-address", 0, "HEIMDALL_METRICS_ADDRESS", kind_metrics, NULL, metrics_address,
+        "where Prometheus metrics are served over HTTP, as 127.0.0.1:9100 (default: nowhere)"),
     ROW("log-format", 0, "HEIMDALL_LOG_FORMAT", kind_log_format, NULL, log.json, "text or json"),
 };
 #undef CONFIG

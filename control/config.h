@@ -33,8 +33,9 @@ struct config_sources {
 struct node_config {
     struct config_sources sources;
     struct log_options log;
-    const char *id;   /* NULL: the one of the data dir */
-    const char *name; /* NULL: the host's */
+    union endpoint metrics_address; /* AF_UNSPEC: no metrics */
+    const char *id;                 /* NULL: the one of the data dir */
+    const char *name;               /* NULL: the host's */
     const char *data_dir;
     uint16_t redis_port;
     const char *addr;           /* NULL: tcp://HOSTIP:9000 */
@@ -67,6 +68,7 @@ struct node_config {
 struct peer_config {
     struct config_sources sources;
     struct log_options log;
+    union endpoint metrics_address; /* AF_UNSPEC: no metrics */
     const char *id;
     const char *name;
     const char *addr;

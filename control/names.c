@@ -180,6 +180,11 @@ void names_repoint(struct names *names)
         point_resolver(names);
 }
 
+void names_stats(const struct names *names, struct dns_server_stats *out)
+{
+    dns_server_stats(names->server, out);
+}
+
 void names_close(struct names *names)
 {
     struct err err;

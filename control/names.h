@@ -11,6 +11,7 @@
  * other names, and this host's own resolver pointed at it. Whatever of this does not work is told
  * in the log; the node runs on without. */
 
+struct dns_server_stats;
 struct names;
 struct plan;
 
@@ -33,6 +34,8 @@ void names_update(struct names *names, const struct plan *plan, uint32_t serial)
 
 /* The tunnel's interface is another than before: points this host's resolver at us once more. */
 void names_repoint(struct names *names);
+
+void names_stats(const struct names *names, struct dns_server_stats *out);
 
 /* Puts the resolver back and stops serving; memory is given back by the loop's next turns. Takes
  * NULL. */

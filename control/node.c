@@ -10,6 +10,7 @@
 #include "control/confine.h"
 #include "control/datadir.h"
 #include "control/keyring.h"
+#include "control/metrics_server.h"
 #include "control/node_parts.h"
 #include "control/rpc_server.h"
 #include "control/rpc_watch.h"
@@ -378,6 +379,8 @@ static int start(struct node *node, struct err *err)
     confine_self(); /* the helpers run, and there are no threads yet */
     code = open_tunnel(node, err);
     if (code == 0)
+        code = node_metrics_open(node, err);
+    if (code == 0)
         code = node_store_open(node, on_bootstrapped, err);
     return code;
 }
@@ -404,6 +407,8 @@ static void close_rest(void *ctx)
     struct node *node = ctx;
     rpc_server_destroy(node->rpc);
     node->rpc = NULL;
+    metrics_server_close(node->metrics);
+    node->metrics = NULL;
     names_close(node->names);
     node->names = NULL;
     apply_close(node->apply);

@@ -5,6 +5,7 @@
 #include "control/apply.h"
 #include "control/config.h"
 #include "control/identity.h"
+#include "control/metrics.h"
 #include "control/names.h"
 #include "control/plan_part.h"
 #include "control/rpc_handlers.h"
@@ -16,6 +17,7 @@
 
 struct datadir;
 struct keyring;
+struct metrics_server;
 struct redis_proc;
 struct rpc_server;
 struct rpc_watch;
@@ -53,6 +55,7 @@ struct node {
     struct rpc_env env;
     struct rpc_handlers *handlers;
     struct rpc_watch *watch;
+    struct metrics_server *metrics;
 
     /* How the state is ahead of the data plane. */
     bool dirty;
@@ -65,7 +68,9 @@ struct node {
     bool ready;
     bool stopping;
     bool stopped;
-    unsigned redis_deaths;     /* since data was loaded last */
+    unsigned redis_deaths; /* since data was loaded last */
+    uint64_t redis_deaths_total;
+    struct metrics_tunnel tunnel_totals;
     size_t bootstrap_requests; /* not yet answered */
     void (*on_bootstrapped)(struct node *node);
     void (*on_store_closed)(struct node *node);
@@ -75,6 +80,9 @@ struct node {
 
 /* node_host.c: fills "what the host says" from options and the kernel. */
 int node_read_host(struct node *node, struct err *err);
+
+/* node_metrics.c: serves metrics when the option says so. */
+int node_metrics_open(struct node *node, struct err *err);
 
 /* node_store.c: starts redis-server and its helper, with all the rights that we have. */
 int node_redis_start(struct node *node, struct err *err);

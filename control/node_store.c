@@ -141,6 +141,7 @@ static void on_redis_died(void *ctx, int status, uint64_t delay_ms)
     struct err err;
     (void)status;
     (void)delay_ms;
+    node->redis_deaths_total++;
     if (node->stopping)
         return;
     if (!node->bootstrapped && ++node->redis_deaths >= REDIS_DEATHS_MAX) {

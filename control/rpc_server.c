@@ -27,18 +27,21 @@ enum {
     LISTENERS_MAX = 16,
     CONTROL_FRAMES_MAX = 2000, /* of one connection in CONTROL_WINDOW_MS */
     CONTROL_WINDOW_MS = 10000,
+    CODES = GRPC_UNAUTHENTICATED + 1,
 };
 
 struct method_table {
     const struct rpc_method *methods;
     size_t count;
     void *ctx;
+    uint64_t (*ended)[CODES]; /* calls, by method and code */
 };
 
 struct rpc_server {
     uv_loop_t *loop;
     struct method_table tables[TABLES_MAX];
     size_t table_count;
+    uint64_t unknown; /* calls of methods that there are not */
     struct transport_listener *listeners[LISTENERS_MAX];
     size_t listener_count;
     struct list connections;
@@ -130,6 +133,16 @@ static void call_cancel(struct rpc_call *call)
         call->cancelled(call->cancelled_ctx, call);
 }
 
+static void count_end(struct rpc_server *server, const struct rpc_method *method,
+                      enum grpc_code code)
+{
+    for (size_t t = 0; t < server->table_count; t++) {
+        struct method_table *table = &server->tables[t];
+        if (method >= table->methods && method < table->methods + table->count)
+            table->ended[method - table->methods][code]++;
+    }
+}
+
 /* Ends the call at the stream too; the caller does not touch it afterwards. */
 static void call_end(struct rpc_call *call, enum grpc_code code, const char *text)
 {
@@ -137,6 +150,7 @@ static void call_end(struct rpc_call *call, enum grpc_code code, const char *tex
     struct h2_call *stream = call->stream;
     call->answered = true;
     call->stream = NULL;
+    count_end(connection->server, call->method, code);
     if (stream != NULL) {
         h2_call_set_user(stream, NULL);
         h2_call_finish(stream, code, text);
@@ -185,12 +199,14 @@ static void on_started(void *ctx, struct h2_call *stream)
     const struct rpc_method *method =
         find_method(connection->server, h2_call_path(stream), &method_ctx);
     if (method == NULL) {
+        connection->server->unknown++;
         h2_call_finish(stream, GRPC_UNIMPLEMENTED, "no such method");
         return;
     }
     if ((method->roles & connection->caller.roles) == 0) {
         log_warn("call refused: wrong role", F_STR("remote", connection->caller.remote),
                  F_STR("method", method->path));
+        count_end(connection->server, method, GRPC_PERMISSION_DENIED);
         h2_call_finish(stream, GRPC_PERMISSION_DENIED, "this role may not call this method");
         return;
     }
@@ -417,8 +433,11 @@ struct rpc_server *rpc_server_create(uv_loop_t *loop)
 
 static void free_when_over(struct rpc_server *server)
 {
-    if (server->destroyed && server->open_timers == 0 && list_empty(&server->connections))
-        free(server);
+    if (!server->destroyed || server->open_timers > 0 || !list_empty(&server->connections))
+        return;
+    for (size_t t = 0; t < server->table_count; t++)
+        free(server->tables[t].ended);
+    free(server);
 }
 
 static void on_timer_closed(uv_handle_t *handle)
@@ -539,8 +558,36 @@ int rpc_server_add(struct rpc_server *server, const struct rpc_method *methods, 
 {
     if (server->table_count == TABLES_MAX)
         return -ENOMEM;
-    server->tables[server->table_count++] = (struct method_table){methods, count, ctx};
+    struct method_table table = {methods, count, ctx, calloc(count + 1, sizeof *table.ended)};
+    if (table.ended == NULL)
+        return -ENOMEM;
+    server->tables[server->table_count++] = table;
     return 0;
+}
+
+void rpc_server_each_count(const struct rpc_server *server,
+                           void (*each)(void *ctx, const char *method, enum grpc_code code,
+                                        uint64_t count),
+                           void *ctx)
+{
+    for (size_t t = 0; t < server->table_count; t++)
+        for (size_t m = 0; m < server->tables[t].count; m++)
+            for (int code = GRPC_OK; code < CODES; code++)
+                if (server->tables[t].ended[m][code] > 0)
+                    each(ctx, server->tables[t].methods[m].path, (enum grpc_code)code,
+                         server->tables[t].ended[m][code]);
+    if (server->unknown > 0)
+        each(ctx, "unknown", GRPC_UNIMPLEMENTED, server->unknown);
+}
+
+size_t rpc_server_connection_count(const struct rpc_server *server)
+{
+    size_t count = 0;
+    list_for_each_safe (at, &server->connections) {
+        (void)at;
+        count++;
+    }
+    return count;
 }
 
 int rpc_server_listen(struct rpc_server *server, const struct address *address,

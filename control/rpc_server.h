@@ -65,6 +65,14 @@ void rpc_server_shut_down(struct rpc_server *server, uint64_t timeout_ms, void (
 void rpc_server_disconnect(struct rpc_server *server, unsigned roles, const char *id,
                            const char *text);
 
+/* Calls that have ended, by method and code; those of unknown methods under "unknown". Zero counts
+ * are left out. */
+void rpc_server_each_count(const struct rpc_server *server,
+                           void (*each)(void *ctx, const char *method, enum grpc_code code,
+                                        uint64_t count),
+                           void *ctx);
+size_t rpc_server_connection_count(const struct rpc_server *server);
+
 const struct transport_caller *rpc_call_caller(const struct rpc_call *call);
 
 /* The first metadata value of this name (lower case), or NULL. */

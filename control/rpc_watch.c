@@ -15,6 +15,7 @@
 struct rpc_watch {
     const struct rpc_env *env;
     struct list streams;
+    size_t count;
 };
 
 struct stream {
@@ -29,6 +30,7 @@ struct stream {
 static void stream_free(struct stream *stream)
 {
     list_remove(&stream->link);
+    stream->watch->count--;
     free(stream->id);
     free(stream->sent);
     free(stream);
@@ -96,6 +98,11 @@ static void on_writable(void *ctx, struct rpc_call *call)
     stream_update(ctx);
 }
 
+size_t rpc_watch_count(const struct rpc_watch *watch)
+{
+    return watch->count;
+}
+
 void rpc_watch_update(struct rpc_watch *watch)
 {
     list_for_each_safe (pos, &watch->streams)
@@ -154,6 +161,7 @@ static void handle_watch_peer(void *ctx, struct rpc_call *call, const ProtobufCM
     stream->call = call;
     stream->id = id;
     list_append(&watch->streams, &stream->link);
+    watch->count++;
     rpc_call_on_cancel(call, on_cancelled, stream);
     rpc_call_on_writable(call, on_writable, stream);
     stream_update(stream);

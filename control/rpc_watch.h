@@ -4,6 +4,8 @@
 /* The service heimdall.v1.Cluster: Status, and the open streams over which peers get their own
  * configuration whenever it changes. */
 
+#include <stddef.h>
+
 struct rpc_env;
 struct rpc_server;
 struct rpc_watch;
@@ -11,6 +13,8 @@ struct rpc_watch;
 /* `env` is borrowed. 0 or -ENOMEM. */
 int rpc_watch_create(struct rpc_watch **out, struct rpc_server *server, const struct rpc_env *env);
 void rpc_watch_destroy(struct rpc_watch *watch);
+
+size_t rpc_watch_count(const struct rpc_watch *watch);
 
 /* Sends what has changed for each watching peer, and ends the streams of those that are gone. */
 void rpc_watch_update(struct rpc_watch *watch);

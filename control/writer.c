@@ -1,5 +1,6 @@
 #include "control/writer.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/list.h"
 #include "control/state.h"
@@ -16,12 +17,14 @@ struct writer {
     struct list waiting; /* the first is in flight when `busy` */
     bool busy;
     bool running; /* inside run() */
+    struct writer_stats stats;
 };
 
 struct job {
     struct list node;
     struct writer_request request;
     int attempts;
+    uint64_t start_ns;
 };
 
 int writer_create(struct writer **out, struct store *store, const struct writer_env *env)
@@ -41,6 +44,8 @@ static void finish(struct writer *writer, struct job *job, enum grpc_code code,
 {
     const struct state *state = writer->env.state(writer->env.ctx);
     struct writer_request request = job->request;
+    if (code != GRPC_OK)
+        writer->stats.refused++;
     list_remove(&job->node);
     free(job);
     request.done(request.ctx, code, err, state == NULL ? 0 : state_rev(state));
@@ -95,6 +100,8 @@ static void on_committed(void *ctx, int status, uint64_t epoch, uint64_t rev)
     writer->busy = false;
     if (status != -ESTALE || job->attempts >= ATTEMPTS) {
         enum grpc_code code = outcome(status, &err);
+        if (code == GRPC_OK)
+            metrics_observe(&writer->stats.committed, clock_boottime_ns() - job->start_ns);
         finish(writer, job, code, &err);
     }
     run(writer);
@@ -137,6 +144,11 @@ static void run(struct writer *writer)
     writer->running = false;
 }
 
+const struct writer_stats *writer_stats(const struct writer *writer)
+{
+    return &writer->stats;
+}
+
 void writer_submit(struct writer *writer, const struct writer_request *request)
 {
     struct job *job = calloc(1, sizeof *job);
@@ -147,6 +159,7 @@ void writer_submit(struct writer *writer, const struct writer_request *request)
         return;
     }
     job->request = *request;
+    job->start_ns = clock_boottime_ns();
     list_append(&writer->waiting, &job->node);
     run(writer);
 }

@@ -2,6 +2,7 @@
 #define CONTROL_WRITER_H
 
 #include "control/change.h"
+#include "control/metrics_text.h"
 
 /* Turns requests into changes one after the other: each is built on a state that holds everything
  * committed before it, and built again when the store moved on meanwhile. */
@@ -30,6 +31,13 @@ int writer_create(struct writer **out, struct store *store, const struct writer_
 /* Requests still waiting end with UNAVAILABLE. Close the store first, so that the one in flight has
  * ended. */
 void writer_destroy(struct writer *writer);
+
+struct writer_stats {
+    struct metrics_histogram committed; /* from the request to the commit */
+    uint64_t refused;
+};
+
+const struct writer_stats *writer_stats(const struct writer *writer);
 
 /* The request is copied; `done` may be called before this returns (refused, nothing to do). */
 void writer_submit(struct writer *writer, const struct writer_request *request);

@@ -46,6 +46,11 @@ struct answer_context server_context(const struct dns_server *server, const unio
     return context;
 }
 
+void server_count_answer(struct dns_server *server, const uint8_t *response)
+{
+    server->stats.rcodes[response[3] & 0xf]++;
+}
+
 int dns_server_create(struct dns_server **out, struct uv_loop_s *loop)
 {
     struct dns_server *server = calloc(1, sizeof *server);

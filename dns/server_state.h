@@ -36,6 +36,9 @@ struct dns_server {
 void server_handle_opened(struct dns_server *server);
 void server_handle_closed(struct dns_server *server);
 
+/* Counts a response that is about to be sent. */
+void server_count_answer(struct dns_server *server, const uint8_t *response);
+
 /* What answer_query is to know about a query from this client. */
 struct answer_context server_context(const struct dns_server *server, const union endpoint *client,
                                      enum dns_transport transport);

@@ -118,6 +118,7 @@ static void respond(struct connection *connection, const uint8_t *response, size
         connection_close(connection);
         return;
     }
+    server_count_answer(connection->server, response);
     store_be16(connection->out, (uint16_t)len);
     memcpy(connection->out + 2, response, len);
     uv_buf_t buf = uv_buf_init((char *)connection->out, (unsigned)(len + 2));

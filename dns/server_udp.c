@@ -83,6 +83,7 @@ static void send_forwarded(struct forward *forward, const uint8_t *response, siz
                             .msg_iovlen = 1,
                             .msg_control = waiting->control,
                             .msg_controllen = waiting->control_len};
+    server_count_answer(waiting->udp->server, response);
     if (sendmsg(waiting->udp->fd, &header, MSG_NOSIGNAL) < 0)
         waiting->udp->server->stats.dropped++;
     list_remove(&waiting->link);
@@ -110,7 +111,9 @@ static size_t forward_packet(struct server_udp *udp, struct packet *packet,
         }
     }
     free(waiting);
-    return answer_error(query, DNS_SERVFAIL, true, packet->out);
+    size_t out_len = answer_error(query, DNS_SERVFAIL, true, packet->out);
+    server_count_answer(server, packet->out);
+    return out_len;
 }
 
 /* Reads and answers one packet; the length of the answer, or 0 for none now. */
@@ -124,6 +127,7 @@ static size_t handle_packet(struct server_udp *udp, struct packet *packet, size_
     switch (answer_query(&context, packet->in, len, &query, packet->out, sizeof packet->out,
                          &out_len)) {
     case ANSWER_REPLY:
+        server_count_answer(server, packet->out);
         return out_len;
     case ANSWER_FORWARD:
         return forward_packet(udp, packet, &query);

@@ -28,6 +28,7 @@ LIBRARIES = {
     r"seccomp\.h": ["control/confine_calls"],
     r"openssl/": ["control/transport", "bench"],
     r"uv\.h": ["control", "dns/server", "dns/upstream", "wg/uapi/uapi_socket", "cmd", "tests"],
+    r"microhttpd\.h": ["control/metrics_server"],
     r"urcu": ["wg/path"],
     r"libmnl/": ["tun"],
     r"unbound\.h": ["dns/upstream"],

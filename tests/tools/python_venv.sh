@@ -1,16 +1,16 @@
 #!/bin/sh
-# Prints the path of a Python with grpcio and its code generator, made once a machine under
+# Prints the path of a Python with grpcio, its code generator and a parser of Prometheus metrics, made once a machine under
 # ${HEIMDALL_TOOLS:-/var/cache/heimdall-tools}.
 set -eu
 tools=${HEIMDALL_TOOLS:-/var/cache/heimdall-tools}
-venv=$tools/venv-grpc-1
+venv=$tools/venv-grpc-2
 mkdir -p "$tools"
 (
     flock 9
     if [ ! -e "$venv/complete" ]; then
         rm -rf "$venv"
         python3 -m venv "$venv"
-        "$venv/bin/pip" install -q --disable-pip-version-check grpcio grpcio-tools protobuf
+        "$venv/bin/pip" install -q --disable-pip-version-check grpcio grpcio-tools protobuf prometheus-client
         touch "$venv/complete"
     fi
 ) 9>"$tools/venv.lock" >&2
