@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { EXIT_USAGE = 2 };
+
 /* A node: see control/node.h. */
 int main(int argc, char **argv)
 {
@@ -16,10 +18,10 @@ int main(int argc, char **argv)
         code = config_report_node(outcome, &err);
     } else {
         config_apply_log(&config.log);
-        if (node_run(&config, &err) < 0) {
+        int rc = node_run(&config, &err);
+        if (rc < 0)
             fprintf(stderr, "heimdall: %s\n", err.text);
-            code = EXIT_FAILURE;
-        }
+        code = rc == NODE_EOPTION ? EXIT_USAGE : rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     }
     config_node_fini(&config);
     return code;

@@ -287,14 +287,17 @@ struct node_texts {
 
 /* The network that the node had once, or a new one. */
 static enum grpc_code give_network(const struct state *state, struct change *change,
-                                   PB(Node) * record, struct node_texts *texts, struct err *err)
+                                   const struct change_node *node, PB(Node) * record,
+                                   struct node_texts *texts, struct err *err)
 {
     struct ip_prefix network;
     const struct state_network *given = state_network(state, record->id);
     if (given != NULL)
         network = given->network;
-    else if (ipam_node_network(state, &network) != 0)
-        return REFUSE(err, GRPC_RESOURCE_EXHAUSTED, "no free network is left for a node");
+    else if (ipam_node_network(state, node->host_networks, node->host_network_count, &network) != 0)
+        return REFUSE(err, GRPC_RESOURCE_EXHAUSTED,
+                      "no free network is left for a node: all that follow --node-network are in "
+                      "use, by the overlay, its routes or this host");
     struct ip_addr gateway = ipam_gateway(&network);
     record->network = (char *)(uintptr_t)ip_prefix_format(&network, texts->network);
     record->gateway_ip = (char *)(uintptr_t)ip_addr_format(&gateway, texts->gateway);
@@ -308,16 +311,18 @@ static enum grpc_code give_network(const struct state *state, struct change *cha
 }
 
 /* Others would believe an address that the node's host does not have. */
-static enum grpc_code give_network6(const struct state *state, bool no_ipv6, PB(Node) * record,
-                                    struct node_texts *texts, struct err *err)
+static enum grpc_code give_network6(const struct state *state, const struct change_node *node,
+                                    PB(Node) * record, struct node_texts *texts, struct err *err)
 {
     struct ip_prefix network;
     texts->network6[0] = texts->gateway6[0] = '\0';
-    if (!no_ipv6 && record->network6[0] != '\0')
+    if (!node->no_ipv6 && record->network6[0] != '\0')
         return GRPC_OK;
     record->network6 = texts->network6;
     record->gateway_ip6 = texts->gateway6;
-    int rc = no_ipv6 ? -EOPNOTSUPP : ipam_node_network6(state, &network);
+    int rc = node->no_ipv6 ? -EOPNOTSUPP
+                           : ipam_node_network6(state, node->host_networks,
+                                                node->host_network_count, &network);
     if (rc == -EOPNOTSUPP)
         return GRPC_OK;
     if (rc != 0)
@@ -370,11 +375,11 @@ static enum grpc_code put_node(struct change *change, const struct state *state,
     record.endpoint_port = node->endpoint_port;
     record.interface_name = text(node->interface_name);
     record.updated = &now;
-    code = give_network6(state, node->no_ipv6, &record, &texts, err);
+    code = give_network6(state, node, &record, &texts, err);
     if (code != GRPC_OK || (have != NULL && node_is_current(have, &record)))
         return code;
     if (have == NULL)
-        code = give_network(state, change, &record, &texts, err);
+        code = give_network(state, change, node, &record, &texts, err);
     if (code == GRPC_OK)
         add_message(change, RECORD_SET, RECORD_KEY_NODES, node->id, &record.base);
     return code;

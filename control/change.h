@@ -61,6 +61,8 @@ struct change_node {
     uint16_t endpoint_port;
     const char *interface_name;
     bool no_ipv6; /* its host has none: the node gets no IPv6 network, or gives its own back */
+    const struct ip_prefix *host_networks; /* that its host is in; the node gets none of them */
+    size_t host_network_count;
     uint64_t now_ns;
 };
 

@@ -61,6 +61,12 @@ static bool parse_network4(void *out, const char *text)
            ip_prefix_is_masked(prefix) && prefix->len >= 8 && prefix->len <= 24;
 }
 
+static bool parse_node_network(void *out, const char *text)
+{
+    const struct ip_prefix *prefix = out;
+    return parse_network4(out, text) && prefix->len > 8; /* another one follows it */
+}
+
 static bool parse_network6(void *out, const char *text)
 {
     struct overlay6_option *option = out;
@@ -188,6 +194,9 @@ static const struct option_kind kind_domain = {"DOMAIN", "a domain name without 
 static const struct option_kind kind_network4 = {
     "CIDR", "an IPv4 CIDR as 10.10.0.0/16, /8 to /24, no bits set behind the length", false, false,
     parse_network4};
+static const struct option_kind kind_node_network = {
+    "CIDR", "an IPv4 CIDR as 10.10.0.0/16, /9 to /24, no bits set behind the length", false, false,
+    parse_node_network};
 static const struct option_kind kind_network6 = {
     "CIDR", "an IPv6 CIDR as fd00:1::/48, /16 to /64, no bits set behind the length, or none",
     false, false, parse_network6};
@@ -259,7 +268,7 @@ static const struct option node_rows[] = {
         "file that holds the cluster key"),
     ROW("node-interface", 0, "HEIMDALL_NODE_INTERFACE", kind_interface, NULL, node_interface,
         "interface toward the node's network (default: of the default route)"),
-    ROW("node-network", 0, "HEIMDALL_NODE_NETWORK", kind_network4, "10.10.0.0/16", node_network,
+    ROW("node-network", 0, "HEIMDALL_NODE_NETWORK", kind_node_network, "10.10.0.0/16", node_network,
         "nodes get the networks that follow this one"),
     ROW("peer-network", 0, "HEIMDALL_PEER_NETWORK", kind_network4, "10.51.0.0/16", peer_network,
         "peers get addresses of this network"),
@@ -437,6 +446,15 @@ static bool check_node(const struct node_config *config, struct err *err)
         ip_prefix_format(&config->node_network6.prefix, text);
         err_set(err, -EINVAL,
                 "option --peer-network6: expects a network apart from --node-network6 %s", text);
+        return false;
+    }
+    if ((config->node_network6.mode == OVERLAY6_GIVEN &&
+         config->peer_network6.mode == OVERLAY6_NONE) ||
+        (config->node_network6.mode == OVERLAY6_NONE &&
+         config->peer_network6.mode == OVERLAY6_GIVEN)) {
+        err_set(err, -EINVAL,
+                "options --node-network6 and --peer-network6: expects a network for both, or none "
+                "for either");
         return false;
     }
     if (config->cluster_key != NULL && config->cluster_key_file != NULL) {

@@ -67,27 +67,39 @@ static bool is_taken(const struct state *state, const struct ip_prefix *network)
     return false;
 }
 
-static int walk(const struct state *state, const struct ip_prefix *start, struct ip_prefix *out)
+static bool overlaps_any(const struct ip_prefix *list, size_t count,
+                         const struct ip_prefix *network)
+{
+    for (size_t i = 0; i < count; i++)
+        if (ip_prefix_overlaps(&list[i], network))
+            return true;
+    return false;
+}
+
+static int walk(const struct state *state, const struct ip_prefix *start,
+                const struct ip_prefix *host, size_t host_count, struct ip_prefix *out)
 {
     struct ip_prefix range = walk_range(start);
     struct ip_prefix at = *start;
     while (next_network(&at) && ip_prefix_contains(&range, &at.addr))
-        if (!is_taken(state, &at)) {
+        if (!is_taken(state, &at) && !overlaps_any(host, host_count, &at)) {
             *out = at;
             return 0;
         }
     return -ENOSPC;
 }
 
-int ipam_node_network(const struct state *state, struct ip_prefix *network)
+int ipam_node_network(const struct state *state, const struct ip_prefix *host, size_t host_count,
+                      struct ip_prefix *network)
 {
-    return walk(state, &state_settings(state)->node_network, network);
+    return walk(state, &state_settings(state)->node_network, host, host_count, network);
 }
 
-int ipam_node_network6(const struct state *state, struct ip_prefix *network)
+int ipam_node_network6(const struct state *state, const struct ip_prefix *host, size_t host_count,
+                       struct ip_prefix *network)
 {
     const struct ip_prefix *start = &state_settings(state)->node_network6;
-    return start->addr.family == 0 ? -EOPNOTSUPP : walk(state, start, network);
+    return start->addr.family == 0 ? -EOPNOTSUPP : walk(state, start, host, host_count, network);
 }
 
 struct ip_addr ipam_gateway(const struct ip_prefix *network)

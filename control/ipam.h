@@ -8,12 +8,15 @@
 struct state;
 
 /* The next network of a node: walks upward from the cluster's node network in steps of its size,
- * the node network itself not counted, and skips whatever overlaps a network of the overlay or a
- * published route. The walk ends with the private range that it started in. 0 or -ENOSPC. */
-int ipam_node_network(const struct state *state, struct ip_prefix *network);
+ * the node network itself not counted, and skips whatever overlaps a network of the overlay, a
+ * published route, or one of the `host_count` networks that the node's host is in. The walk ends
+ * with the private range that it started in. 0 or -ENOSPC. */
+int ipam_node_network(const struct state *state, const struct ip_prefix *host, size_t host_count,
+                      struct ip_prefix *network);
 
 /* The same for IPv6; -EOPNOTSUPP where the overlay has none. */
-int ipam_node_network6(const struct state *state, struct ip_prefix *network);
+int ipam_node_network6(const struct state *state, const struct ip_prefix *host, size_t host_count,
+                       struct ip_prefix *network);
 
 /* The first address of a network. */
 struct ip_addr ipam_gateway(const struct ip_prefix *network);

@@ -448,6 +448,7 @@ int node_run(const struct node_config *config, struct err *err)
         log_debug("the loop was left with open handles");
     tool_helper_end();
     identity_fini(&node->identity);
+    free(node->host_networks);
     datadir_close(node->datadir);
     bytes_wipe(node, sizeof *node);
     free(node);

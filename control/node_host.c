@@ -1,11 +1,14 @@
 #include "base/bytes.h"
+#include "control/node.h"
 #include "control/node_parts.h"
 #include "tun/ifconf.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { GRPC_PORT = 9000 };
 
@@ -55,6 +58,72 @@ static int find_host_addr(struct node *node, struct err *err)
     return code;
 }
 
+/* ---- networks of this host ---- */
+
+static int list_networks(struct node *node, struct ifconf_socket *conf)
+{
+    struct ifconf_link tunnel = {0};
+    struct ifconf_addr *addrs = NULL;
+    size_t count = 0;
+    (void)ifconf_link_find(conf, node->config->interface_name, &tunnel);
+    int code = ifconf_addr_list(conf, 0, &addrs, &count);
+    if (code < 0)
+        return code;
+    node->host_networks = calloc(count + 1, sizeof *node->host_networks);
+    for (size_t i = 0; i < count && node->host_networks != NULL; i++)
+        if (addrs[i].ifindex != tunnel.ifindex && addrs[i].global) {
+            struct ip_prefix *network = &node->host_networks[node->host_network_count++];
+            *network = addrs[i].prefix;
+            ip_prefix_mask(network);
+        }
+    free(addrs);
+    return node->host_networks != NULL ? 0 : -ENOMEM;
+}
+
+/* A cluster that exists is as it is, whatever network this host has joined since. */
+static bool is_new_cluster(const struct node_config *config)
+{
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s/redis", config->data_dir);
+    return n > 0 && (size_t)n < sizeof path && access(path, F_OK) < 0;
+}
+
+/* Peers in a network that this host is in would cut it off from its own neighbours. */
+static int check_apart(const struct node *node, const char *option, const struct ip_prefix *network,
+                       struct err *err)
+{
+    char wanted[IP_PREFIX_TEXT];
+    char own[IP_PREFIX_TEXT];
+    for (size_t i = 0; i < node->host_network_count; i++)
+        if (ip_prefix_overlaps(network, &node->host_networks[i]))
+            return err_set(err, NODE_EOPTION,
+                           "option --%s: %s overlaps %s, in which this host is: expects a network "
+                           "apart from it",
+                           option, ip_prefix_format(network, wanted),
+                           ip_prefix_format(&node->host_networks[i], own));
+    return 0;
+}
+
+static int check_networks(struct node *node, struct err *err)
+{
+    const struct node_config *config = node->config;
+    struct ifconf_socket *conf = NULL;
+    int code = ifconf_open(&conf);
+    if (code == 0)
+        code = list_networks(node, conf);
+    ifconf_close(conf);
+    if (code < 0)
+        return err_set_errno(err, code, "this host's networks cannot be listed");
+    if (!is_new_cluster(config))
+        return 0;
+    code = check_apart(node, "peer-network", &config->peer_network, err);
+    if (code == 0 && config->peer_network6.mode == OVERLAY6_GIVEN)
+        code = check_apart(node, "peer-network6", &config->peer_network6.prefix, err);
+    return code;
+}
+
+/* ---- addresses ---- */
+
 static bool is_any(const struct ip_addr *addr)
 {
     static const uint8_t zero[16];
@@ -80,6 +149,8 @@ int node_read_host(struct node *node, struct err *err)
     char listen[ADDRESS_TEXT];
     char ip[IP_ADDR_TEXT];
     int code = find_host_addr(node, err);
+    if (code == 0)
+        code = check_networks(node, err);
     if (code < 0)
         return code;
     ip_addr_format(&node->host_addr, ip);

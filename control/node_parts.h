@@ -37,6 +37,8 @@ struct node {
     /* what the host says */
     char name[ACCESS_NAME_MAX + 1];
     struct ip_addr host_addr;
+    struct ip_prefix *host_networks; /* of all interfaces but the tunnel */
+    size_t host_network_count;
     struct address listen;
     char advertise[ADDRESS_TEXT];
     char endpoint_ip[IP_ADDR_TEXT];

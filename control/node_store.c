@@ -208,6 +208,8 @@ static enum grpc_code build_node(void *ctx, struct change *change, const struct 
         .endpoint_ip = node->endpoint_ip,
         .endpoint_port = node->config->endpoint_port,
         .interface_name = node->config->interface_name,
+        .host_networks = node->host_networks,
+        .host_network_count = node->host_network_count,
         .no_ipv6 = !ifconf_ipv6_enabled(node->config->interface_name),
         .now_ns = clock_realtime_ns(),
     };

@@ -21,11 +21,17 @@ START_TEST(nodes_skip_what_is_taken)
     ck_assert_str_eq(state_node(network.state, test_id(2))->pb->network6, "fd01:0:0:3::/64");
     ck_assert_int_eq(network_create_route(&network, 1, "10.53.7.0/24"), GRPC_OK);
     ck_assert_int_eq(network_create_route(&network, 1, "0.0.0.0/0"), GRPC_OK);
-    ck_assert_int_eq(ipam_node_network(network.state, &next), 0);
+    ck_assert_int_eq(ipam_node_network(network.state, NULL, 0, &next), 0);
     ck_assert_str_eq(ip_prefix_format(&next, text), "10.54.0.0/16");
     ck_assert_int_eq(network_delete_route(&network, "10.53.7.0/24"), GRPC_OK);
-    ck_assert_int_eq(ipam_node_network(network.state, &next), 0);
+    ck_assert_int_eq(ipam_node_network(network.state, NULL, 0, &next), 0);
     ck_assert_str_eq(ip_prefix_format(&next, text), "10.53.0.0/16");
+    /* what the host of the node is in itself */
+    struct ip_prefix host[2];
+    ck_assert(ip_prefix_parse(&host[0], "10.53.8.0/24") &&
+              ip_prefix_parse(&host[1], "10.54.0.0/15"));
+    ck_assert_int_eq(ipam_node_network(network.state, host, 2, &next), 0);
+    ck_assert_str_eq(ip_prefix_format(&next, text), "10.56.0.0/16");
     network_fini(&network);
 }
 END_TEST

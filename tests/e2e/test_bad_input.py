@@ -51,6 +51,20 @@ class BadInput(unittest.TestCase):
             with self.subTest(option=option, value=value):
                 self.refused(["heimdall", option, value], 2, option, value, expected)
 
+    def test_networks(self):
+        """overlapping one another or this host's own, or of a useless size"""
+        for options, words in (
+                (["--node-network", "10.51.0.0/16"], ["--peer-network", "apart", "10.51.0.0/16"]),
+                (["--node-network", "10.0.0.0/8"], ["--node-network", "10.0.0.0/8", "/9 to /24"]),
+                (["--peer-network", "10.51.0.0/30"], ["--peer-network", "10.51.0.0/30", "/8 to /24"]),
+                (["--peer-network", "192.168.0.0/16"], ["--peer-network", "192.168.0.0/16", "192.168.50.0/24"]),
+                (["--node-network6", "fd00::/64", "--peer-network6", "none"], ["--peer-network6", "none"]),
+                (["--node-network6", "fd00::/48", "--peer-network6", "fd00:0:0:1::/64"], ["--peer-network6", "apart"]),
+        ):
+            with self.subTest(options=options):
+                self.refused(["heimdall", "--data-dir", "/tmp/new", *options], 2, *words)
+                self.assertNotIn("new", self.net.router.sh("ls /tmp").split())
+
     def test_environment_value_not_parsable(self):
         self.refused(["heimdall"], 2, "HEIMDALL_ENDPOINT_PORT", "abc", env={"HEIMDALL_ENDPOINT_PORT": "abc"})
 

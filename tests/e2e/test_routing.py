@@ -43,6 +43,18 @@ class PeerToPeer(Routing):
         self.reaches(other, "10.51.0.2")
 
 
+class Networks(Routing):
+    def test_of_the_host(self):
+        """the node takes no network that its host is in already; one that appears later does not stop it"""
+        net = self.net
+        net.router.run(["ip", "addr", "add", "10.11.7.1/24", "dev", "eth1"])
+        log = net.start_node().output()
+        self.assertIn("gateway=10.12.0.1", log)
+        net.node.stop()
+        net.router.run(["ip", "addr", "add", "10.51.7.1/24", "dev", "eth1"])
+        self.assertIn("gateway=10.12.0.1", net.start_node().output())
+
+
 class Nat(Routing):
     def whoami(self):
         return self.net.client.run(["python3", "-B", WHOAMI, "ask", SERVER], check=False).stdout.strip()
