@@ -47,6 +47,9 @@ static void on_timer(uv_timer_t *timer)
 static void serve(struct metrics_server *server)
 {
     MHD_UNSIGNED_LONG_LONG wait_ms;
+    /* at its limit it does not listen, and only the run after one that freed a place listens again
+     */
+    (void)MHD_run(server->daemon);
     (void)MHD_run(server->daemon);
     if (MHD_get_timeout(server->daemon, &wait_ms) == MHD_YES)
         (void)uv_timer_start(&server->timer, on_timer, wait_ms, 0);
