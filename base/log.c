@@ -8,7 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_MAX_LEN = 2048 };
+/* Behind VALUES_END no value goes on, so that its quote and the line's end still fit. */
+enum { LINE_MAX_LEN = 2048, VALUES_END = LINE_MAX_LEN - 64 };
 
 static _Atomic int min_level = LOG_INFO;
 static _Atomic int line_format = LOG_TEXT;
@@ -52,23 +53,66 @@ static void put_text(struct line *line, const char *text)
         put_char(line, *text++);
 }
 
-/* JSON string rules, which serve quoted text values too. */
-static void put_quoted(struct line *line, const char *text)
+/* The code point at `text` and in *len its bytes; U+FFFD for one byte that begins none. */
+static uint32_t decode(const unsigned char *text, size_t *len)
 {
-    put_char(line, '"');
-    for (; *text != '\0'; text++) {
+    static const struct {
+        unsigned char mask, mark;
+        uint32_t least;
+    } kinds[] = {{0xe0, 0xc0, 0x80}, {0xf0, 0xe0, 0x800}, {0xf8, 0xf0, 0x10000}};
+    for (size_t more = 1; more <= 3; more++) {
+        if ((text[0] & kinds[more - 1].mask) != kinds[more - 1].mark)
+            continue;
+        uint32_t code = text[0] & (unsigned char)~kinds[more - 1].mask;
+        size_t i = 1;
+        for (; i <= more && (text[i] & 0xc0) == 0x80; i++)
+            code = code << 6 | (text[i] & 0x3f);
+        if (i <= more || code < kinds[more - 1].least || code > 0x10ffff ||
+            (code >= 0xd800 && code < 0xe000))
+            break;
+        *len = more + 1;
+        return code;
+    }
+    *len = 1;
+    return 0xfffd;
+}
+
+static void put_escape(struct line *line, uint32_t code)
+{
+    char escape[16];
+    if (code < 0x10000)
+        snprintf(escape, sizeof escape, "\\u%04x", code);
+    else
+        snprintf(escape, sizeof escape, "\\u%04x\\u%04x", 0xd7c0 + (code >> 10),
+                 0xdc00 + (code & 0x3ff));
+    put_text(line, escape);
+}
+
+/* By JSON's rules, which serve text lines too. Everything outside ASCII is escaped: what others
+ * wrote changes no terminal and breaks no parser. Stops where the line leaves room for its end. */
+static void put_escaped(struct line *line, const char *text)
+{
+    for (size_t len = 1; *text != '\0' && line->len < VALUES_END; text += len) {
         unsigned char c = (unsigned char)*text;
+        len = 1;
         if (c == '"' || c == '\\') {
             put_char(line, '\\');
             put_char(line, (char)c);
         } else if (c < 0x20 || c == 0x7f) {
-            char escape[8];
-            snprintf(escape, sizeof escape, "\\u%04x", c);
-            put_text(line, escape);
+            put_escape(line, c);
+        } else if (c >= 0x80) {
+            uint32_t code = decode((const unsigned char *)text, &len);
+            put_escape(line, code);
         } else {
             put_char(line, (char)c);
         }
     }
+}
+
+static void put_quoted(struct line *line, const char *text)
+{
+    put_char(line, '"');
+    put_escaped(line, text);
     put_char(line, '"');
 }
 
@@ -77,9 +121,20 @@ static bool is_plain(const char *text)
     if (*text == '\0')
         return false;
     for (; *text != '\0'; text++)
-        if (*text <= ' ' || *text == '"' || *text == '\\' || *text == '=' || *text == 0x7f)
+        if (*text <= ' ' || *text > '~' || *text == '"' || *text == '\\' || *text == '=')
             return false;
     return true;
+}
+
+/* The message of a text line, which may quote others too. */
+static void put_message(struct line *line, const char *text)
+{
+    for (; *text != '\0' && line->len < VALUES_END; text++) {
+        if (*text < ' ' || *text > '~')
+            put_char(line, '?');
+        else
+            put_char(line, *text);
+    }
 }
 
 static void put_value(struct line *line, const struct log_field *field, bool json)
@@ -92,7 +147,7 @@ static void put_value(struct line *line, const struct log_field *field, bool jso
     } else if (json || !is_plain(string)) {
         put_quoted(line, string);
     } else {
-        put_text(line, string);
+        put_escaped(line, string);
     }
 }
 
@@ -125,8 +180,8 @@ void log_write(enum log_level level, const char *message, const struct log_field
     if (json)
         put_quoted(&line, message);
     else
-        put_text(&line, message);
-    for (; fields->key != NULL; fields++) {
+        put_message(&line, message);
+    for (; fields->key != NULL && line.len < VALUES_END; fields++) {
         put_char(&line, json ? ',' : ' ');
         if (json)
             put_quoted(&line, fields->key);
@@ -140,6 +195,21 @@ void log_write(enum log_level level, const char *message, const struct log_field
     line.text[line.len++] = '\n';
     ssize_t written = write(atomic_load(&out_fd), line.text, line.len);
     (void)written; /* nowhere to report a log that cannot be written */
+}
+
+bool log_limit_passes(struct log_limit *limit, uint64_t now_ns, unsigned *left_out)
+{
+    *left_out = 0;
+    if (limit->window_ns == 0 || now_ns - limit->window_ns >= LOG_LIMIT_WINDOW_NS) {
+        *left_out = limit->left_out;
+        *limit = (struct log_limit){.window_ns = now_ns};
+    }
+    if (limit->lines < LOG_LIMIT_LINES) {
+        limit->lines++;
+        return true;
+    }
+    limit->left_out++;
+    return false;
 }
 
 const char *log_short_id(char out[9], const char *id)

@@ -4,8 +4,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Structured logs on standard error, one line an event, as text or JSON. Safe from every thread: a
- * line is one write(2). Secrets are never fields; a peer id is logged through log_short_id(). */
+/* Structured logs on standard error, one line an event, as text or JSON, in ASCII whatever is in
+ * the values. Safe from every thread: a line is one write(2). Secrets are never fields; a peer id
+ * is logged through log_short_id(). */
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 enum log_format { LOG_TEXT, LOG_JSON };
@@ -36,6 +37,20 @@ void log_set_fd(int fd);
 
 bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *message, const struct log_field *fields);
+
+/* For lines that outsiders cause: a few in each window, the first of the next one says how many
+ * were left out. Zeroed at first. */
+enum { LOG_LIMIT_LINES = 40 };
+#define LOG_LIMIT_WINDOW_NS (10 * UINT64_C(1000000000))
+
+struct log_limit {
+    uint64_t window_ns; /* when it began */
+    unsigned lines;
+    unsigned left_out;
+};
+
+/* Whether to write a line now; *left_out: how many were not written before it. */
+bool log_limit_passes(struct log_limit *limit, uint64_t now_ns, unsigned *left_out);
 
 /* The first 8 characters of a secret id, which is all that logs show. */
 const char *log_short_id(char out[9], const char *id);

@@ -192,6 +192,15 @@ static void start_deadline(struct rpc_call *call, uint64_t timeout_ns)
     uv_timer_start(&call->deadline, on_deadline, timeout_ns / NS_PER_MS + 1, 0);
 }
 
+static void tell_wrong_role(const struct connection *connection, const struct rpc_method *method)
+{
+    static struct log_limit limit;
+    unsigned left_out;
+    if (log_limit_passes(&limit, clock_boottime_ns(), &left_out))
+        log_warn("call refused: wrong role", F_STR("remote", connection->caller.remote),
+                 F_STR("method", method->path), F_INT("left_out", left_out));
+}
+
 static void on_started(void *ctx, struct h2_call *stream)
 {
     struct connection *connection = ctx;
@@ -204,8 +213,7 @@ static void on_started(void *ctx, struct h2_call *stream)
         return;
     }
     if ((method->roles & connection->caller.roles) == 0) {
-        log_warn("call refused: wrong role", F_STR("remote", connection->caller.remote),
-                 F_STR("method", method->path));
+        tell_wrong_role(connection, method);
         count_end(connection->server, method, GRPC_PERMISSION_DENIED);
         h2_call_finish(stream, GRPC_PERMISSION_DENIED, "this role may not call this method");
         return;

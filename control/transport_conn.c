@@ -7,6 +7,7 @@
  */
 #include "control/transport_conn.h"
 
+#include "base/clock.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "control/transport_tls.h"
@@ -80,12 +81,24 @@ static void begin_close(struct transport_conn *conn);
 static void fail(struct transport_conn *conn, int code, const char *text);
 static void try_connect(struct transport_conn *conn);
 
+/* Anybody who reaches the port can cause these lines. */
+static void tell_refused(const struct transport_conn *conn)
+{
+    static struct log_limit limit;
+    unsigned left_out;
+    if (!log_limit_passes(&limit, clock_boottime_ns(), &left_out))
+        return;
+    if (left_out > 0)
+        log_info("control connections refused without a line each", F_INT("count", left_out));
+    log_info("control connection refused", F_STR("reason", conn->err.text));
+}
+
 static void release(struct transport_conn *conn)
 {
     if (--conn->holds > 0 || conn->state != CLOSED)
         return;
     if (conn->owner != NULL && !conn->authenticated && conn->err.code != 0)
-        log_info("control connection refused", F_STR("reason", conn->err.text));
+        tell_refused(conn);
     if (conn->owner != NULL)
         conn->owner->gone(conn->owner->ctx, conn->authenticated);
     if (conn->events != NULL)

@@ -2,6 +2,7 @@
 
 #include "tests/unit.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -65,8 +66,76 @@ START_TEST(a_long_line_is_cut)
     big[sizeof big - 1] = '\0';
     log_info("big", F_STR("value", big));
     const char *text = logged(0);
-    ck_assert_uint_eq(strlen(text), 2048);
-    ck_assert_int_eq(text[2047], '\n');
+    size_t len = strlen(text);
+    ck_assert_uint_gt(len, 1900);
+    ck_assert_uint_le(len, 2048);
+    ck_assert_int_eq(text[len - 1], '\n');
+}
+END_TEST
+
+/* In both formats; a line in JSON keeps its end when it is cut. */
+START_TEST(what_others_wrote_is_escaped)
+{
+    static const struct {
+        const char *value;
+        const char *shown;
+    } cases[] = {
+        {"a\x1b[31m", "a\\u001b[31m"},
+        {"gr\xc3\xbc\xc3\x9f", "gr\\u00fc\\u00df"},
+        {"\xe2\x80\xae", "\\u202e"},
+        {"\xf0\x9f\x98\x80", "\\ud83d\\ude00"},
+        {"\xff\xc3", "\\ufffd\\ufffd"},
+        {"\xc0\xaf", "\\ufffd\\ufffd"},
+        {"\xed\xa0\x80", "\\ufffd\\ufffd\\ufffd"},
+        {"\xe2\x80", "\\ufffd\\ufffd"},
+        {"\x7f", "\\u007f"},
+    };
+    char expected[200];
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        log_set_format(LOG_TEXT);
+        log_info("m", F_STR("v", cases[i].value));
+        snprintf(expected, sizeof expected, "INFO m v=\"%s\"\n", cases[i].shown);
+        ck_assert_str_eq(logged(TEXT_TIME), expected);
+        log_set_format(LOG_JSON);
+        log_info(cases[i].value, F_STR("v", cases[i].value));
+        snprintf(expected, sizeof expected, "\"level\":\"info\",\"msg\":\"%s\",\"v\":\"%s\"}\n",
+                 cases[i].shown, cases[i].shown);
+        ck_assert_str_eq(logged(JSON_TIME), expected);
+    }
+    log_set_format(LOG_TEXT);
+    log_info("a\nb\xff");
+    ck_assert_str_eq(logged(TEXT_TIME), "INFO a?b?\n");
+}
+END_TEST
+
+START_TEST(a_long_json_line_is_whole)
+{
+    char big[5000];
+    memset(big, '"', sizeof big - 1);
+    big[sizeof big - 1] = '\0';
+    log_set_format(LOG_JSON);
+    log_info("big", F_STR("first", big), F_STR("second", big), F_INT("third", 3));
+    const char *text = logged(0);
+    size_t len = strlen(text);
+    ck_assert_uint_gt(len, 1900);
+    ck_assert_uint_le(len, 2048);
+    ck_assert_str_eq(text + len - 5, "\\\"\"}\n");
+}
+END_TEST
+
+START_TEST(few_lines_in_a_window)
+{
+    struct log_limit limit = {0};
+    unsigned left_out;
+    uint64_t now = 1;
+    for (unsigned i = 0; i < LOG_LIMIT_LINES + 15; i++)
+        ck_assert(log_limit_passes(&limit, now, &left_out) == (i < LOG_LIMIT_LINES));
+    now += LOG_LIMIT_WINDOW_NS - 1;
+    ck_assert(!log_limit_passes(&limit, now, &left_out));
+    ck_assert(log_limit_passes(&limit, now + 1, &left_out));
+    ck_assert_uint_eq(left_out, 16);
+    ck_assert(log_limit_passes(&limit, now + 2, &left_out));
+    ck_assert_uint_eq(left_out, 0);
 }
 END_TEST
 
@@ -86,6 +155,9 @@ int main(void)
     tcase_add_test(tc, json_lines);
     tcase_add_test(tc, levels);
     tcase_add_test(tc, a_long_line_is_cut);
+    tcase_add_test(tc, what_others_wrote_is_escaped);
+    tcase_add_test(tc, a_long_json_line_is_whole);
+    tcase_add_test(tc, few_lines_in_a_window);
     tcase_add_test(tc, ids_are_shortened);
     return unit_run(tc);
 }
