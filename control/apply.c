@@ -224,7 +224,8 @@ static void reopen_later(struct apply *apply)
 {
     uint64_t pause_ms = 0;
     if (apply->removals > 0)
-        pause_ms = apply->removals < 6 ? REOPEN_MIN_MS << (apply->removals - 1) : REOPEN_MAX_MS;
+        pause_ms = apply->removals < 6 ? (uint64_t)REOPEN_MIN_MS << (apply->removals - 1)
+                                       : (uint64_t)REOPEN_MAX_MS;
     apply->removals++;
     (void)uv_timer_start(&apply->watchers->again, on_again, pause_ms, 0);
 }

@@ -9,13 +9,31 @@
 #include <sys/prctl.h>
 
 /* Of the rights to keep, those that we hold: asking for more would be refused. */
-static int keep_in_sets(uint64_t keep, bool pass_on)
+static uint64_t held_of(uint64_t keep)
 {
     uint64_t held = 0;
     for (unsigned cap = 0; cap <= CAP_LAST_CAP; cap++)
         if ((keep >> cap & 1) != 0 && capng_have_capability(CAPNG_PERMITTED, cap))
             held |= UINT64_C(1) << cap;
+    return held;
+}
+
+/* The library does not tell of each refusal. */
+static bool is_bounded(uint64_t keep)
+{
+    if (capng_get_caps_process() < 0)
+        return false;
+    for (unsigned cap = 0; cap <= CAP_LAST_CAP; cap++)
+        if ((keep >> cap & 1) == 0 && (capng_have_capability(CAPNG_PERMITTED, cap) ||
+                                       capng_have_capability(CAPNG_BOUNDING_SET, cap)))
+            return false;
+    return true;
+}
+
+static int keep_in_sets(uint64_t keep, bool pass_on)
+{
     bool may_bound = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP);
+    uint64_t held = held_of(keep);
     capng_clear(CAPNG_SELECT_ALL);
     capng_type_t type = CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET;
     if (pass_on)
@@ -24,9 +42,11 @@ static int keep_in_sets(uint64_t keep, bool pass_on)
         if ((held >> cap & 1) != 0 && capng_update(CAPNG_ADD, type, cap) < 0)
             return -EINVAL;
     /* The bounding set first, while we may; ambient rights last, since they must be inheritable. */
-    if (may_bound && capng_apply(CAPNG_SELECT_BOUNDS) < 0)
-        return -EPERM;
-    return capng_apply(CAPNG_SELECT_CAPS) < 0 || capng_apply(CAPNG_SELECT_AMBIENT) < 0 ? -EPERM : 0;
+    if (may_bound)
+        (void)capng_apply(CAPNG_SELECT_BOUNDS);
+    (void)capng_apply(CAPNG_SELECT_CAPS);
+    (void)capng_apply(CAPNG_SELECT_AMBIENT);
+    return is_bounded(keep) ? 0 : -EPERM;
 }
 
 int confine_rights(uint64_t keep, bool pass_on)
@@ -41,12 +61,14 @@ void confine_self(void)
     int rc =
         confine_rights(UINT64_C(1) << CAP_NET_ADMIN | UINT64_C(1) << CAP_NET_BIND_SERVICE, false);
     if (rc < 0)
-        log_warn("this host does not let us give up rights; going on with all of them",
+        log_warn("this host does not let us give up all other rights; going on",
                  F_STR("error", strerror(-rc)));
+#ifdef HEIMDALL_SANITIZED
+    log_info("this build has no system call filter: sanitizers need more calls");
+#else
     rc = confine_calls();
-    if (rc == -ENOTSUP)
-        log_info("this build has no system call filter: sanitizers need more calls");
-    else if (rc < 0)
+    if (rc < 0)
         log_warn("this host does not let us filter system calls; going on without",
                  F_STR("error", strerror(-rc)));
+#endif
 }

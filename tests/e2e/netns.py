@@ -8,6 +8,8 @@
 
 A host sees the machine's files, with its own /run, /var/lib/heimdall*, /tmp and /etc/resolv.conf. Its first process is
 process 1 of its PID namespace: when the lab closes, everything that ran in it is gone, whatever happened.
+
+A test that has passed fails after all when one of its programs logged a secret: see Lab.leaks.
 """
 import contextlib
 import os
@@ -190,7 +192,35 @@ class Lab:
             host.close()
         for process in self.processes:
             process.popen.wait(10)
+        leaks = list(self.leaks()) if kind is None else []
         shutil.rmtree(self.dir, ignore_errors=True)
+        if leaks:
+            raise Failure("a secret was logged:\n" + "\n".join(leaks[:5]))
+
+    def secrets(self):
+        """What must not be logged, and what it is: keys and peers' ids in the data folders and on the command lines."""
+        found = {}
+        for key in self.dir.rglob("*.key"):
+            with contextlib.suppress(OSError):
+                found[key.read_text().strip()] = key.name
+                peer_id = key.with_name("id")
+                if key.name == "wireguard.key" and not key.with_name("cluster.key").exists() and peer_id.exists():
+                    found[peer_id.read_text().strip()] = "a peer's id"
+        for process in self.processes:
+            for option, value in zip(process.argv, process.argv[1:]):
+                if option in ("--cluster-key", "--authorized-peer") or option == "--id" and "hpeer" in process.argv:
+                    found[value] = option
+        return {secret: name for secret, name in found.items() if len(secret) >= 16}
+
+    def leaks(self):
+        """Lines of programs' output with a secret in them. `hpeer` prints its own id for the administrator to use."""
+        secrets = self.secrets()
+        for process in self.processes:
+            for line in process.output().split("\n"):
+                for secret, name in secrets.items():
+                    if secret in line and not (pathlib.Path(process.argv[0]).name == "hpeer" and
+                                               "hctl peers authorize" in line and name in ("--id", "a peer's id")):
+                        yield f"{process.host.name}: {process.argv[0]} logged {name}: {line}"
 
     def print_logs(self):
         for process in self.processes:

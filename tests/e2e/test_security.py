@@ -1,0 +1,349 @@
+"""What docs/security.md promises, seen from outside: rights given up, TLS and its impostors, secrets where they belong."""
+import base64
+import hashlib
+import hmac
+import os
+import pathlib
+import re
+import signal
+import sys
+import time
+import unittest
+import uuid
+
+from netns import Failure, Lab, wait_until
+from story import Network, table
+
+BIN = sys.argv.pop(1)
+KEPT = 1 << 12 | 1 << 10  # CAP_NET_ADMIN, CAP_NET_BIND_SERVICE
+ADDR = "172.17.0.2:9000"
+
+
+def filtered():
+    """Whether this build has the system call filter: one with sanitizers has none."""
+    return not re.search(r"/(asan|tsan|coverage)/", f"{BIN}/")
+
+
+def status(pid, task=None):
+    text = pathlib.Path(f"/proc/{pid}/task/{task}/status" if task else f"/proc/{pid}/status").read_text()
+    return dict(line.split(":\t", 1) for line in text.split("\n") if ":\t" in line)
+
+
+def tasks(pid):
+    return [entry.name for entry in pathlib.Path(f"/proc/{pid}/task").iterdir()]
+
+
+def descendants(pid):
+    """Processes below this one, by name."""
+    found = {}
+    for task in tasks(pid):
+        for child in pathlib.Path(f"/proc/{pid}/task/{task}/children").read_text().split():
+            found[status(child)["Name"]] = int(child)
+            found.update(descendants(child))
+    return found
+
+
+class Rights(unittest.TestCase):
+    least_privilege = False
+
+    def setUp(self):
+        self.lab = self.enterContext(Lab(BIN))
+        self.net = Network(self.lab, self.least_privilege)
+
+    def connect(self):
+        net = self.net
+        net.start_node()
+        net.authorize()
+        self.peer = net.start_peer()
+        self.peer.wait_for("connected")
+        [self.node_pid], [self.peer_pid] = net.node.pids(), self.peer.pids()
+
+    def reaches(self, timeout=10):
+        wait_until(lambda: self.net.client.run(["ping", "-c1", "-W1", "router"], check=False).returncode == 0,
+                   timeout, "the client does not reach the router by its name")
+
+    def check_confined(self, pid):
+        self.assertGreater(len(tasks(pid)), 2, "its threads are what this looks at")
+        for task in tasks(pid):
+            with self.subTest(pid=pid, task=task):
+                seen = status(pid, task)
+                for field in ("CapPrm", "CapEff", "CapBnd"):
+                    self.assertEqual(int(seen[field], 16), KEPT, field)
+                for field in ("CapInh", "CapAmb"):
+                    self.assertEqual(int(seen[field], 16), 0, field)
+                self.assertEqual(seen["NoNewPrivs"], "1")
+                self.assertEqual(seen["Seccomp"], "2" if filtered() else "0")
+
+    def test_given_up(self):
+        self.connect()
+        self.check_confined(self.node_pid)
+        self.check_confined(self.peer_pid)
+        below = descendants(self.node_pid)
+        self.assertEqual(set(below), {"heimdall-tools", "heimdall-redis", "redis-server"})
+        self.assertEqual(set(descendants(self.peer_pid)), {"heimdall-tools"})
+        redis = status(below["redis-server"])
+        self.assertEqual(int(redis["CapEff"], 16) & ~(KEPT if self.least_privilege else 0), 0)
+        if not self.least_privilege:
+            self.assertNotEqual(redis["Uid"].split()[0], "0")
+            self.assertEqual(int(status(below["heimdall-redis"])["CapBnd"], 16), 0xeb)
+        self.assertEqual(int(status(below["heimdall-tools"])["CapEff"], 16), 1 << 12)
+        self.assertNotIn("does not let us", self.net.node.output())
+
+    def test_still_works(self):
+        """Redis killed, the interface deleted, DNS bound anew, the firewall changed, the resolver put back"""
+        net = self.net
+        resolver = net.router.resolv_conf(), net.client.resolv_conf()
+        self.connect()
+        self.reaches()
+        os.kill(descendants(self.node_pid)["redis-server"], signal.SIGKILL)
+        net.node.wait_for("the store takes changes", count=2)
+        net.hctl("routes", "create", "--node-id", net.node_id(), "--network", "192.168.50.0/24")
+        wait_until(lambda: net.client.run(["ping", "-c1", "-W1", "192.168.50.10"], check=False).returncode == 0, 10,
+                   "the new route is not used")
+        net.router.run(["ip", "link", "del", "darknet"])
+        self.reaches(20)
+        self.assertIn("10.11.0.1", net.router.run(["dig", "+short", "+time=2", "@10.11.0.1", "router.heimdall"]).stdout)
+        self.assertIn("heimdall", net.router.sh("nft list tables"))
+        self.assertEqual((self.peer.stop(), net.node.stop()), (0, 0))
+        self.assertEqual((net.router.resolv_conf(), net.client.resolv_conf()), resolver)
+        self.assertNotIn("heimdall", net.router.sh("nft list tables"))
+        self.assertEqual(net.router.programs(), [])
+
+    def test_helpers_killed(self):
+        """Without the keeper there is no Redis any more, and all else goes on"""
+        net = self.net
+        self.connect()
+        os.kill(descendants(self.node_pid)["heimdall-redis"], signal.SIGKILL)
+        net.node.wait_for("the helper that starts redis-server is gone")
+        wait_until(lambda: "redis-server" not in net.router.programs(), 5, "Redis outlived its keeper")
+        self.reaches()
+        done = net.hctl("peers", "authorize", str(uuid.uuid4()), check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("redis-server", done.stderr)
+        self.assertEqual(table(net.hctl("nodes", "list").stdout)[0]["GATEWAY"], "10.11.0.1")
+        os.kill(descendants(self.node_pid)["heimdall-tools"], signal.SIGKILL)
+        self.reaches()
+        self.assertEqual(net.node.stop(), 0)
+
+    def test_daemon_killed(self):
+        """Nothing outlives it"""
+        self.connect()
+        os.kill(self.node_pid, signal.SIGKILL)
+        wait_until(lambda: self.net.router.programs() == [], 5, lambda: f"left: {self.net.router.programs()}")
+
+
+class RightsOfFew(Rights):
+    """The same when there were only two rights to begin with."""
+    least_privilege = True
+
+
+class Refused(unittest.TestCase):
+    """A container's runtime that allows less than we want."""
+
+    # Loads a filter that refuses prctl(PR_CAPBSET_DROP) and all of seccomp, then becomes the program.
+    RUNTIME = """
+import ctypes, os, sys
+lib = ctypes.CDLL("libseccomp.so.2")
+lib.seccomp_init.restype = ctypes.c_void_p
+class Cmp(ctypes.Structure):
+    _fields_ = [("arg", ctypes.c_uint), ("op", ctypes.c_int), ("a", ctypes.c_uint64), ("b", ctypes.c_uint64)]
+lib.seccomp_rule_add_array.argtypes = [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p]
+lib.seccomp_load.argtypes = [ctypes.c_void_p]
+ctx, eperm = lib.seccomp_init(0x7fff0000), 0x00050001
+number = lambda name: lib.seccomp_syscall_resolve_name(name)
+for option in (22, 24):  # PR_SET_SECCOMP, PR_CAPBSET_DROP
+    assert lib.seccomp_rule_add_array(ctx, eperm, number(b"prctl"), 1, ctypes.byref(Cmp(0, 4, option, 0))) == 0
+assert lib.seccomp_rule_add_array(ctx, eperm, number(b"seccomp"), 0, None) == 0
+assert lib.seccomp_load(ctx) == 0
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+    def test_warned_once(self):
+        with Lab(BIN) as lab:
+            net = Network(lab)
+            net.node = net.router.start(["python3", "-c", self.RUNTIME, "heimdall", "-D", "--name", "router"])
+            said = net.node.wait_for("hctl peers authorize", timeout=20)
+            self.assertEqual(said.count("does not let us give up all other rights"), 1)
+            if filtered():
+                self.assertEqual(said.count("does not let us filter system calls"), 1)
+            net.authorize()
+            self.assertEqual(net.node.stop(), 0)
+
+
+def derive(secret, role):
+    """The pre-shared key and its name, as control/transport_key.c makes them: HKDF-SHA256, one block."""
+    extract = hmac.new(b"heimdall control v1", secret.encode(), hashlib.sha256).digest()
+    key = hmac.new(extract, f"tls psk {role}".encode() + b"\x01", hashlib.sha256).digest()
+    return key.hex(), f"{role}:{hashlib.sha256(b'heimdall psk identity' + secret.encode()).hexdigest()}"
+
+
+class Tls(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = Lab(BIN).__enter__()
+        cls.addClassCleanup(cls.lab.__exit__, None, None, None)
+        cls.net = Network(cls.lab)
+        cls.net.start_node()
+        cls.key = cls.net.router.sh("cat /var/lib/heimdall/cluster.key").strip()
+
+    def s_client(self, *options, secret=None, role="admin", name=None):
+        psk, identity = derive(secret or self.key, role)
+        done = self.net.client.run(
+            ["openssl", "s_client", "-connect", ADDR, "-alpn", "h2", "-psk", psk, "-psk_identity", name or identity, *options],
+            check=False, input="")
+        return done.stdout + done.stderr
+
+    def test_what_is_agreed(self):
+        said = self.s_client("-tls1_3", "-allow_no_dhe_kex")
+        self.assertRegex(said, "Reused, TLSv1.3, Cipher is TLS_(AES_128_GCM|CHACHA20_POLY1305)_SHA256")
+        self.assertIn("no peer certificate available", said)
+        self.assertIn("Server Temp Key: X25519", said)  # psk_dhe_ke, although psk_ke was offered
+        self.assertIn("ALPN protocol: h2", said)
+        self.assertNotIn("New Session Ticket arrived", said)
+        self.assertIn("Early data was not sent", said)
+
+    def test_downgrades(self):
+        for options, secret in ((["-tls1_2"], None), (["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"], None),
+                                (["-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384"], None),
+                                (["-tls1_3"], str(uuid.uuid4())), (["-tls1_3", "-alpn", "http/1.1"], None)):
+            with self.subTest(options=options, secret=secret):
+                said = self.s_client(*options, secret=secret)
+                self.assertRegex(said, "alert|no protocols available")
+                self.assertNotIn("Reused, TLSv1.3", said)
+
+    def test_roles_do_not_mix(self):
+        """The cluster key's hash under another role, and another role's key"""
+        self.assertNotIn("Reused", self.s_client("-tls1_3", role="peer"))
+        self.assertNotIn("Reused", self.s_client("-tls1_3", role="node", name=derive(self.key, "admin")[1]))
+        self.assertIn("Reused", self.s_client("-tls1_3", role="node"))
+
+    def test_wrong_cluster_key(self):
+        """One plain line; the server logs the address, never what was tried"""
+        wrong = str(uuid.uuid4())
+        done = self.net.client.run(["hctl", "-a", f"tcp://{ADDR}", "--cluster-key", wrong, "nodes", "list"], check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(len(done.stderr.strip().split("\n")), 1, done.stderr)
+        self.assertIn("cluster key", done.stderr)
+        said = self.net.node.wait_for("control connection refused")
+        [line] = [line for line in said.split("\n") if "control connection refused" in line and "172.17.0.3" in line][-1:]
+        self.assertNotIn(wrong, said)
+        self.assertNotIn(derive(wrong, "admin")[1], said)
+
+    def test_unknown_peer(self):
+        unknown = str(uuid.uuid4())
+        peer = self.net.start_peer(peer_id=unknown)
+        peer.wait_for(f"not authorized; waiting. Run on a node: hctl peers authorize {unknown}")
+        peer.stop()
+        self.assertNotIn(unknown, self.net.node.output())
+        self.assertNotIn(unknown[:8], self.net.node.output())
+
+    def test_weak_secrets(self):
+        for argv in (["hpeer", "--id", "laptop"], ["heimdall", "--cluster-key", "secret"]):
+            done = self.net.client.run(argv, check=False)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn("uuidgen", done.stderr)
+
+
+class Impostors(unittest.TestCase):
+    """Servers that do not know the key: our clients send nothing after the handshake, and say so."""
+
+    CERTIFICATE = ("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=x "
+                   "-addext subjectAltName=URI:heimdall:node/impostor -keyout /tmp/key.pem -out /tmp/cert.pem 2>/dev/null")
+
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = Lab(BIN).__enter__()
+        cls.addClassCleanup(cls.lab.__exit__, None, None, None)
+        cls.net = Network(cls.lab)
+        cls.net.router.sh(cls.CERTIFICATE)
+
+    def impostor(self, *options):
+        """A server that prints, decrypted, whatever it gets."""
+        serve = 'exec openssl s_server "$@" < <(sleep 60)'  # it ends with its standard input
+        server = self.net.router.start(["bash", "-c", serve, "s_server", "-accept", ADDR, "-alpn", "h2", "-tls1_3", *options])
+        server.wait_for("ACCEPT")
+        self.addCleanup(server.stop)
+        return server
+
+    def told(self, server, expected):
+        """Both clients say it, and the impostor got no byte of ours."""
+        secret = str(uuid.uuid4())
+        done = self.net.client.run(["hctl", "-a", f"tcp://{ADDR}", "--cluster-key", secret, "nodes", "list"], check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertRegex(done.stderr, expected)
+        peer = self.net.start_peer()
+        self.addCleanup(peer.stop)
+        wait_until(lambda: re.search(expected, peer.output()), 10, peer.output)
+        time.sleep(0.3)  # what it would send would be there by now
+        self.assertTrue(peer.alive())
+        got = server.output()
+        for word in ("PRI * HTTP/2.0", "heimdall.api", "SETTINGS", self.net.id, secret):
+            self.assertNotIn(word, got)
+        return got
+
+    def test_any_certificate(self):
+        server = self.impostor("-cert", "/tmp/cert.pem", "-key", "/tmp/key.pem")
+        self.told(server, "does not prove that it knows the key.*nothing was sent")
+
+    def test_another_key(self):
+        """A pre-shared key under the right name, which anybody on the way can read"""
+        server = self.impostor("-nocert", "-psk", "00" * 32, "-psk_identity", derive(self.net.id, "peer")[1])
+        peer = self.net.start_peer()
+        self.addCleanup(peer.stop)
+        peer.wait_for("refused")
+        self.assertNotIn("PRI * HTTP/2.0", server.output())
+
+    def test_plain_text(self):
+        listener = ("import socket,time; s=socket.create_server(('172.17.0.2', 9000)); print('up', flush=True)\n"
+                    "while True:\n c,_=s.accept(); c.settimeout(2); d=c.recv(4096); print(d.hex(), flush=True); "
+                    "c.sendall(bytes.fromhex('000000040000000000')); print(c.recv(4096).hex(), flush=True); c.close()")
+        server = self.net.router.start(["python3", "-c", listener])
+        server.wait_for("up")
+        peer = self.net.start_peer()
+        self.addCleanup(peer.stop)
+        peer.wait_for("does not speak TLS")
+        server.stop()
+        got = bytes.fromhex("".join(server.output().split("\n")[1:2]))
+        self.assertEqual(got[0], 22)  # a TLS handshake record, with no secret in it
+        self.assertNotIn(self.net.id.encode(), got)
+
+
+class Secrets(unittest.TestCase):
+    def test_where_secrets_are(self):
+        """private keys and the cluster key are in their files only; a peer is not told of other peers' ids"""
+        with Lab(BIN) as lab:
+            net = Network(lab)
+            other = str(uuid.uuid4())
+            net.start_node()
+            net.authorize()
+            net.authorize(other)
+            peer = net.start_peer()
+            peer.wait_for("connected")
+            keys = {path: path.read_text().strip() for path in lab.dir.rglob("*.key")}
+            self.assertEqual({path.name for path in keys}, {"wireguard.key", "cluster.key"})
+            answers = [net.hctl("-o", "json", *words).stdout for words in (("nodes", "list"), ("peers", "list"))]
+            files = [path for path in lab.dir.rglob("*") if path.is_file() and path not in keys]
+            self.assertTrue([path for path in files if path.name.endswith(".aof")], "Redis' file was not searched")
+            contents = [(str(path), path.read_bytes()) for path in files]
+            contents += [("answer", answer.encode()) for answer in answers]
+            for key in keys.values():
+                forms = [key.encode()]
+                if key.endswith("="):
+                    forms += [base64.b64decode(key), base64.b64decode(key).hex().encode()]
+                for form in forms:
+                    for place, content in contents:
+                        self.assertNotIn(form, content, place)
+            self.assertEqual([path for path in lab.dir.rglob("var/*/*") if path.is_file() and path.stat().st_mode & 0o77], [])
+
+    def test_a_leak_is_found(self):
+        """The search that ends every lab"""
+        def leak():
+            with Lab(BIN) as lab:
+                net = Network(lab)
+                net.start_node()
+                net.router.start(["cat", "/var/lib/heimdall/cluster.key"]).popen.wait(5)
+        self.assertRaisesRegex(Failure, "a secret was logged:\nrouter: cat logged cluster.key", leak)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
