@@ -87,14 +87,36 @@ static int keep_id(struct identity *out, struct datadir *dir, const char *id, st
 static int keep_cluster_key(struct identity *out, struct datadir *dir, const char *key,
                             struct err *err)
 {
-    if (key == NULL) {
-        out->made_cluster_key = out->cluster_key[0] == '\0';
-        return out->made_cluster_key ? make_uuid(dir, FILE_CLUSTER_KEY, out->cluster_key, err) : 0;
-    }
-    if (strcmp(out->cluster_key, key) == 0)
+    if (out->cluster_key[0] != '\0')
         return 0;
+    out->made_cluster_key = key == NULL;
+    if (key == NULL)
+        return make_uuid(dir, FILE_CLUSTER_KEY, out->cluster_key, err);
     snprintf(out->cluster_key, sizeof out->cluster_key, "%s", key);
     return datadir_write(dir, FILE_CLUSTER_KEY, key, err);
+}
+
+static int check_cluster(const struct identity *identity, const struct datadir *dir,
+                         const char *cluster_key, struct err *err)
+{
+    if (cluster_key == NULL || identity->cluster_key[0] == '\0' ||
+        strcmp(identity->cluster_key, cluster_key) == 0)
+        return 0;
+    return err_set(err, -EINVAL,
+                   "data dir %s belongs to another cluster: the cluster key that is given is not "
+                   "the one in its file cluster.key; name another --data-dir",
+                   datadir_path(dir));
+}
+
+/* A peer has a private key and may have an id, but no cluster key; a node's is made before its id.
+ */
+static int check_not_a_peers(const struct identity *identity, const struct datadir *dir,
+                             struct err *err)
+{
+    if (identity->id[0] == '\0' || identity->cluster_key[0] != '\0')
+        return 0;
+    return err_set(err, -EINVAL, "data dir %s belongs to a peer (hpeer): name another --data-dir",
+                   datadir_path(dir));
 }
 
 static int check_options(const char *id, const char *what, const char *cluster_key, struct err *err)
@@ -122,15 +144,31 @@ int identity_load_node(struct identity *out, struct datadir *dir, const char *id
     if (code == 0)
         code = read_strong(dir, FILE_CLUSTER_KEY, out->cluster_key, err);
     if (code == 0)
+        code = check_cluster(out, dir, cluster_key, err);
+    if (code == 0)
         code = read_private_key(dir, out->private_key, err);
+    if (code == 0)
+        code = check_not_a_peers(out, dir, err);
     if (code > 0)
         code = make_private_key(dir, out->private_key, err);
     if (code == 0)
-        code = keep_id(out, dir, id, err);
-    if (code == 0)
         code = keep_cluster_key(out, dir, cluster_key, err);
+    if (code == 0)
+        code = keep_id(out, dir, id, err);
     if (code < 0)
         identity_fini(out);
+    return code;
+}
+
+static int check_peer_dir(struct datadir *dir, struct err *err)
+{
+    char key[ACCESS_ID_MAX + 1];
+    int code = read_strong(dir, FILE_CLUSTER_KEY, key, err);
+    if (code == 0 && key[0] != '\0')
+        code = err_set(err, -EINVAL,
+                       "data dir %s belongs to a node (heimdall): name another --data-dir",
+                       datadir_path(dir));
+    bytes_wipe(key, sizeof key);
     return code;
 }
 
@@ -138,6 +176,8 @@ int identity_load_peer(struct identity *out, struct datadir *dir, const char *id
 {
     *out = (struct identity){0};
     int code = check_options(id, "option --id", NULL, err);
+    if (code == 0)
+        code = check_peer_dir(dir, err);
     if (code == 0 && id == NULL)
         code = read_strong(dir, FILE_ID, out->id, err);
     if (code == 0)

@@ -20,12 +20,12 @@ struct identity {
     bool made_cluster_key;
 };
 
-/* `id` and `cluster_key` (NULL: none) come from options: an id other than the kept one is refused,
- * another cluster key replaces the kept one. */
+/* `id` and `cluster_key` (NULL: none) come from options: others than the kept ones are refused, and
+ * so is a peer's folder. */
 int identity_load_node(struct identity *out, struct datadir *dir, const char *id,
                        const char *cluster_key, struct err *err);
 
-/* An id that is given is used without being kept. */
+/* An id that is given is used without being kept. A node's folder is refused. */
 int identity_load_peer(struct identity *out, struct datadir *dir, const char *id, struct err *err);
 
 /* The cluster key from a file that the user names; checked. */

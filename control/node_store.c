@@ -18,8 +18,12 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
-enum { REDIS_DEATHS_MAX = 5 }; /* before it has ever worked */
+enum {
+    REDIS_DEATHS_MAX = 5,   /* before it has ever worked */
+    DISK_LEAST = 64 * 1024, /* bytes: with less, one change more may not fit */
+};
 
 /* ---- from the store to the state ---- */
 
@@ -135,6 +139,14 @@ static void on_failed(void *ctx, const struct err *err)
     }
 }
 
+static bool disk_full(void *ctx)
+{
+    const struct node *node = ctx;
+    struct statvfs info;
+    return statvfs(datadir_path(node->datadir), &info) == 0 &&
+           (uint64_t)info.f_bavail * info.f_frsize < DISK_LEAST;
+}
+
 static void on_redis_died(void *ctx, int status, uint64_t delay_ms)
 {
     struct node *node = ctx;
@@ -144,6 +156,9 @@ static void on_redis_died(void *ctx, int status, uint64_t delay_ms)
     node->redis_deaths_total++;
     if (node->stopping)
         return;
+    if (disk_full(node))
+        log_error("the disk of the data dir is full: changes are refused until there is room",
+                  F_STR("folder", datadir_path(node->datadir)));
     if (!node->bootstrapped && ++node->redis_deaths >= REDIS_DEATHS_MAX) {
         err_set(&err, -EIO, "redis-server does not start: %s/redis/redis.log says why",
                 datadir_path(node->datadir));
@@ -282,7 +297,7 @@ int node_store_open(struct node *node, void (*bootstrapped)(struct node *node), 
     struct store_redis_options options = {.socket = redis_proc_socket(node->redis),
                                           .user = redis_proc_user(node->redis),
                                           .password = redis_proc_password(node->redis)};
-    struct writer_env env = {.ctx = node, .state = current_state};
+    struct writer_env env = {.ctx = node, .state = current_state, .disk_full = disk_full};
     int code = store_redis_open(&node->store, &node->loop, &options, &events);
     if (code == 0)
         code = writer_create(&node->writer, node->store, &env);

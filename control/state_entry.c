@@ -22,12 +22,21 @@ static bool parse_addr(struct ip_addr *out, const char *text, uint8_t family)
     return ip_addr_parse(out, text) && out->family == family;
 }
 
+/* Names are labels of the DNS, which knows no case; ours are written so from the start. */
+static const char *fold(char *name)
+{
+    for (char *c = name; *c != '\0'; c++)
+        if (*c >= 'A' && *c <= 'Z')
+            *c = (char)(*c - 'A' + 'a');
+    return name;
+}
+
 static bool parse_node(struct state_node *node, const char *name)
 {
     const PB(Node) *pb = node->pb;
     struct ip_addr endpoint;
     node->id = pb->id;
-    node->name = pb->name;
+    node->name = fold(pb->name);
     node->join_seq = pb->join_seq;
     if (pb->endpoint_port > 0 && pb->endpoint_port <= UINT16_MAX &&
         ip_addr_parse(&endpoint, pb->endpoint_ip))
@@ -46,7 +55,7 @@ static bool parse_peer(struct state_peer *peer, const char *name)
 {
     const PB(Peer) *pb = peer->pb;
     peer->id = pb->id;
-    peer->name = pb->name;
+    peer->name = fold(pb->name);
     return strcmp(pb->id, name) == 0 && parse_key(pb->keypair, peer->public_key) &&
            parse_addr(&peer->address, pb->peer_ip, 4) &&
            (pb->peer_ip6[0] == '\0' || parse_addr(&peer->address6, pb->peer_ip6, 6));

@@ -406,9 +406,11 @@ static void loaded(struct store_redis *store, const struct store_redis_load *dat
 static void refuse_layout(struct store_redis *store)
 {
     struct err err;
-    err_set(&err, -EUCLEAN,
-            "the data in redis-server have a layout that this version does not know: start the "
-            "version that wrote them, or move the folder redis in the data dir away");
+    err_set(
+        &err, -EUCLEAN,
+        "the data in redis-server are another program's, or have a layout that this version does "
+        "not know: start the version that wrote them, or move the folder redis in the data dir "
+        "away");
     store->retry_ms = RETRY_MAX_MS;
     take_down(store);
     if (store->events.failed != NULL)

@@ -67,7 +67,7 @@ static bool read_head(const redisReply *reply, struct store_redis_load *out)
     if ((size_t)head[3]->len >= sizeof out->last_id)
         return false;
     memcpy(out->last_id, head[3]->str, (size_t)head[3]->len + 1);
-    out->image.empty = reply->elements == 4 && head[0]->len == 0;
+    out->image.empty = reply->elements == 4 && head[0]->len == 0 && head[2]->len == 0;
     out->layout_is_ours = out->image.empty || strcmp(head[2]->str, RECORD_LAYOUT) == 0;
     return out->image.empty || !out->layout_is_ours ||
            (read_number(head[0], &out->image.epoch) && read_number(head[1], &out->image.rev));

@@ -65,8 +65,22 @@ void writer_destroy(struct writer *writer)
 
 static void run(struct writer *writer);
 
-static enum grpc_code outcome(int status, struct err *err)
+/* redis-server ends itself when it cannot write, so that a full disk has many faces. */
+static enum grpc_code disk_full(int status, struct err *err)
 {
+    err_set(err, status,
+            status == -EIO
+                ? "the disk of the data dir is full: it is unknown whether the change was "
+                  "made; make room on it"
+                : "the disk of the data dir is full: nothing was changed; make room on it");
+    return GRPC_UNAVAILABLE;
+}
+
+static enum grpc_code outcome(const struct writer *writer, int status, struct err *err)
+{
+    if (status != 0 && status != -ESTALE && writer->env.disk_full != NULL &&
+        writer->env.disk_full(writer->env.ctx))
+        return disk_full(status, err);
     switch (status) {
     case 0:
         return GRPC_OK;
@@ -74,8 +88,7 @@ static enum grpc_code outcome(int status, struct err *err)
         err_set(err, status, "the store is read only at the moment: try again");
         break;
     case -ENOSPC:
-        err_set(err, status,
-                "redis-server refuses writes (is the disk full?); nothing was changed");
+        err_set(err, status, "redis-server refuses writes; nothing was changed");
         break;
     case -ECANCELED:
         err_set(err, status, "redis-server is not reachable; nothing was changed");
@@ -99,7 +112,7 @@ static void on_committed(void *ctx, int status, uint64_t epoch, uint64_t rev)
     (void)rev;
     writer->busy = false;
     if (status != -ESTALE || job->attempts >= ATTEMPTS) {
-        enum grpc_code code = outcome(status, &err);
+        enum grpc_code code = outcome(writer, status, &err);
         if (code == GRPC_OK)
             metrics_observe(&writer->stats.committed, clock_boottime_ns() - job->start_ns);
         finish(writer, job, code, &err);

@@ -4,6 +4,8 @@
 #include "control/change.h"
 #include "control/metrics_text.h"
 
+#include <stdbool.h>
+
 /* Turns requests into changes one after the other: each is built on a state that holds everything
  * committed before it, and built again when the store moved on meanwhile. */
 
@@ -14,6 +16,8 @@ struct writer;
 struct writer_env {
     void *ctx;
     const struct state *(*state)(void *ctx); /* the current one; NULL while there is none */
+    /* Whether that is why the store fails; may be NULL. */
+    bool (*disk_full)(void *ctx);
 };
 
 struct writer_request {

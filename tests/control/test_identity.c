@@ -109,11 +109,32 @@ START_TEST(options_of_a_node)
     ck_assert_int_eq(identity_load_node(&identity, dir, OTHER, NULL, &err), -EINVAL);
     ck_assert_ptr_nonnull(strstr(err.text, ID));
     ck_assert(bytes_is_zero_ct(&identity, sizeof identity));
-    /* another cluster key replaces the kept one */
-    ck_assert_int_eq(identity_load_node(&identity, dir, NULL, ID, &err), 0);
+    /* another cluster key is another cluster; the text has neither key in it */
+    ck_assert_int_eq(identity_load_node(&identity, dir, NULL, ID, &err), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.text, "belongs to another cluster"));
+    ck_assert(strstr(err.text, ID) == NULL && strstr(err.text, OTHER) == NULL);
+    ck_assert_int_eq(identity_load_node(&identity, dir, NULL, OTHER, &err), 0);
     ck_assert_int_eq(identity_load_node(&identity, dir, NULL, NULL, &err), 0);
-    ck_assert_str_eq(identity.cluster_key, ID);
+    ck_assert_str_eq(identity.cluster_key, OTHER);
     ck_assert_str_eq(identity.id, ID);
+    datadir_close(dir);
+}
+END_TEST
+
+/* A folder is a node's or a peer's, not first one and then the other. */
+START_TEST(not_of_the_other_program)
+{
+    struct identity identity;
+    struct err err;
+    struct datadir *dir = open_dir();
+    ck_assert_int_eq(identity_load_peer(&identity, dir, NULL, &err), 0);
+    ck_assert_int_eq(identity_load_node(&identity, dir, NULL, OTHER, &err), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.text, "belongs to a peer (hpeer)"));
+    ck_assert(!has("cluster.key"));
+    put("cluster.key", OTHER "\n");
+    ck_assert_int_eq(identity_load_node(&identity, dir, NULL, NULL, &err), 0);
+    ck_assert_int_eq(identity_load_peer(&identity, dir, ID, &err), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.text, "belongs to a node (heimdall)"));
     datadir_close(dir);
 }
 END_TEST
@@ -260,6 +281,7 @@ int main(void)
     tcase_add_checked_fixture(tc, make_root, remove_root);
     tcase_add_test(tc, makes_everything_once);
     tcase_add_test(tc, options_of_a_node);
+    tcase_add_test(tc, not_of_the_other_program);
     tcase_add_test(tc, peer_keeps_only_an_id_that_it_made);
     tcase_add_loop_test(tc, names_a_malformed_file_and_changes_nothing, 0, ARRAY_LEN(malformed));
     tcase_add_loop_test(tc, a_missing_line_end_and_crlf_are_fine, 0, 3);

@@ -320,8 +320,8 @@ END_TEST
 
 START_TEST(foreign_writes)
 {
-    /* damaged and unknown records are skipped, another writer's gap is reloaded, another layout is
-     * refused */
+    /* damaged and unknown records are skipped, another writer's gap is reloaded, another layout and
+     * another program's data are refused */
     struct world world;
     world_init(&world);
     ck_assert_int_eq(promote(&world, 0, 0, 1), 0);
@@ -352,7 +352,10 @@ START_TEST(foreign_writes)
     ck_assert_str_eq(state_settings(world.state)->cluster, "gap");
 
     change = change_at(1, 10);
-    change_add(&change, RECORD_HSET, RECORD_KEY_META, "layout", "99", 2);
+    if (_i == 0)
+        change_add(&change, RECORD_HSET, RECORD_KEY_META, "layout", "99", 2);
+    else
+        change_add(&change, RECORD_SET, "session:42", NULL, "of another program", 18);
     ck_assert_int_eq(commit(&world, &change), 0);
     change_fini(&change);
     close_store(&world);
@@ -378,6 +381,6 @@ int main(void)
     tcase_add_test(tc, follows_a_thousand);
     tcase_add_test(tc, survives_a_killed_redis);
     tcase_add_test(tc, notices_a_stopped_redis);
-    tcase_add_test(tc, foreign_writes);
+    tcase_add_loop_test(tc, foreign_writes, 0, 2);
     return unit_run(tc);
 }

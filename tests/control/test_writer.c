@@ -17,6 +17,7 @@ struct world {
     int status; /* of a direct commit */
     enum grpc_code last;
     uint64_t last_rev;
+    bool disk_full;
     bool chain; /* the next request is submitted from the callback */
 };
 
@@ -31,6 +32,11 @@ static void on_changed(void *ctx, const struct record_change *change)
 {
     struct world *world = ctx;
     ck_assert_int_eq(state_apply_change(world->state, change), 0);
+}
+
+static bool disk_full(void *ctx)
+{
+    return ((struct world *)ctx)->disk_full;
 }
 
 static const struct state *current(void *ctx)
@@ -58,7 +64,7 @@ static void world_init(struct world *world)
 {
     *world = (struct world){0};
     struct store_events events = {.ctx = world, .loaded = on_loaded, .changed = on_changed};
-    struct writer_env env = {world, current};
+    struct writer_env env = {.ctx = world, .state = current, .disk_full = disk_full};
     log_set_level(LOG_ERROR);
     ck_assert_int_eq(store_mem_open(&world->store, &events), 0);
     ck_assert_int_eq(writer_create(&world->writer, world->store, &env), 0);
@@ -229,6 +235,12 @@ START_TEST(store_goes_away)
     ck_assert_int_eq(world.done, 3);
     ck_assert_int_eq(world.succeeded, 0);
     ck_assert_int_eq(world.last, GRPC_UNAVAILABLE);
+    ck_assert_ptr_null(strstr(world.err.text, "disk"));
+    world.disk_full = true; /* and says so while the store does not take changes */
+    submit(&requests[2], build_authorize);
+    store_mem_run(world.store);
+    ck_assert_int_eq(world.last, GRPC_UNAVAILABLE);
+    ck_assert_ptr_nonnull(strstr(world.err.text, "disk of the data dir is full"));
     promote(&world);
     submit(&requests[2], build_authorize);
     store_mem_run(world.store);

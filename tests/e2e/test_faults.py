@@ -1,0 +1,213 @@
+"""Things that break under a running node, and things that are found broken at its start."""
+import os
+import sys
+import unittest
+import uuid
+
+from netns import Lab, wait_until
+from story import Network, table
+
+BIN = sys.argv.pop(1)
+DATA = "/var/lib/heimdall"
+
+
+class Faults(unittest.TestCase):
+    def setUp(self):
+        self.lab = self.enterContext(Lab(BIN))
+        self.net = Network(self.lab)
+
+    def connect(self):
+        self.net.start_node()
+        self.net.authorize()
+        self.peer = self.net.start_peer()
+        self.peer.wait_for("connected")
+
+    def redis_pid(self):
+        """As the host sees it."""
+        return int(self.net.router.sh("pgrep -x redis-server || echo 0"))
+
+    def authorize(self):
+        return self.net.hctl("peers", "authorize", str(uuid.uuid4()), check=False)
+
+    def pings(self):
+        self.net.client.run(["ping", "-4", "-c1", "-W2", "router"])
+
+    def refused(self, argv, *words):
+        done = self.net.router.run(argv, check=False)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        for word in words:
+            self.assertIn(word, done.stderr.strip().split("\n")[-1])
+
+
+class Redis(Faults):
+    def test_no_port(self):
+        """No TCP port at all with one node, on no address"""
+        self.connect()
+        listening = self.net.router.sh("ss -Hltnp")
+        self.assertIn("heimdall", listening)
+        self.assertNotIn("redis", listening)
+
+    def test_killed(self):
+        """Back-off, at once usable again; no packet depends on it"""
+        self.connect()
+        for count in (1, 2, 3):
+            self.net.router.sh(f"kill -KILL {self.redis_pid()}")
+            self.pings()
+            self.net.node.wait_for("the store takes changes", count=count + 1)
+            self.assertEqual(self.authorize().returncode, 0)
+        delays = [line.split("delay_ms=")[1].split()[0] for line in self.net.node.output().split("\n") if "redis-server died" in line]
+        self.assertEqual(delays, ["100", "200", "400"])
+
+    def test_stopped(self):
+        """What does not answer for 2 s is killed and comes back parked, then is promoted"""
+        self.connect()
+        before = self.redis_pid()
+        self.net.router.sh(f"kill -STOP {before}")
+        self.pings()
+        self.assertEqual(len(table(self.net.hctl("peers", "list").stdout)), 1)
+        done = self.authorize()
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("redis-server", done.stderr)
+        self.net.node.wait_for("the store takes changes", count=2)
+        self.assertNotIn(self.redis_pid(), (0, before))
+        self.assertEqual(self.authorize().returncode, 0)
+
+    def test_disk_full(self):
+        """Changes are refused with the reason, reads and tunnels go on, and it heals"""
+        net = self.net
+        net.router.sh(f"mount -t tmpfs -o size=2m,mode=700 tmpfs {DATA}")
+        self.connect()
+        net.router.sh(f"cat /dev/zero >{DATA}/filler 2>/dev/null || true")
+        for _ in range(200):  # until what Redis had in reserve is used up
+            done = self.authorize()
+            if done.returncode != 0:
+                break
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("disk of the data dir is full", done.stderr)
+        net.node.wait_for("the disk of the data dir is full: changes are refused until there is room")
+        self.pings()
+        self.assertEqual(len(table(net.hctl("peers", "list").stdout)), 1)
+        self.assertIn("disk of the data dir is full", self.authorize().stderr)
+        net.router.sh(f"rm {DATA}/filler")
+        wait_until(lambda: self.authorize().returncode == 0, 15, "did not heal", every=0.3)
+        self.pings()
+        self.peer.stop()
+        self.assertEqual(net.node.stop(), 0)
+        net.start_node()  # what was acknowledged is there
+        self.assertIn(net.id, net.hctl("peers", "authorized").stdout)
+        self.assertEqual(net.node.stop(), 0)
+
+    def test_too_old(self):
+        fake = "#!/bin/sh\necho 'Redis server v=6.0.16 sha=00000000:0 malloc=jemalloc-5.2.1 bits=64'\n"
+        self.net.router.run(["bash", "-c", "mkdir /tmp/bin; cat >/tmp/bin/redis-server; chmod 755 /tmp/bin/redis-server"], input=fake)
+        path = f"/tmp/bin:{self.lab.bin}:{os.environ['PATH']}"
+        self.refused(["env", f"PATH={path}", "heimdall"], "6.0.16", "7.0", "package redis-server")
+
+
+class Ports(Faults):
+    def test_dns(self):
+        """Another server on port 53: told with the option, and all else runs"""
+        holder = ("import socket,time; s=socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 53)); "
+                  "print('taken', flush=True); time.sleep(60)")
+        taken = self.net.router.start(["python3", "-c", holder])
+        taken.wait_for("taken")
+        self.net.start_node()
+        said = self.net.node.output()
+        [line] = [line for line in said.split("\n") if "DNS is not served" in line]
+        self.assertIn("53", line)
+        self.assertIn("--dns-address", line)
+        self.net.authorize()
+        self.net.start_peer().wait_for("connected")
+        self.net.client.run(["ping", "-c1", "-W2", "10.11.0.1"])
+
+
+class DataDir(Faults):
+    def test_unwritable(self):
+        self.net.router.sh("mkdir /tmp/ro; mount -t tmpfs -o ro tmpfs /tmp/ro")
+        for program in ("heimdall", "hpeer"):
+            self.refused([program, "--data-dir", "/tmp/ro"], "/tmp/ro")
+            self.refused([program, "--data-dir", "/tmp/ro/below"], "/tmp/ro/below")
+            self.refused([program, "--data-dir", "/etc/passwd"], "/etc/passwd")
+
+    def test_held(self):
+        self.net.start_node()
+        pid = self.net.router.sh("pgrep -x heimdall").split()[0]
+        self.refused(["heimdall"], f"in use by process {pid}", DATA)
+
+    def test_of_the_other_program(self):
+        self.net.start_node()
+        self.net.node.stop()
+        self.refused(["hpeer", "--data-dir", DATA], DATA, "node (heimdall)")
+        self.net.router.start(["hpeer", "--addr", "tcp://172.17.0.2:9000"]).wait_for("waiting")
+        self.refused(["heimdall", "--data-dir", f"{DATA}-peer"], f"{DATA}-peer", "in use")
+
+    def test_of_another_cluster(self):
+        self.net.start_node()
+        self.net.node.stop()
+        kept = self.net.router.sh(f"sha256sum {DATA}/*.key {DATA}/id")
+        self.refused(["heimdall", "--cluster-key", str(uuid.uuid4())], DATA, "another cluster")
+        self.assertEqual(self.net.router.sh(f"sha256sum {DATA}/*.key {DATA}/id"), kept)
+
+
+class Records(Faults):
+    """Redis' data changed while the node is down, by a Redis of ours over the same files."""
+
+    def with_redis(self, script):
+        """Runs redis-cli lines ("cli ...") on the data; returns what they print."""
+        serve = (f"cd {DATA}/redis; chown -R root: .; redis-server --dir . --port 0 --unixsocket /tmp/edit.sock "
+                 "--appendonly yes --save '' --daemonize no >/tmp/edit.log 2>&1 & ")
+        wait = "for i in $(seq 200); do redis-cli -s /tmp/edit.sock ping 2>/dev/null | grep -q PONG && break; sleep 0.05; done; "
+        cli = "cli() { redis-cli -s /tmp/edit.sock \"$@\"; }; "
+        return self.net.router.sh(f"{serve}{wait}{cli}{script}\ncli shutdown >/dev/null 2>&1 || true; wait", timeout=30)
+
+    def files(self):
+        return self.net.router.sh(f"cat {DATA}/redis/appendonlydir/*.aof | sha256sum")
+
+    def test_damaged_and_newer(self):
+        """Skipped and named, never a crash; what a newer version added to a record survives our change of it"""
+        net = self.net
+        net.start_node()
+        net.authorize()
+        node = net.node_id()
+        net.hctl("routes", "create", "--node-id", node, "--network", "192.168.50.0/24")
+        net.node.stop()
+        damaged = str(uuid.uuid4())
+        # field 1000 of a newer version: tag (1000 << 3 | 2) as a varint, length, text
+        field = r"\xc2\x3e\x08NEWFIELD"
+        self.with_redis(
+            f"cli set heimdall:peers:{damaged} garbage; printf '\\xff\\xff\\xff' | cli -x set heimdall:nodes:{uuid.uuid4()}\n"
+            f"cli hset heimdall:authorized {damaged} x; cli set heimdall:future:1 whatever; cli hset heimdall:meta future 1\n"
+            "cli set heimdall:routes:banana x; cli del heimdall:peerips; cli set heimdall:peerips wrongtype\n"
+            f"{{ cli --raw get heimdall:nodes:{node} | head -c -1; printf '{field}'; }} | cli -x set heimdall:nodes:{node}")
+        net.start_node("--endpoint-port", "10101")
+        said = net.node.output()
+        self.assertGreaterEqual(said.count("damaged record skipped"), 3, said)
+        self.assertIn("banana", said)
+        self.assertNotIn(damaged, said)  # it may be somebody's secret
+        self.assertIn(net.id, net.hctl("peers", "authorized").stdout)
+        self.assertEqual([row["NETWORK"] for row in table(net.hctl("routes", "list").stdout)], ["192.168.50.0/24"])
+        self.assertEqual(table(net.hctl("nodes", "list").stdout)[0]["ENDPOINT"], "172.17.0.2:10101")
+        self.assertEqual(net.node.stop(), 0)
+        self.assertEqual(self.with_redis(f"cli --raw get heimdall:nodes:{node} | grep -ac NEWFIELD").strip(), "1")
+
+    def test_not_ours(self):
+        """Another program's data, or another layout: refused, and left as they are"""
+        self.net.start_node()
+        self.net.node.stop()
+        for script in ("cli set session:42 theirs", "cli del session:42; cli hset heimdall:meta layout 99"):
+            with self.subTest(script):
+                self.with_redis(script)
+                before = self.files()
+                self.refused(["heimdall"], "layout", "another program's", "move the folder redis")
+                self.assertEqual(self.files(), before)
+
+    def test_files_damaged(self):
+        """An append-only file with rubbish in its middle: Redis refuses it, and we say where it says why"""
+        self.net.start_node()
+        self.net.node.stop()
+        self.net.router.sh(f"for f in {DATA}/redis/appendonlydir/*.incr.aof; do printf 'rubbish' | dd of=$f bs=1 seek=40 conv=notrunc status=none; done")
+        self.refused(["heimdall"], "redis-server does not start", f"{DATA}/redis/redis.log")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
