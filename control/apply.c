@@ -20,11 +20,10 @@
 
 enum {
     MARK_BASE = 0x48440000, /* "HD": the upper half of every mark of ours */
-    REOPEN_MIN_MS =
-        1000, /* between two times that the interface is made anew; the first is at once */
-    REOPEN_MAX_MS = 30000,
-    SETTLED_MS = 60000, /* an interface that lived this long may be made anew at once again */
-    ROUTES_MS = 300,    /* for changes of routes and links to be looked at together */
+    REOPEN_MS = 1000,       /* the second pause before the interface is made anew; the first is 0 */
+    REOPEN_DOUBLINGS = 5,   /* of the pauses that follow */
+    SETTLED_MS = 60000,     /* an interface that lived this long may be made anew at once again */
+    ROUTES_MS = 300,        /* for changes of routes and links to be looked at together */
 };
 
 #define NFT_TABLE "heimdall_" /* and the interface's name */
@@ -224,9 +223,9 @@ static void reopen_later(struct apply *apply)
 {
     uint64_t pause_ms = 0;
     if (apply->removals > 0)
-        pause_ms = apply->removals < 6 ? (uint64_t)REOPEN_MIN_MS << (apply->removals - 1)
-                                       : (uint64_t)REOPEN_MAX_MS;
-    apply->removals++;
+        pause_ms = (uint64_t)REOPEN_MS << (apply->removals - 1);
+    if (apply->removals <= REOPEN_DOUBLINGS)
+        apply->removals++;
     (void)uv_timer_start(&apply->watchers->again, on_again, pause_ms, 0);
 }
 
