@@ -122,7 +122,7 @@ int plan_of_node(const struct state *state, const char *self, struct plan *out)
     return plan_builder_finish(&builder);
 }
 
-/* A peer may be touched twice, and may have been touched under the key of another. */
+/* A peer may be touched twice. */
 static void add_once(struct plan_builder *builder, const struct state *state,
                      const struct state_peer *peer)
 {
@@ -141,13 +141,8 @@ int plan_of_node_part(const struct state *state, const char *self,
     int rc = begin_node(&builder, state, self, out);
     if (rc < 0)
         return rc;
-    for (size_t i = 0; i < touched->count; i++) {
+    for (size_t i = 0; i < touched->count; i++)
         add_once(&builder, state, state_peer(state, touched->peers[i].id));
-        if (touched->peers[i].existed)
-            add_once(&builder, state, state_peer_by_key(state, touched->peers[i].key));
-        if (touched->peers[i].name[0] != '\0')
-            add_once(&builder, state, state_peer_by_name(state, touched->peers[i].name));
-    }
     return plan_builder_finish(&builder);
 }
 

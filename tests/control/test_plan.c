@@ -491,6 +491,49 @@ START_TEST(parts_are_the_whole)
 }
 END_TEST
 
+/* A damaged store: a second peer with the key and the name of another. */
+static void put_twin(struct network *network, unsigned n, unsigned of, const char *name)
+{
+    char key[128];
+    uint8_t value[512];
+    PB(KeyPair) keypair = DEV__EHAZLETT__HEIMDALL__API__V1__KEY_PAIR__INIT;
+    PB(Peer) peer = DEV__EHAZLETT__HEIMDALL__API__V1__PEER__INIT;
+    keypair.public_key = (char *)(uintptr_t)test_key(of);
+    peer.id = (char *)(uintptr_t)test_id(n);
+    peer.name = (char *)(uintptr_t)name;
+    peer.keypair = &keypair;
+    peer.peer_ip = "10.51.9.9";
+    snprintf(key, sizeof key, "%s%s", RECORD_KEY_PEERS, peer.id);
+    struct record_op op = {
+        .kind = RECORD_SET, .key = key, .value = value, .len = PB_FN(peer__pack)(&peer, value)};
+    ck_assert_int_eq(state_apply(network->state, &op), 0);
+}
+
+/* When the peer goes, what it had is the other's. */
+START_TEST(a_twin_takes_over)
+{
+    struct network network;
+    struct plan whole;
+    struct plan after;
+    struct plan_touched touched = {.count = 0};
+    struct plan_delta delta;
+    network_init(&network);
+    ck_assert_int_eq(network_put_node(&network, 1, "router"), GRPC_OK);
+    network_add_peer(&network, 20, "first");
+    put_twin(&network, 30, _i == 0 ? 20 : 31, "first");
+    build(&network, 1, &whole);
+    plan_touch_peer(&touched, network.state, test_id(20));
+    ck_assert_int_eq(network_deauthorize(&network, test_id(20)), GRPC_OK);
+    build(&network, 1, &after);
+    follow(&network, &whole, &touched, &delta);
+    ck_assert_str_eq(plan_text(&whole), plan_text(&after));
+    plan_delta_fini(&delta);
+    plan_fini(&whole);
+    plan_fini(&after);
+    network_fini(&network);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("plan");
@@ -503,5 +546,6 @@ int main(void)
     tcase_add_test(tc, duplicates);
     tcase_add_test(tc, zone_of_a_plan);
     tcase_add_loop_test(tc, parts_are_the_whole, 0, 4);
+    tcase_add_loop_test(tc, a_twin_takes_over, 0, 2);
     return unit_run(tc);
 }
