@@ -99,8 +99,12 @@ static void call_finish(struct rpc_stream *call, enum grpc_code code, const char
 static void on_finished(void *ctx, struct h2_request *request, enum grpc_code code,
                         const char *text)
 {
+    struct rpc_stream *call = ctx;
     (void)request;
-    call_finish(ctx, code, text);
+    /* The connection is gone, and why is known better here than by HTTP/2. */
+    if (call->client->session == NULL && call->client->err.text[0] != '\0')
+        text = call->client->err.text;
+    call_finish(call, code, text);
 }
 
 static void on_message(void *ctx, struct h2_request *request, const uint8_t *bytes, size_t len)

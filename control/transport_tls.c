@@ -412,6 +412,31 @@ int tls_session_receive(struct tls_session *session, const uint8_t *bytes, size_
     return BIO_write(session->in, bytes, (int)len) == (int)len ? 0 : -ENOMEM;
 }
 
+/* What a server's alert about our certificate says, or NULL when it is another one. */
+static const char *certificate_alert(const struct tls_session *session, int reason)
+{
+    if (session->server || session->tls->security != TRANSPORT_CERTIFICATE)
+        return NULL;
+    switch (reason) {
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
+        return "it has expired";
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
+        return "it was revoked";
+    case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
+        return "it is of an authority that the server does not know";
+    case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE: /* earlier, it is not about our certificate */
+        return session->done ? "it names no heimdall:ROLE/ID as its URI" : NULL;
+    case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
+    case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
+        return "it is not one for clients";
+    case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
+        return "there is none (options --cert, --key and --ca)";
+    default:
+        return NULL;
+    }
+}
+
 /* Turns what went wrong into a code and one line for a person. */
 static int explain(struct tls_session *session, struct err *err)
 {
@@ -434,11 +459,17 @@ static int explain(struct tls_session *session, struct err *err)
         return err_set(err, TRANSPORT_EUNKNOWN, "unknown key or id");
     if (psk && session->server && reason == SSL_R_BINDER_DOES_NOT_VERIFY)
         return err_set(err, TRANSPORT_EWRONGKEY, "wrong key");
+    const char *alert = certificate_alert(session, reason);
+    if (alert != NULL)
+        return err_set(err, TRANSPORT_ETLS, "the server refuses our certificate: %s", alert);
     if (SSL_get_verify_result(session->ssl) == X509_V_ERR_APPLICATION_VERIFICATION)
         return err_set(err, TRANSPORT_ETLS,
                        session->server
                            ? "the client's certificate names no heimdall:ROLE/ID as its URI"
                            : "the server's certificate names no heimdall:node/ID as its URI");
+    if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
+        return err_set(err, TRANSPORT_ETLS, "the other side's certificate is refused: %s",
+                       X509_verify_cert_error_string(SSL_get_verify_result(session->ssl)));
     if (reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_PACKET_LENGTH_TOO_LONG)
         return err_set(err, TRANSPORT_ETLS, "the other side does not speak TLS%s",
                        session->server ? "" : " (a server under --insecure?)");

@@ -308,7 +308,122 @@ class Impostors(unittest.TestCase):
         self.assertNotIn(self.net.id.encode(), got)
 
 
+class Certificates(unittest.TestCase):
+    """With an authority of one's own: role and id come from a certificate's URI, and from nothing else."""
+
+    PEER = str(uuid.uuid4())
+    # NAME AUTHORITY URI DAYS
+    MAKE = """
+cd /tmp
+for ca in ca other; do
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "/CN=$ca" -keyout $ca.key -out $ca.pem
+done
+make() {
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=x -keyout "$1.key" -out csr
+    openssl x509 -req -in csr -CA "$2.pem" -CAkey "$2.key" -CAcreateserial -days "$4" -extfile <(echo "subjectAltName=$3") \
+        -out "$1.pem"
+}
+"""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = Lab(BIN).__enter__()
+        cls.addClassCleanup(cls.lab.__exit__, None, None, None)
+        cls.net = Network(cls.lab)
+        rows = (("node", "ca", "URI:heimdall:node/router", 2), ("admin", "ca", "URI:heimdall:admin/alice", 2),
+                ("peer", "ca", f"URI:heimdall:peer/{cls.PEER}", 2), ("expired", "ca", "URI:heimdall:admin/alice", -1),
+                ("stranger", "other", "URI:heimdall:admin/alice", 2), ("nobody", "ca", "DNS:localhost", 2),
+                ("root", "ca", "URI:heimdall:root/alice", 2))
+        cls.net.router.sh("{" + cls.MAKE + "".join(f"make {name} {ca} {uri} {days}\n" for name, ca, uri, days in rows) +
+                          "} 2>/dev/null")
+        for pem in (cls.lab.dir / "router/tmp").glob("*.*"):
+            (cls.lab.dir / "client/tmp" / pem.name).write_bytes(pem.read_bytes())
+        cls.net.start_node("--cert", "/tmp/node.pem", "--key", "/tmp/node.key", "--ca", "/tmp/ca.pem")
+
+    def hctl(self, name, *words, ca="ca"):
+        return self.net.client.run(["hctl", "-a", f"tcp://{ADDR}", "--cert", f"/tmp/{name}.pem", "--key", f"/tmp/{name}.key",
+                                    "--ca", f"/tmp/{ca}.pem", *words], check=False)
+
+    def test_admin(self):
+        self.assertEqual(len(table(self.hctl("admin", "nodes", "list").stdout)), 1)
+
+    def test_refused(self):
+        for name, words in (("expired", "our certificate: it has expired"), ("stranger", "our certificate: .*authority"),
+                            ("nobody", "our certificate: .*URI"), ("root", "our certificate: .*URI")):
+            with self.subTest(name=name):
+                done = self.hctl(name, "nodes", "list")
+                self.assertEqual((done.returncode, done.stdout), (1, ""))
+                self.assertEqual(len(done.stderr.strip().split("\n")), 1)
+                self.assertRegex(done.stderr, words)
+        self.assertRegex(self.net.node.output(), "refused reason=.172.17.0.3.*certificate has expired")
+
+    def test_wrong_role(self):
+        """A peer's certificate lets nobody administer"""
+        for words in (["nodes", "list"], ["peers", "authorize", str(uuid.uuid4())], ["peers", "authorized"]):
+            done = self.hctl("peer", *words)
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.net.node.wait_for("call refused: wrong role")
+
+    def test_other_authority_of_the_server(self):
+        done = self.hctl("admin", "nodes", "list", ca="other")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn("certificate", done.stderr)
+
+    def test_without_certificate(self):
+        """The cluster key is of no use at this listener"""
+        key = self.net.router.sh("cat /var/lib/heimdall/cluster.key").strip()
+        done = self.net.client.run(["hctl", "-a", f"tcp://{ADDR}", "--cluster-key", key, "nodes", "list"], check=False)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+
+    def test_peer(self):
+        """Its id is the certificate's; another one is refused"""
+        options = ["--cert", "/tmp/peer.pem", "--key", "/tmp/peer.key", "--ca", "/tmp/ca.pem"]
+        self.net.hctl("peers", "authorize", self.PEER)
+        other = str(uuid.uuid4())
+        self.net.hctl("peers", "authorize", other)
+        for peer_id, said in ((other, "refused"), (self.PEER, "connected")):
+            peer = self.net.start_peer(*options, peer_id=peer_id)
+            self.addCleanup(peer.stop)
+            peer.wait_for(said)
+            peer.stop()
+
+
+def memory_of(pid):
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in maps:
+            span, access = line.split()[:2]
+            if access[:2] != "rw":
+                continue
+            start, end = (int(word, 16) for word in span.split("-"))
+            memory.seek(start)
+            try:
+                yield memory.read(end - start)
+            except OSError:
+                continue
+
+
 class Secrets(unittest.TestCase):
+    @unittest.skipUnless(filtered(), "a sanitizer's shadow memory is too much to search")
+    def test_ids_are_hidden(self):
+        """All that a peer was ever sent is in its memory: no other peer's id is, nor the cluster key"""
+        with Lab(BIN) as lab:
+            net = Network(lab)
+            other = str(uuid.uuid4())
+            net.start_node("--allow-peer-to-peer")
+            net.authorize()
+            net.authorize(other)
+            first = net.start_peer()
+            first.wait_for("connected")
+            net.server.run(["ip", "route", "add", "default", "via", "192.168.50.1"])
+            second = net.start_peer(host=net.server, name="second", peer_id=other)
+            second.wait_for("connected")
+            net.client.run(["ping", "-c1", "-W2", "second.heimdall"])
+            [pid] = first.pids()
+            seen = b"".join(memory_of(pid))
+            self.assertIn(net.id.encode(), seen, "not where this looks")
+            self.assertNotIn(other.encode(), seen)
+            self.assertNotIn(net.router.sh("cat /var/lib/heimdall/cluster.key").strip().encode(), seen)
+
     def test_where_secrets_are(self):
         """private keys and the cluster key are in their files only; a peer is not told of other peers' ids"""
         with Lab(BIN) as lab:
