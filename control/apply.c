@@ -380,11 +380,13 @@ static int learn_public_key(struct apply *apply, struct err *err)
     return 0;
 }
 
+/* One line tells it: who may not switch IPv4 on may not switch IPv6 on either. */
 static void enable_forwarding(struct apply *apply)
 {
-    for (int i = 0; i < (apply->interface.ipv6 ? 2 : 1); i++) {
+    int code = 0;
+    for (int i = 0; i < (apply->interface.ipv6 ? 2 : 1) && code == 0; i++) {
         bool was = true;
-        int code = ifconf_forwarding_enable(i == 0 ? 4 : 6, &was);
+        code = ifconf_forwarding_enable(i == 0 ? 4 : 6, &was);
         apply->switched_on[i] = code == 0 && !was;
         if (code < 0)
             log_warn("the kernel does not forward packets and cannot be told to: only this host is "

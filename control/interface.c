@@ -205,20 +205,6 @@ static void del_exit_rules(struct interface *interface)
         }
 }
 
-/* Answers come in where the tunnel does not begin, which a strict filter takes for a forgery. */
-static void warn_of_strict_filter(const struct interface *interface)
-{
-    struct ifconf_default way;
-    char message[160];
-    if (ifconf_default_get(interface->conf, 4, &way) < 0 || !ifconf_filters_strictly(way.name))
-        return;
-    snprintf(message, sizeof message,
-             "the kernel may drop the tunnel's own packets (rp_filter): run sysctl -w "
-             "net.ipv4.conf.%s.rp_filter=2",
-             way.name);
-    log_warn(message);
-}
-
 static void set_exit(struct interface *interface, bool exit)
 {
     if (exit == interface->exit)
@@ -229,7 +215,39 @@ static void set_exit(struct interface *interface, bool exit)
         return;
     }
     add_exit_rules(interface);
-    warn_of_strict_filter(interface);
+}
+
+/* ---- strict filters ---- */
+
+static bool covers_an_endpoint(const struct plan *plan)
+{
+    struct ip_addr dest;
+    for (size_t i = 0; i < plan->peer_count; i++) {
+        if (!plan->peers[i].has_endpoint)
+            continue;
+        endpoint_addr(&plan->peers[i].endpoint, &dest);
+        for (size_t j = 0; j < plan->route_count; j++)
+            if (ip_prefix_contains(&plan->routes[j], &dest))
+                return true;
+    }
+    return false;
+}
+
+/* What an endpoint sends comes in where packets to it would not go out, which a strict filter takes
+ * for a forgery. */
+static void warn_of_strict_filter(struct interface *interface, const struct plan *plan)
+{
+    struct ifconf_default way;
+    char message[160];
+    if (interface->filter_told || !covers_an_endpoint(plan) ||
+        ifconf_default_get(interface->conf, 4, &way) < 0 || !ifconf_filters_strictly(way.name))
+        return;
+    interface->filter_told = true;
+    snprintf(message, sizeof message,
+             "the kernel drops the tunnel's own packets (rp_filter): run sysctl -w "
+             "net.ipv4.conf.%s.rp_filter=2",
+             way.name);
+    log_warn(message);
 }
 
 /* ---- MTU ---- */
@@ -368,4 +386,6 @@ void interface_extend(struct interface *interface, const struct plan *to,
         set_routes(interface, to, delta->routes_added, delta->routes_added_count);
     if (to->exit == PLAN_EXIT_ON)
         set_exit(interface, true);
+    if (delta->routes_added_count > 0)
+        warn_of_strict_filter(interface, to);
 }

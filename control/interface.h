@@ -20,6 +20,7 @@ struct interface {
     uint32_t mtu;     /* as set last */
     bool ipv6;        /* the interface takes IPv6 addresses */
     bool ipv6_told;
+    bool filter_told; /* that the kernel drops what the tunnel needs */
     bool exit;      /* everything goes through the tunnel, or nowhere */
     size_t missing; /* routes that the kernel did not keep when they were set last */
 };

@@ -150,6 +150,7 @@ class ExitNode(unittest.TestCase):
         net.client.sh("sysctl -qw net.ipv4.conf.eth0.rp_filter=1")
         self.connect("--exit-node", "router")
         self.peer.wait_for("sysctl -w net.ipv4.conf.eth0.rp_filter=2")
+        self.assertEqual(net.whoami(V4), "", "then the line is not needed")
         net.client.sh("sysctl -qw net.ipv4.conf.eth0.rp_filter=2")
         self.sees(V4, "172.17.0.2")
 

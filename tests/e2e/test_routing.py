@@ -1,7 +1,6 @@
 """What surrounds the data plane of a node: forwarding, NAT, the peer-to-peer rule, and a peer that is not authorized any
 more."""
 import os
-import re
 import signal
 import sys
 import unittest
@@ -124,8 +123,7 @@ class Nat(Routing):
         self.net.router.sh("sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0")
         self.start_hindered("mount --bind /proc/sys /proc/sys", "mount -o remount,ro,bind /proc/sys")
         log = self.net.node.output()
-        self.assertEqual(len(re.findall("does not forward.*ip_version=4", log)), 1, log)
-        self.assertEqual(self.net.node.output().count("does not forward"), 2)
+        self.assertEqual(log.count("does not forward"), 1, log)
 
 
 class Deauthorized(Routing):
