@@ -31,6 +31,7 @@ FIGURES = [
     ("last_watch_{peers}_median_ms", "  until the last one has it, median", None, False),
     ("memory_watching_mib", "MiB resident, {peers} peers that watch", None, False),
     ("restart_s", "s from the start to ready, {peers} peers", 3, False),
+    ("peers_list_s", "s for hctl peers list -o json, {peers} peers", None, False),
     ("memory_restarted_mib", "MiB resident after it", 64, False),
     ("redis_mib", "MiB resident, Redis", None, False),
 ]
@@ -58,6 +59,10 @@ def measure(bin_dir, peers, watches):
         figures = {name: float(value) for name, value in (line.split() for line in done.stdout.splitlines())}
         node.stop(timeout=60)
         node, figures["restart_s"] = start(host)
+        began = time.monotonic()
+        listed = len(json.loads(host.run(["hctl", "-o", "json", "peers", "list"], timeout=60).stdout)["peers"])
+        figures["peers_list_s"] = time.monotonic() - began
+        assert listed == peers, listed
         figures["memory_restarted_mib"] = resident(host, "heimdall")
         figures["redis_mib"] = resident(host, "redis-server")
         node.stop(timeout=60)

@@ -245,8 +245,10 @@ static int compare(const void *a, const void *b)
 static void print_quantiles(const char *name, size_t watches, uint64_t *values, size_t count)
 {
     qsort(values, count, sizeof *values, compare);
-    printf("%s_%zu_median_ms %.1f\n", name, watches, (double)values[count / 2] / NS_PER_MS);
-    printf("%s_%zu_p99_ms %.1f\n", name, watches, (double)values[count * 99 / 100] / NS_PER_MS);
+    size_t median = count / 2;
+    size_t p99 = count * 99 / 100;
+    printf("%s_%zu_median_ms %.1f\n", name, watches, (double)values[median] / NS_PER_MS);
+    printf("%s_%zu_p99_ms %.1f\n", name, watches, (double)values[p99] / NS_PER_MS);
     (void)fflush(stdout);
 }
 

@@ -5,6 +5,8 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -14,14 +16,14 @@ static const struct metrics_label none = {.name = NULL};
 
 static double resident_bytes(void)
 {
-    long pages = 0;
+    char line[128] = ""; /* pages in all, resident, ... */
     FILE *file = fopen("/proc/self/statm", "re");
     if (file == NULL)
         return 0;
-    if (fscanf(file, "%*s %ld", &pages) != 1)
-        pages = 0;
+    (void)!fgets(line, sizeof line, file);
     (void)fclose(file);
-    return (double)pages * (double)sysconf(_SC_PAGESIZE);
+    const char *resident = line + strcspn(line, " ");
+    return (double)strtoul(resident, NULL, 10) * (double)sysconf(_SC_PAGESIZE);
 }
 
 static double open_files(void)

@@ -24,15 +24,26 @@ void plan_touch_peer(struct plan_touched *touched, const struct state *state, co
     memcpy(touched->peers[place].key, peer->public_key, WG_KEY_LEN);
 }
 
-/* ---- taking out ---- */
+/* ---- arrays in order ---- */
+
+static int compare_peer(const void *peer, const void *key)
+{
+    return memcmp(((const struct wg_peer_config *)peer)->public_key, key, WG_KEY_LEN);
+}
+
+static int compare_name(const void *name, const void *text)
+{
+    return strcmp(((const struct plan_name *)name)->name, text);
+}
 
 /* The first place at or behind which the key belongs. */
-static size_t peer_place(const struct wg_peer_config *peers, size_t count, const uint8_t *key)
+static size_t place_of(const void *array, size_t count, size_t size, const void *key,
+                       int (*compare)(const void *item, const void *key))
 {
     size_t low = 0;
     while (low < count) {
         size_t middle = low + (count - low) / 2;
-        if (memcmp(peers[middle].public_key, key, WG_KEY_LEN) < 0)
+        if (compare((const char *)array + middle * size, key) < 0)
             low = middle + 1;
         else
             count = middle;
@@ -40,45 +51,55 @@ static size_t peer_place(const struct wg_peer_config *peers, size_t count, const
     return low;
 }
 
-static size_t name_place(const struct plan_name *names, size_t count, const char *name)
+/* There is room for it. */
+static void insert(void *array, size_t *count, size_t size, size_t at, const void *item)
 {
-    size_t low = 0;
-    while (low < count) {
-        size_t middle = low + (count - low) / 2;
-        if (strcmp(names[middle].name, name) < 0)
-            low = middle + 1;
-        else
-            count = middle;
-    }
-    return low;
+    char *place = (char *)array + at * size;
+    memmove(place + size, place, (*count - at) * size);
+    memcpy(place, item, size);
+    (*count)++;
+}
+
+static void take_out(void *array, size_t *count, size_t size, size_t at)
+{
+    char *place = (char *)array + at * size;
+    (*count)--;
+    memmove(place, place + size, (*count - at) * size);
+}
+
+/* ---- taking out ---- */
+
+static void put_peer(struct plan *into, const struct wg_peer_config *peer)
+{
+    size_t at =
+        place_of(into->peers, into->peer_count, sizeof *peer, peer->public_key, compare_peer);
+    insert(into->peers, &into->peer_count, sizeof *peer, at, peer);
+}
+
+static void put_name(struct plan *into, const struct plan_name *name)
+{
+    size_t at = place_of(into->names, into->name_count, sizeof *name, name->name, compare_name);
+    insert(into->names, &into->name_count, sizeof *name, at, name);
 }
 
 static void take_peer(struct plan *whole, const uint8_t *key, struct plan *out)
 {
-    size_t at = peer_place(whole->peers, whole->peer_count, key);
-    if (at == whole->peer_count || memcmp(whole->peers[at].public_key, key, WG_KEY_LEN) != 0)
+    size_t size = sizeof *whole->peers;
+    size_t at = place_of(whole->peers, whole->peer_count, size, key, compare_peer);
+    if (at == whole->peer_count || compare_peer(&whole->peers[at], key) != 0)
         return;
-    size_t to = peer_place(out->peers, out->peer_count, key);
-    memmove(&out->peers[to + 1], &out->peers[to], (out->peer_count - to) * sizeof *out->peers);
-    out->peers[to] = whole->peers[at];
-    out->peer_count++;
-    whole->peer_count--;
-    memmove(&whole->peers[at], &whole->peers[at + 1],
-            (whole->peer_count - at) * sizeof *whole->peers);
+    put_peer(out, &whole->peers[at]);
+    take_out(whole->peers, &whole->peer_count, size, at);
 }
 
 static void take_name(struct plan *whole, const char *name, struct plan *out)
 {
-    size_t at = name_place(whole->names, whole->name_count, name);
-    if (at == whole->name_count || strcmp(whole->names[at].name, name) != 0)
+    size_t size = sizeof *whole->names;
+    size_t at = place_of(whole->names, whole->name_count, size, name, compare_name);
+    if (at == whole->name_count || compare_name(&whole->names[at], name) != 0)
         return;
-    size_t to = name_place(out->names, out->name_count, name);
-    memmove(&out->names[to + 1], &out->names[to], (out->name_count - to) * sizeof *out->names);
-    out->names[to] = whole->names[at];
-    out->name_count++;
-    whole->name_count--;
-    memmove(&whole->names[at], &whole->names[at + 1],
-            (whole->name_count - at) * sizeof *whole->names);
+    put_name(out, &whole->names[at]);
+    take_out(whole->names, &whole->name_count, size, at);
 }
 
 int plan_take(struct plan *whole, const struct plan *part, const struct plan_touched *touched,
@@ -116,30 +137,6 @@ int plan_take(struct plan *whole, const struct plan *part, const struct plan_tou
 
 /* ---- and in again ---- */
 
-static void put_peers(struct plan *into, struct plan *from)
-{
-    for (size_t i = 0; i < from->peer_count; i++) {
-        size_t at = peer_place(into->peers, into->peer_count, from->peers[i].public_key);
-        memmove(&into->peers[at + 1], &into->peers[at],
-                (into->peer_count - at) * sizeof *into->peers);
-        into->peers[at] = from->peers[i];
-        into->peer_count++;
-    }
-    from->peer_count = 0;
-}
-
-static void put_names(struct plan *into, struct plan *from)
-{
-    for (size_t i = 0; i < from->name_count; i++) {
-        size_t at = name_place(into->names, into->name_count, from->names[i].name);
-        memmove(&into->names[at + 1], &into->names[at],
-                (into->name_count - at) * sizeof *into->names);
-        into->names[at] = from->names[i];
-        into->name_count++;
-    }
-    from->name_count = 0;
-}
-
 /* The many stay where they are, and the few move in among them. */
 int plan_merge(struct plan *plan, struct plan *rest)
 {
@@ -153,8 +150,10 @@ int plan_merge(struct plan *plan, struct plan *rest)
         plan_fini(rest);
         return -ENOMEM;
     }
-    put_peers(rest, plan);
-    put_names(rest, plan);
+    for (size_t i = 0; i < plan->peer_count; i++)
+        put_peer(rest, &plan->peers[i]);
+    for (size_t i = 0; i < plan->name_count; i++)
+        put_name(rest, &plan->names[i]);
     free(plan->peers);
     free(plan->names);
     plan->peers = rest->peers;
