@@ -49,14 +49,15 @@ static void on_deauthorized(void *ctx, const char *id)
     rpc_server_disconnect(node->rpc, TRANSPORT_PEER, id, "this peer is not authorized any more");
 }
 
-/* Making the zone costs as much as there are names, so that many changes in a row share one. */
-static void settle_names(struct node *node)
+/* Making the zone costs as much as there are names, so that many changes in a row share one: after
+ * each comes a pause of ten times what it took. */
+static void settle_names(struct node *node, bool at_once)
 {
-    enum { SHARE = 10 }; /* of the time, at most, goes into zones: one part in so many */
+    enum { PAUSE_FACTOR = 10, PAUSE_MAX_MS = 200 };
     uint64_t start = clock_boottime_ns();
     if (node->names == NULL)
         return;
-    if (start < node->names_next_ns) {
+    if (!at_once && start < node->names_next_ns) {
         uv_timer_start(&node->names_timer, on_names_timer,
                        (node->names_next_ns - start) / NS_PER_MS + 1, 0);
         return;
@@ -64,14 +65,16 @@ static void settle_names(struct node *node)
     uv_timer_stop(&node->names_timer);
     names_update(node->names, apply_current(node->apply), (uint32_t)state_rev(node->state));
     uint64_t end = clock_boottime_ns();
-    node->names_next_ns = end + (end - start) * SHARE;
+    uint64_t pause_ns = (end - start) * PAUSE_FACTOR;
+    node->names_next_ns =
+        end + (pause_ns < PAUSE_MAX_MS * NS_PER_MS ? pause_ns : PAUSE_MAX_MS * NS_PER_MS);
 }
 
 static void on_names_timer(uv_timer_t *timer)
 {
     struct node *node = timer->data;
     if (node->state != NULL && !node->stopping)
-        settle_names(node);
+        settle_names(node, true);
 }
 
 /* Brings the data plane up to the state. 0, -ENOENT before our own record is there, or an error. */
@@ -125,7 +128,7 @@ void node_settle(struct node *node)
     bool peers = whole || node->touched.count > 0;
     int code = settle_plan(node, whole);
     if (code == 0 && peers)
-        settle_names(node);
+        settle_names(node, whole);
     settle_access(node, whole);
     settle_watches(node, whole);
     node->stale = code < 0; /* then all of it is tried again with the next change */
