@@ -131,6 +131,31 @@ class ExitNode(unittest.TestCase):
         self.assertEqual(self.peer.stop(), 0)
         self.assertEqual(self.traces(), self.before)
 
+    def test_deauthorized(self):
+        """a peer that is put out is not kept from the world"""
+        net = self.net
+        net.publish("0.0.0.0/0", "::/0")
+        self.connect("--exit-node", "router")
+        self.sees(V4, "172.17.0.2")
+        net.hctl("peers", "deauthorize", net.id)
+        self.peer.wait_for("not authorized")
+        self.sees(V4, "192.0.2.3")
+        self.sees(V6, "2001:db8:2::3")
+        self.assertNotRegex(net.client.sh("ip rule; ip -6 rule"), "520[123]:")
+        net.authorize()
+        self.sees(V4, "172.17.0.2")
+
+    def test_interface_removed(self):
+        """nothing leaks until it is there again"""
+        net = self.net
+        net.publish("0.0.0.0/0")
+        self.connect("--exit-node", "router")
+        self.sees(V4, "172.17.0.2")
+        for _ in range(2):  # the second time after a pause
+            net.client.run(["ip", "link", "del", "darknet"])
+            self.assertIn(net.whoami(V4), ("", "172.17.0.2"))
+        self.sees(V4, "172.17.0.2")
+
     def test_wrong_id(self):
         net = self.net
         net.publish("0.0.0.0/0")
@@ -179,7 +204,7 @@ class ExitNode(unittest.TestCase):
 class LeastPrivilege(ExitNode):
     """The same with CAP_NET_ADMIN and CAP_NET_BIND_SERVICE only, on both sides."""
     least_privilege = True
-    test_wrong_id = test_strict_filter = test_route_covers_the_endpoints = None
+    test_wrong_id = test_deauthorized = test_strict_filter = test_route_covers_the_endpoints = None
 
 
 if __name__ == "__main__":
