@@ -267,7 +267,8 @@ static const struct option node_rows[] = {
     ROW("cluster-key-file", 0, "HEIMDALL_CLUSTER_KEY_FILE", option_text, NULL, cluster_key_file,
         "file that holds the cluster key"),
     ROW("node-interface", 0, "HEIMDALL_NODE_INTERFACE", kind_interface, NULL, node_interface,
-        "interface toward the node's network (default: of the default route)"),
+        "interface that has HOSTIP and gets NAT (default: the default route's, and NAT toward "
+        "all)"),
     ROW("node-network", 0, "HEIMDALL_NODE_NETWORK", kind_node_network, "10.10.0.0/16", node_network,
         "nodes get the networks that follow this one"),
     ROW("peer-network", 0, "HEIMDALL_PEER_NETWORK", kind_network4, "10.51.0.0/16", peer_network,
