@@ -119,15 +119,25 @@ static void settle_watches(struct node *node, bool whole)
         rpc_watch_update_peer(node->watch, node->touched.peers[i].id);
 }
 
+/* An authorization alone has none. */
+static bool touches_names(const struct node *node)
+{
+    for (size_t i = 0; i < node->touched.count; i++)
+        if (node->touched.peers[i].existed ||
+            state_peer(node->state, node->touched.peers[i].id) != NULL)
+            return true;
+    return false;
+}
+
 void node_settle(struct node *node)
 {
     if (!node->dirty || node->state == NULL || node->stopping)
         return;
     node->dirty = false;
     bool whole = node->stale || node->touched.too_many;
-    bool peers = whole || node->touched.count > 0;
+    bool names = whole || touches_names(node);
     int code = settle_plan(node, whole);
-    if (code == 0 && peers)
+    if (code == 0 && names)
         settle_names(node, whole);
     settle_access(node, whole);
     settle_watches(node, whole);
