@@ -391,6 +391,7 @@ static void ask(struct agent *agent)
     request.id = agent->identity.id;
     request.name = agent->name;
     request.public_key = agent->public_key;
+    request.no_ipv6 = !apply_has_ipv6(agent->apply);
     if (rpc_client_call(agent->client, "/dev.ehazlett.heimdall.api.v1.Heimdall/Connect",
                         &request.base, &PB_FN(connect_response__descriptor), CONNECT_TIMEOUT_MS,
                         on_answer, agent) < 0)

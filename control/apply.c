@@ -491,6 +491,11 @@ uint32_t apply_fwmark(const struct apply *apply)
     return apply->interface.mark;
 }
 
+bool apply_has_ipv6(const struct apply *apply)
+{
+    return apply->interface.ipv6;
+}
+
 const uint8_t *apply_public_key(const struct apply *apply)
 {
     return apply->public_key;

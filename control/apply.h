@@ -59,6 +59,9 @@ int apply_info(struct apply *apply, struct path_info *out);
 
 /* Of sockets that must not go through the tunnel. */
 uint32_t apply_fwmark(const struct apply *apply);
+
+/* Whether the interface takes IPv6 addresses. */
+bool apply_has_ipv6(const struct apply *apply);
 const uint8_t *apply_public_key(const struct apply *apply);
 
 /* The mark and the table of an interface name: the same in every run, so that a later one finds

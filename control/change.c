@@ -521,11 +521,12 @@ static enum grpc_code give_address(struct change *change, const struct state *st
     return GRPC_OK;
 }
 
-static bool peer_is_current(const struct state_peer *have, const char *name, uint64_t now_ns)
+static bool peer_is_current(const struct state_peer *have, const struct change_peer *peer,
+                            const char *name)
 {
     const Google__Protobuf__Timestamp *seen = have->pb->last_seen;
-    return strcmp(have->name, name) == 0 && seen != NULL &&
-           (int64_t)(now_ns / NS_PER_SEC) < seen->seconds + SEEN_EVERY_S;
+    return strcmp(have->name, name) == 0 && have->pb->no_ipv6 == peer->no_ipv6 && seen != NULL &&
+           (int64_t)(peer->now_ns / NS_PER_SEC) < seen->seconds + SEEN_EVERY_S;
 }
 
 static enum grpc_code connect_peer(struct change *change, const struct state *state,
@@ -539,7 +540,7 @@ static enum grpc_code connect_peer(struct change *change, const struct state *st
     if (code != GRPC_OK)
         return code;
     const struct state_peer *have = state_peer(state, peer->id);
-    if (have != NULL && peer_is_current(have, name, peer->now_ns))
+    if (have != NULL && peer_is_current(have, peer, name))
         return GRPC_OK;
     PB(Peer) record;
     PB(KeyPair) keypair;
@@ -553,6 +554,7 @@ static enum grpc_code connect_peer(struct change *change, const struct state *st
     record.name = name;
     record.keypair = &keypair;
     record.last_seen = &now;
+    record.no_ipv6 = peer->no_ipv6;
     if (have == NULL)
         code = give_address(change, state, &record, &texts, err);
     if (code == GRPC_OK)

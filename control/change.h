@@ -82,6 +82,7 @@ struct change_peer {
     const char *id;
     const char *name;       /* may be "" */
     const char *public_key; /* base64 */
+    bool no_ipv6;           /* its host has none */
     uint64_t now_ns;
 };
 

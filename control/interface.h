@@ -21,8 +21,8 @@ struct interface {
     bool ipv6;        /* the interface takes IPv6 addresses */
     bool ipv6_told;
     bool filter_told; /* that the kernel drops what the tunnel needs */
-    bool exit;      /* everything goes through the tunnel, or nowhere */
-    size_t missing; /* routes that the kernel did not keep when they were set last */
+    bool exit;        /* everything goes through the tunnel, or nowhere */
+    size_t missing;   /* routes that the kernel did not keep when they were set last */
 };
 
 /* 0 or a negative errno; fini is allowed after a failure. */

@@ -14,7 +14,6 @@
 #include "control/state.h"
 #include "control/store_redis.h"
 #include "control/writer.h"
-#include "tun/ifconf.h"
 
 #include <errno.h>
 #include <string.h>
@@ -225,7 +224,7 @@ static enum grpc_code build_node(void *ctx, struct change *change, const struct 
         .interface_name = node->config->interface_name,
         .host_networks = node->host_networks,
         .host_network_count = node->host_network_count,
-        .no_ipv6 = !ifconf_ipv6_enabled(node->config->interface_name),
+        .no_ipv6 = !apply_has_ipv6(node->apply),
         .now_ns = clock_realtime_ns(),
     };
     return change_put_node(change, state, &self, err);

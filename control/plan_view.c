@@ -13,6 +13,7 @@
 #include <strings.h>
 
 static const union endpoint no_endpoint;
+static const struct ip_addr no_addr;
 
 /* The nodes are in order of age. */
 const struct state_node *plan_relay(const struct state *state)
@@ -63,7 +64,9 @@ static void add_peer(struct plan_builder *builder, const struct state *state,
         host = ip_prefix_host(&peer->address6);
         plan_builder_grant(builder, index, &host);
     }
-    plan_builder_name(builder, peer->name, &peer->address, &peer->address6);
+    /* whoever prefers IPv6 would wait in vain for a host that has none */
+    plan_builder_name(builder, peer->name, &peer->address,
+                      peer->pb->no_ipv6 ? &no_addr : &peer->address6);
 }
 
 static void add_self(struct plan_builder *builder, const struct state *state,

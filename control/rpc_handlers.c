@@ -27,7 +27,7 @@ struct rpc_handlers {
 
 /* ---- changes ---- */
 
-enum { WORDS = 3 };
+enum { WORDS = 4 };
 
 struct mutation {
     struct rpc_handlers *handlers;
@@ -197,6 +197,7 @@ static enum grpc_code build_connect(const struct mutation *mutation, struct chan
         .id = mutation->words[0],
         .name = mutation->words[1],
         .public_key = mutation->words[2],
+        .no_ipv6 = mutation->words[3] != NULL,
         .now_ns = mutation->now_ns,
     };
     return change_connect_peer(change, state, &peer, err);
@@ -246,7 +247,8 @@ static void handle_connect(void *ctx, struct rpc_call *call, const ProtobufCMess
         return;
     }
     mutate(ctx, call, &kind,
-           (const char *const[WORDS]){request->id, request->name, request->public_key});
+           (const char *const[WORDS]){request->id, request->name, request->public_key,
+                                      request->no_ipv6 ? "no IPv6" : NULL});
 }
 
 /* ---- answers from the state ---- */

@@ -21,7 +21,7 @@ struct network {
     struct state *state;
     struct err err;
     uint64_t now_ns;
-    bool no_ipv6; /* of hosts of nodes that are put next */
+    bool no_ipv6; /* of the hosts of nodes and peers from here on */
     size_t ops;   /* of the last change */
 };
 
@@ -162,8 +162,11 @@ static inline enum grpc_code network_connect(struct network *network, const char
                                              const char *name, const char *key)
 {
     struct change change;
-    struct change_peer peer = {
-        .id = id, .name = name, .public_key = key, .now_ns = network->now_ns};
+    struct change_peer peer = {.id = id,
+                               .name = name,
+                               .public_key = key,
+                               .no_ipv6 = network->no_ipv6,
+                               .now_ns = network->now_ns};
     enum grpc_code code = change_connect_peer(&change, network->state, &peer, &network->err);
     return network_apply(network, &change, code);
 }

@@ -328,7 +328,8 @@ static enum grpc_code random_change(struct network *network, struct change *chan
                                .endpoint_port = 10100,
                                .interface_name = "darknet",
                                .now_ns = network->now_ns};
-    struct change_peer peer = {id, name, key, network->now_ns};
+    struct change_peer peer = {
+        .id = id, .name = name, .public_key = key, .now_ns = network->now_ns};
     switch (draw % 16) {
     case 0:
         return change_put_node(change, state, &node, &network->err);

@@ -120,6 +120,27 @@ START_TEST(one_node)
 }
 END_TEST
 
+/* The name of a peer without IPv6 has no IPv6 address, until its host has it again. */
+START_TEST(a_peer_without_ipv6)
+{
+    struct network network;
+    struct plan plan;
+    network_init(&network);
+    ck_assert_int_eq(network_put_node(&network, 1, "router"), GRPC_OK);
+    network_add_peer(&network, 2, "client");
+    for (int off = 1; off >= 0; off--) {
+        network.no_ipv6 = off != 0;
+        ck_assert_int_eq(network_connect(&network, test_id(2), "client", test_key(2)), GRPC_OK);
+        ck_assert_uint_gt(network.ops, 0);
+        build(&network, 1, &plan);
+        ck_assert_str_eq(plan.names[0].name, "client");
+        ck_assert_uint_eq(plan.names[0].addr6.family, off ? 0 : 6);
+        plan_fini(&plan);
+    }
+    network_fini(&network);
+}
+END_TEST
+
 START_TEST(three_nodes)
 {
     struct network network;
@@ -538,6 +559,7 @@ int main(void)
 {
     TCase *tc = tcase_create("plan");
     tcase_add_test(tc, one_node);
+    tcase_add_test(tc, a_peer_without_ipv6);
     tcase_add_test(tc, three_nodes);
     tcase_add_test(tc, peer_view);
     tcase_add_test(tc, bad_answers);

@@ -95,6 +95,7 @@ class SwitchedOff(Routing):
     def test_peer(self):
         self.net.client.sh(OFF)
         self.connect()
+        self.reaches(self.net.router, "client")
         self.check(self.peer)
 
     def test_node(self):
