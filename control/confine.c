@@ -18,14 +18,15 @@ static uint64_t held_of(uint64_t keep)
     return held;
 }
 
-/* The library does not tell of each refusal. */
-static bool is_bounded(uint64_t keep)
+/* The library does not tell of each refusal. Without the right to change the bounding set it stays;
+ * no_new_privs sees to it that nothing comes from it. */
+static bool is_done(uint64_t keep, bool bounded)
 {
     if (capng_get_caps_process() < 0)
         return false;
     for (unsigned cap = 0; cap <= CAP_LAST_CAP; cap++)
         if ((keep >> cap & 1) == 0 && (capng_have_capability(CAPNG_PERMITTED, cap) ||
-                                       capng_have_capability(CAPNG_BOUNDING_SET, cap)))
+                                       (bounded && capng_have_capability(CAPNG_BOUNDING_SET, cap))))
             return false;
     return true;
 }
@@ -46,7 +47,7 @@ static int keep_in_sets(uint64_t keep, bool pass_on)
         (void)capng_apply(CAPNG_SELECT_BOUNDS);
     (void)capng_apply(CAPNG_SELECT_CAPS);
     (void)capng_apply(CAPNG_SELECT_AMBIENT);
-    return is_bounded(keep) ? 0 : -EPERM;
+    return is_done(keep, may_bound) ? 0 : -EPERM;
 }
 
 int confine_rights(uint64_t keep, bool pass_on)

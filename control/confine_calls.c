@@ -44,6 +44,46 @@ static const char *const allowed[] = {
     "getresgid", "getgroups", "capget", "prctl", "getrlimit", "prlimit64", "getrusage", "times",
     "uname", "sysinfo", "getrandom"};
 
+/* What the C library uses in place of some of them on machines of 32 bits. */
+static const char *const allowed32[] = {"mmap2",
+                                        "_llseek",
+                                        "stat64",
+                                        "lstat64",
+                                        "fstat64",
+                                        "fstatat64",
+                                        "statfs64",
+                                        "fstatfs64",
+                                        "fcntl64",
+                                        "ftruncate64",
+                                        "fadvise64_64",
+                                        "arm_fadvise64_64",
+                                        "fchown32",
+                                        "_newselect",
+                                        "send",
+                                        "recv",
+                                        "sigreturn",
+                                        "getuid32",
+                                        "geteuid32",
+                                        "getgid32",
+                                        "getegid32",
+                                        "getresuid32",
+                                        "getresgid32",
+                                        "getgroups32",
+                                        "ugetrlimit",
+                                        "set_tls",
+                                        "cacheflush",
+                                        "set_thread_area",
+                                        "clock_gettime64",
+                                        "clock_getres_time64",
+                                        "clock_nanosleep_time64",
+                                        "futex_time64",
+                                        "ppoll_time64",
+                                        "pselect6_time64",
+                                        "recvmmsg_time64",
+                                        "timerfd_settime64",
+                                        "timerfd_gettime64",
+                                        "rt_sigtimedwait_time64"};
+
 static const char *const fatal[] = {"execve",
                                     "execveat",
                                     "fork",
@@ -112,6 +152,8 @@ static int install(scmp_filter_ctx filter)
     int rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 0); /* is set, or may not be */
     if (rc == 0)
         rc = add_names(filter, SCMP_ACT_ALLOW, allowed, sizeof allowed / sizeof allowed[0]);
+    if (rc == 0)
+        rc = add_names(filter, SCMP_ACT_ALLOW, allowed32, sizeof allowed32 / sizeof allowed32[0]);
     if (rc == 0)
         rc = add_names(filter, SCMP_ACT_TRAP, fatal, sizeof fatal / sizeof fatal[0]);
     if (rc == 0)

@@ -121,17 +121,18 @@ static int read_version(const struct redis_launch *launch, char *text, size_t ca
 static int check_version(const struct redis_launch *launch, struct err *err)
 {
     char text[256];
-    unsigned major = 0;
     int rc = read_version(launch, text, sizeof text);
     if (rc < 0)
         return err_set_errno(err, rc, "cannot run %s", launch->program);
     const char *version = strstr(text, " v=");
-    if (version == NULL || sscanf(version, " v=%3u", &major) != 1)
+    version = version == NULL ? "" : version + sizeof " v=" - 1;
+    char *end;
+    unsigned long major = strtoul(version, &end, 10);
+    if (end == version)
         return err_set(err, -EINVAL,
                        "%s does not say which version it is: install the Debian package "
                        "redis-server, version %d.0 or newer",
                        launch->program, MAJOR_MIN);
-    version += sizeof " v=" - 1;
     if (major < MAJOR_MIN)
         return err_set(err, -EPROTONOSUPPORT,
                        "%s is too old (%.*s): install version %d.0 or newer of the package "

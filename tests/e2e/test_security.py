@@ -137,6 +137,31 @@ class RightsOfFew(Rights):
     least_privilege = True
 
 
+class Unprivileged(unittest.TestCase):
+    """Not root at all: a user with the two rights, as a service manager gives them."""
+
+    USER = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps", "+net_admin,+net_bind_service",
+            "--ambient-caps", "+net_admin,+net_bind_service"]
+
+    def test_works(self):
+        with Lab(BIN) as lab:
+            net = Network(lab)
+            net.router.sh("mount -t tmpfs tmpfs /dev/net; mknod -m 666 /dev/net/tun c 10 200; chmod 777 /run/wireguard; "
+                          f"install -m 755 {lab.bin}/heimdall /tmp; install -d -o 65534 /tmp/data")
+            net.node = net.router.start([*self.USER, "/tmp/heimdall", "-D", "--name", "router", "--data-dir", "/tmp/data"])
+            net.node.wait_for("hctl peers authorize", timeout=20)
+            self.assertNotIn("does not let us", net.node.output())
+            [pid] = net.node.pids()
+            seen = status(pid)
+            self.assertEqual((int(seen["CapEff"], 16), int(seen["CapAmb"], 16), seen["NoNewPrivs"]), (KEPT, 0, "1"))
+            self.assertIn("heimdall", net.router.sh("nft list tables"))
+            net.router.run(["hctl", "--data-dir", "/tmp/data", "peers", "authorize", net.id])
+            net.start_peer().wait_for("connected")
+            net.client.run(["ping", "-c1", "-W2", "10.11.0.1"])
+            self.assertEqual(net.node.stop(), 0)
+            self.assertNotIn("heimdall", net.router.sh("nft list tables"))
+
+
 class Refused(unittest.TestCase):
     """A container's runtime that allows less than we want."""
 
