@@ -150,21 +150,26 @@ class Sockets(InLab):
         pair.a.host.sh("nft add table inet t; nft 'add chain inet t c { type filter hook output priority 0; }'; "
                        "nft 'add rule inet t c meta mark 0x77 udp sport 51900-51999 counter'; "
                        "nft 'add rule inet t c meta mark 0 udp dport 51820 counter'")
-        listener = pair.b.host.start(["iperf3", "-s", "-1", "-B", pair.b.inner4])
-        time.sleep(0.5)
-        client = pair.a.host.start(["iperf3", "-c", pair.b.inner4, "-t", "4", "-b", "20M", "--bidir"])
-        shaken = handshake_time(pair.a)
-        for number in range(12):
-            pair.a.set("listen-port", 51900 + number)
-            pair.a.set("fwmark", "0x77" if number % 2 == 0 else 0)
-            time.sleep(0.15)
-        self.assertEqual(client.popen.wait(20), 0, client.output())
-        self.assertEqual(listener.popen.wait(10), 0, listener.output())
 
         def counts():
             """Packets with the mark, and without."""
             return [int(n) for n in re.findall(r"packets (\d+)", pair.a.host.sh("nft list ruleset"))]
-        self.assertTrue(all(count > 100 for count in counts()), counts())
+
+        def more(which, wanted):
+            before = counts()[which]
+            wait_until(lambda: counts()[which] >= before + wanted, 10, f"no packets {('with', 'without')[which]} the mark")
+        listener = pair.b.host.start(["iperf3", "-s", "-1", "-B", pair.b.inner4])
+        wait_until(lambda: ":5201" in pair.b.host.sh("ss -tln"), 10, "iperf3 does not listen")
+        client = pair.a.host.start(["iperf3", "-c", pair.b.inner4, "-t", "8", "-b", "20M", "--bidir"])
+        more(1, 100)
+        shaken = handshake_time(pair.a)
+        for number in range(12):
+            pair.a.set("listen-port", 51900 + number)
+            pair.a.set("fwmark", "0x77" if number % 2 == 0 else 0)
+            more(number % 2, 20)
+        self.assertIsNone(client.popen.poll(), "iperf3 ended before the last change: " + client.output())
+        self.assertEqual(client.popen.wait(20), 0, client.output())
+        self.assertEqual(listener.popen.wait(10), 0, listener.output())
         self.assertEqual(handshake_time(pair.a), shaken)
         self.assertEqual(pair.b.show("endpoints").split()[1], "192.0.2.1:51911")
         pair.a.set("fwmark", "0x77")
