@@ -437,6 +437,7 @@ static void live(struct world *world, uint64_t ns)
 static void heal(struct world *world, size_t a, size_t b, bool one_way)
 {
     size_t pair[2] = {a, b};
+    deliver_all(world); /* first: what is still on its way may tell of an address before the last */
     for (size_t i = 0; i < 2; i++) {
         struct wg_peer_config peer = {.has_keepalive = true};
         if (!world->hosts[pair[i]].is_up)
