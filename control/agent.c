@@ -323,6 +323,8 @@ static void on_watch_finished(void *ctx, struct rpc_stream *stream, enum grpc_co
     agent->stream = NULL;
     if (code == GRPC_PERMISSION_DENIED) {
         on_unauthorized(agent);
+    } else if (code == GRPC_ABORTED) {
+        try_later(agent); /* another key took our place: Connect will be told the rest */
     } else if (code == GRPC_UNIMPLEMENTED) {
         (void)uv_timer_start(&agent->timer, on_poll, agent->config->update_interval_ns / NS_PER_MS,
                              0);
@@ -386,11 +388,13 @@ static void on_answer(void *ctx, enum grpc_code code, const char *text,
 
 static void ask(struct agent *agent)
 {
+    char version[] = HEIMDALL_VERSION;
     PB(ConnectRequest) request;
     PB_FN(connect_request__init)(&request);
     request.id = agent->identity.id;
     request.name = agent->name;
     request.public_key = agent->public_key;
+    request.version = version;
     request.no_ipv6 = !apply_has_ipv6(agent->apply);
     if (rpc_client_call(agent->client, "/dev.ehazlett.heimdall.api.v1.Heimdall/Connect",
                         &request.base, &PB_FN(connect_response__descriptor), CONNECT_TIMEOUT_MS,

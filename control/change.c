@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/map.h"
 #include "control/access.h"
+#include "control/change_build.h"
 #include "control/ipam.h"
 #include "control/state.h"
 
@@ -12,8 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { SEEN_EVERY_S = 60 }; /* a reconnect within this is not worth a write of last_seen */
 
 /* ---- the list of operations */
 
@@ -72,8 +71,7 @@ void change_add(struct change *change, enum record_op_kind kind, const char *key
     change->failed = true;
 }
 
-/* SET of key + name, or HSET of key when it is a hash. */
-static void add_message(struct change *change, enum record_op_kind kind, const char *key,
+void change_add_message(struct change *change, enum record_op_kind kind, const char *key,
                         const char *name, const ProtobufCMessage *message)
 {
     char full[192];
@@ -92,7 +90,7 @@ static void add_message(struct change *change, enum record_op_kind kind, const c
     free(packed);
 }
 
-static void add_del(struct change *change, const char *key, const char *name)
+void change_add_del(struct change *change, const char *key, const char *name)
 {
     char full[192];
     if (snprintf(full, sizeof full, "%s%s", key, name) >= (int)sizeof full)
@@ -103,14 +101,14 @@ static void add_del(struct change *change, const char *key, const char *name)
 
 /* ---- begin and end of every builder */
 
-static void begin(struct change *change, const struct state *state)
+void change_begin(struct change *change, const struct state *state)
 {
     change_init(change);
     change->epoch = state_epoch(state);
     change->rev = state_rev(state);
 }
 
-static enum grpc_code finish(struct change *change, enum grpc_code code, struct err *err)
+enum grpc_code change_finish(struct change *change, enum grpc_code code, struct err *err)
 {
     if (code == GRPC_OK && change->failed) {
         err_set(err, -ENOMEM, "out of memory");
@@ -121,10 +119,7 @@ static enum grpc_code finish(struct change *change, enum grpc_code code, struct 
     return code;
 }
 
-/* `code` beside the text, so that a refusal is one expression. */
-#define REFUSE(err, code, ...) (err_set((err), -EINVAL, __VA_ARGS__), (code))
-
-static Google__Protobuf__Timestamp timestamp(uint64_t ns)
+Google__Protobuf__Timestamp change_timestamp(uint64_t ns)
 {
     Google__Protobuf__Timestamp out = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
     out.seconds = (int64_t)(ns / NS_PER_SEC);
@@ -132,7 +127,7 @@ static Google__Protobuf__Timestamp timestamp(uint64_t ns)
     return out;
 }
 
-static enum grpc_code need_cluster(const struct state *state, struct err *err)
+enum grpc_code change_need_cluster(const struct state *state, struct err *err)
 {
     if (state_settings(state)->cluster[0] != '\0')
         return GRPC_OK;
@@ -206,30 +201,29 @@ static enum grpc_code bootstrap(struct change *change, const struct state *state
 enum grpc_code change_bootstrap_cluster(struct change *change, const struct state *state,
                                         const struct change_cluster *cluster, struct err *err)
 {
-    begin(change, state);
-    return finish(change, bootstrap(change, state, cluster, err), err);
+    change_begin(change, state);
+    return change_finish(change, bootstrap(change, state, cluster, err), err);
 }
 
 /* ---- what nodes and peers share */
 
-/* A name that nobody but `id` has, in lower case. */
-static enum grpc_code claim_name(const struct state *state, const char *id, const char *text,
+enum grpc_code change_claim_name(const struct state *state, const char *id, const char *text,
                                  char name[ACCESS_NAME_MAX + 1], struct err *err)
 {
     if (access_check_name(text, name, err) != 0)
         return GRPC_INVALID_ARGUMENT;
     const struct state_node *node = state_node_by_name(state, name);
     const struct state_peer *peer = state_peer_by_name(state, name);
-    bool others =
-        (node != NULL && strcmp(node->id, id) != 0) || (peer != NULL && strcmp(peer->id, id) != 0);
+    const struct state_authorization *given = state_authorization_by_name(state, name);
+    bool others = (node != NULL && strcmp(node->id, id) != 0) ||
+                  (peer != NULL && strcmp(peer->id, id) != 0) ||
+                  (given != NULL && strcmp(given->id, id) != 0);
     if (others || strcmp(name, "localhost") == 0)
-        return REFUSE(err, GRPC_ALREADY_EXISTS,
-                      "the name %s is taken: choose another one with --name", name);
+        return REFUSE(err, GRPC_ALREADY_EXISTS, "the name %s is taken: choose another one", name);
     return GRPC_OK;
 }
 
-/* A key that nobody but `id` has. */
-static enum grpc_code claim_key(const struct state *state, const char *id, const char *text,
+enum grpc_code change_claim_key(const struct state *state, const char *id, const char *text,
                                 uint8_t key[32], struct err *err)
 {
     if (access_check_public_key(text, key, err) != 0)
@@ -239,6 +233,19 @@ static enum grpc_code claim_key(const struct state *state, const char *id, const
     if ((node != NULL && strcmp(node->id, id) != 0) || (peer != NULL && strcmp(peer->id, id) != 0))
         return REFUSE(err, GRPC_ALREADY_EXISTS,
                       "the WireGuard key is in use under another id: make a new one");
+    return GRPC_OK;
+}
+
+enum grpc_code change_check_version(const char *version, struct err *err)
+{
+    size_t len = strlen(version);
+    bool good = len <= CHANGE_VERSION_MAX;
+    for (size_t i = 0; i < len && good; i++)
+        good = version[i] >= '!' && version[i] <= '~';
+    if (!good)
+        return REFUSE(err, GRPC_INVALID_ARGUMENT,
+                      "a version has at most %d visible characters and no spaces",
+                      CHANGE_VERSION_MAX);
     return GRPC_OK;
 }
 
@@ -259,9 +266,11 @@ static enum grpc_code check_node(const struct state *state, const struct change_
     if (strlen(node->addr) > 256 || strlen(node->interface_name) > 15)
         return REFUSE(err, GRPC_INVALID_ARGUMENT,
                       "the node's address or interface name is too long");
-    enum grpc_code code = claim_key(state, node->id, node->public_key, key, err);
+    if (change_check_version(node->version, err) != GRPC_OK)
+        return GRPC_INVALID_ARGUMENT;
+    enum grpc_code code = change_claim_key(state, node->id, node->public_key, key, err);
     if (code == GRPC_OK)
-        code = claim_name(state, node->id, node->name, name, err);
+        code = change_claim_name(state, node->id, node->name, name, err);
     const struct state_node *have = state_node(state, node->id);
     if (code == GRPC_OK && have != NULL && memcmp(have->public_key, key, sizeof key) != 0)
         return REFUSE(
@@ -306,7 +315,7 @@ static enum grpc_code give_network(const struct state *state, struct change *cha
     PB_FN(route__init)(&route);
     route.node_id = record->id;
     route.network = record->network;
-    add_message(change, RECORD_SET, RECORD_KEY_NODENETWORKS, record->id, &route.base);
+    change_add_message(change, RECORD_SET, RECORD_KEY_NODENETWORKS, record->id, &route.base);
     return GRPC_OK;
 }
 
@@ -340,10 +349,11 @@ static bool node_is_current(const struct state_node *have, const PB(Node) * reco
            strcmp(pb->endpoint_ip, record->endpoint_ip) == 0 &&
            pb->endpoint_port == record->endpoint_port &&
            strcmp(pb->network6, record->network6) == 0 &&
-           strcmp(pb->interface_name, record->interface_name) == 0;
+           strcmp(pb->interface_name, record->interface_name) == 0 &&
+           strcmp(pb->version, record->version) == 0;
 }
 
-static char *text(const char *in)
+char *change_text(const char *in)
 {
     return (char *)(uintptr_t)in; /* protobuf-c has no const; packing does not write */
 }
@@ -353,7 +363,7 @@ static enum grpc_code put_node(struct change *change, const struct state *state,
 {
     char name[ACCESS_NAME_MAX + 1];
     struct node_texts texts;
-    enum grpc_code code = need_cluster(state, err);
+    enum grpc_code code = change_need_cluster(state, err);
     if (code == GRPC_OK)
         code = check_node(state, node, name, err);
     if (code != GRPC_OK)
@@ -365,15 +375,16 @@ static enum grpc_code put_node(struct change *change, const struct state *state,
     PB_FN(key_pair__init)(&keypair);
     if (have != NULL)
         record = *have->pb;
-    Google__Protobuf__Timestamp now = timestamp(node->now_ns);
-    keypair.public_key = text(node->public_key);
-    record.id = text(node->id);
+    Google__Protobuf__Timestamp now = change_timestamp(node->now_ns);
+    keypair.public_key = change_text(node->public_key);
+    record.id = change_text(node->id);
     record.name = name;
-    record.addr = text(node->addr);
+    record.addr = change_text(node->addr);
     record.keypair = &keypair;
-    record.endpoint_ip = text(node->endpoint_ip);
+    record.endpoint_ip = change_text(node->endpoint_ip);
     record.endpoint_port = node->endpoint_port;
-    record.interface_name = text(node->interface_name);
+    record.interface_name = change_text(node->interface_name);
+    record.version = change_text(node->version);
     record.updated = &now;
     code = give_network6(state, node, &record, &texts, err);
     if (code != GRPC_OK || (have != NULL && node_is_current(have, &record)))
@@ -381,192 +392,15 @@ static enum grpc_code put_node(struct change *change, const struct state *state,
     if (have == NULL)
         code = give_network(state, change, node, &record, &texts, err);
     if (code == GRPC_OK)
-        add_message(change, RECORD_SET, RECORD_KEY_NODES, node->id, &record.base);
+        change_add_message(change, RECORD_SET, RECORD_KEY_NODES, node->id, &record.base);
     return code;
 }
 
 enum grpc_code change_put_node(struct change *change, const struct state *state,
                                const struct change_node *node, struct err *err)
 {
-    begin(change, state);
-    return finish(change, put_node(change, state, node, err), err);
-}
-
-/* ---- peers */
-
-static enum grpc_code authorize(struct change *change, const struct state *state, const char *id,
-                                uint64_t now_ns, struct err *err)
-{
-    enum grpc_code code = need_cluster(state, err);
-    if (code != GRPC_OK)
-        return code;
-    if (access_check_id(id, "peer id", err) != 0)
-        return GRPC_INVALID_ARGUMENT;
-    if (state_node(state, id) != NULL)
-        return REFUSE(err, GRPC_ALREADY_EXISTS, "the id is that of a node");
-    if (state_authorization(state, id) != NULL)
-        return GRPC_OK;
-    Heimdall__V1__Authorization record = HEIMDALL__V1__AUTHORIZATION__INIT;
-    Google__Protobuf__Timestamp created = timestamp(now_ns);
-    record.id = text(id);
-    record.created = &created;
-    add_message(change, RECORD_HSET, RECORD_KEY_AUTHORIZED, id, &record.base);
-    return GRPC_OK;
-}
-
-enum grpc_code change_authorize_peer(struct change *change, const struct state *state,
-                                     const char *id, uint64_t now_ns, struct err *err)
-{
-    begin(change, state);
-    return finish(change, authorize(change, state, id, now_ns, err), err);
-}
-
-static void free_address(struct change *change, const struct state *state, const char *id,
-                         const struct ip_addr *addr)
-{
-    char name[IP_ADDR_TEXT];
-    const char *owner = addr->family == 0 ? NULL : state_address_owner(state, addr);
-    if (owner != NULL && strcmp(owner, id) == 0)
-        change_add(change, RECORD_HDEL, RECORD_KEY_PEERIPS, ip_addr_format(addr, name), NULL, 0);
-}
-
-static enum grpc_code deauthorize(struct change *change, const struct state *state, const char *id,
-                                  struct err *err)
-{
-    enum grpc_code code = need_cluster(state, err);
-    if (code != GRPC_OK)
-        return code;
-    const struct state_peer *peer = state_peer(state, id);
-    if (state_authorization(state, id) != NULL)
-        change_add(change, RECORD_HDEL, RECORD_KEY_AUTHORIZED, id, NULL, 0);
-    else if (peer == NULL)
-        return REFUSE(err, GRPC_NOT_FOUND, "this id is not authorized");
-    if (peer != NULL) {
-        free_address(change, state, id, &peer->address);
-        free_address(change, state, id, &peer->address6);
-        add_del(change, RECORD_KEY_PEERS, id);
-    }
-    return GRPC_OK;
-}
-
-enum grpc_code change_deauthorize_peer(struct change *change, const struct state *state,
-                                       const char *id, struct err *err)
-{
-    begin(change, state);
-    return finish(change, deauthorize(change, state, id, err), err);
-}
-
-static enum grpc_code check_peer(const struct state *state, const struct change_peer *peer,
-                                 char name[ACCESS_NAME_MAX + 1], struct err *err)
-{
-    uint8_t key[32];
-    if (access_check_id(peer->id, "peer id", err) != 0)
-        return GRPC_INVALID_ARGUMENT;
-    if (state_authorization(state, peer->id) == NULL)
-        return REFUSE(err, GRPC_PERMISSION_DENIED,
-                      "the peer is not authorized: run on a node: hctl peers authorize %s",
-                      peer->id);
-    if (peer->public_key[0] == '\0')
-        return REFUSE(err, GRPC_FAILED_PRECONDITION,
-                      "this hpeer expects the server to make its private key, which never leaves a "
-                      "host here: upgrade hpeer");
-    enum grpc_code code = claim_key(state, peer->id, peer->public_key, key, err);
-    const struct state_peer *have = state_peer(state, peer->id);
-    if (code == GRPC_OK && have != NULL && memcmp(have->public_key, key, sizeof key) != 0)
-        return REFUSE(err, GRPC_PERMISSION_DENIED,
-                      "the peer id is bound to another WireGuard key: deauthorize and authorize it "
-                      "again to let a new one in");
-    name[0] = '\0';
-    if (code == GRPC_OK && peer->name[0] != '\0')
-        code = claim_name(state, peer->id, peer->name, name, err);
-    return code;
-}
-
-static void claim_address(struct change *change, const char *id, const char *addr)
-{
-    change_add(change, RECORD_HSET, RECORD_KEY_PEERIPS, addr, id, strlen(id));
-}
-
-/* The texts that a new peer's record points to. */
-struct peer_texts {
-    char addr[IP_ADDR_TEXT];
-    char addr6[IP_ADDR_TEXT];
-    char allowed[IP_PREFIX_TEXT];
-    char allowed6[IP_PREFIX_TEXT];
-    char *allowed_ips[2];
-};
-
-static enum grpc_code give_address(struct change *change, const struct state *state,
-                                   PB(Peer) * record, struct peer_texts *texts, struct err *err)
-{
-    struct ip_addr addr;
-    struct ip_addr addr6;
-    if (ipam_peer_address(state, &addr, &addr6) != 0)
-        return REFUSE(
-            err, GRPC_RESOURCE_EXHAUSTED,
-            "no free address is left in the peer network: deauthorize peers that are gone");
-    struct ip_prefix host = ip_prefix_host(&addr);
-    record->allowed_ips = texts->allowed_ips;
-    record->n_allowed_ips = 1;
-    record->peer_ip = text(ip_addr_format(&addr, texts->addr));
-    texts->allowed_ips[0] = text(ip_prefix_format(&host, texts->allowed));
-    claim_address(change, record->id, record->peer_ip);
-    if (addr6.family != 0) {
-        struct ip_prefix host6 = ip_prefix_host(&addr6);
-        record->n_allowed_ips = 2;
-        record->peer_ip6 = text(ip_addr_format(&addr6, texts->addr6));
-        texts->allowed_ips[1] = text(ip_prefix_format(&host6, texts->allowed6));
-        claim_address(change, record->id, record->peer_ip6);
-    }
-    return GRPC_OK;
-}
-
-static bool peer_is_current(const struct state_peer *have, const struct change_peer *peer,
-                            const char *name)
-{
-    const Google__Protobuf__Timestamp *seen = have->pb->last_seen;
-    return strcmp(have->name, name) == 0 && have->pb->no_ipv6 == peer->no_ipv6 && seen != NULL &&
-           (int64_t)(peer->now_ns / NS_PER_SEC) < seen->seconds + SEEN_EVERY_S;
-}
-
-static enum grpc_code connect_peer(struct change *change, const struct state *state,
-                                   const struct change_peer *peer, struct err *err)
-{
-    char name[ACCESS_NAME_MAX + 1];
-    struct peer_texts texts;
-    enum grpc_code code = need_cluster(state, err);
-    if (code == GRPC_OK)
-        code = check_peer(state, peer, name, err);
-    if (code != GRPC_OK)
-        return code;
-    const struct state_peer *have = state_peer(state, peer->id);
-    if (have != NULL && peer_is_current(have, peer, name))
-        return GRPC_OK;
-    PB(Peer) record;
-    PB(KeyPair) keypair;
-    PB_FN(peer__init)(&record);
-    PB_FN(key_pair__init)(&keypair);
-    if (have != NULL)
-        record = *have->pb;
-    Google__Protobuf__Timestamp now = timestamp(peer->now_ns);
-    keypair.public_key = text(peer->public_key);
-    record.id = text(peer->id);
-    record.name = name;
-    record.keypair = &keypair;
-    record.last_seen = &now;
-    record.no_ipv6 = peer->no_ipv6;
-    if (have == NULL)
-        code = give_address(change, state, &record, &texts, err);
-    if (code == GRPC_OK)
-        add_message(change, RECORD_SET, RECORD_KEY_PEERS, peer->id, &record.base);
-    return code;
-}
-
-enum grpc_code change_connect_peer(struct change *change, const struct state *state,
-                                   const struct change_peer *peer, struct err *err)
-{
-    begin(change, state);
-    return finish(change, connect_peer(change, state, peer, err), err);
+    change_begin(change, state);
+    return change_finish(change, put_node(change, state, node, err), err);
 }
 
 /* ---- routes */
@@ -627,7 +461,7 @@ static enum grpc_code create_route(struct change *change, const struct state *st
 {
     struct ip_prefix network;
     char form[IP_PREFIX_TEXT];
-    enum grpc_code code = need_cluster(state, err);
+    enum grpc_code code = change_need_cluster(state, err);
     if (code == GRPC_OK)
         code = parse_network(in, &network, err);
     if (code != GRPC_OK)
@@ -646,17 +480,17 @@ static enum grpc_code create_route(struct change *change, const struct state *st
                       have->node_id);
     PB(Route) record;
     PB_FN(route__init)(&record);
-    record.node_id = text(node_id);
-    record.network = text(ip_prefix_format(&network, form));
-    add_message(change, RECORD_SET, RECORD_KEY_ROUTES, record.network, &record.base);
+    record.node_id = change_text(node_id);
+    record.network = change_text(ip_prefix_format(&network, form));
+    change_add_message(change, RECORD_SET, RECORD_KEY_ROUTES, record.network, &record.base);
     return GRPC_OK;
 }
 
 enum grpc_code change_create_route(struct change *change, const struct state *state,
                                    const char *node_id, const char *network, struct err *err)
 {
-    begin(change, state);
-    return finish(change, create_route(change, state, node_id, network, err), err);
+    change_begin(change, state);
+    return change_finish(change, create_route(change, state, node_id, network, err), err);
 }
 
 static enum grpc_code delete_route(struct change *change, const struct state *state, const char *in,
@@ -664,20 +498,20 @@ static enum grpc_code delete_route(struct change *change, const struct state *st
 {
     struct ip_prefix network;
     char form[IP_PREFIX_TEXT];
-    enum grpc_code code = need_cluster(state, err);
+    enum grpc_code code = change_need_cluster(state, err);
     if (code == GRPC_OK)
         code = parse_network(in, &network, err);
     if (code != GRPC_OK)
         return code;
     if (state_route(state, &network) == NULL)
         return REFUSE(err, GRPC_NOT_FOUND, "%s is no route: see hctl routes list", in);
-    add_del(change, RECORD_KEY_ROUTES, ip_prefix_format(&network, form));
+    change_add_del(change, RECORD_KEY_ROUTES, ip_prefix_format(&network, form));
     return GRPC_OK;
 }
 
 enum grpc_code change_delete_route(struct change *change, const struct state *state,
                                    const char *network, struct err *err)
 {
-    begin(change, state);
-    return finish(change, delete_route(change, state, network, err), err);
+    change_begin(change, state);
+    return change_finish(change, delete_route(change, state, network, err), err);
 }

@@ -60,6 +60,7 @@ struct change_node {
     const char *endpoint_ip;
     uint16_t endpoint_port;
     const char *interface_name;
+    const char *version; /* of its program; may be "" */
     bool no_ipv6; /* its host has none: the node gets no IPv6 network, or gives its own back */
     const struct ip_prefix *host_networks; /* that its host is in; the node gets none of them */
     size_t host_network_count;
@@ -78,16 +79,27 @@ enum grpc_code change_authorize_peer(struct change *change, const struct state *
 enum grpc_code change_deauthorize_peer(struct change *change, const struct state *state,
                                        const char *id, struct err *err);
 
+/* The next connect may bring another key, once; nothing to do when no key is bound yet. */
+enum grpc_code change_rekey_peer(struct change *change, const struct state *state, const char *id,
+                                 struct err *err);
+
+/* Gives an authorized peer a name that its own connects do not change; "" gives it back the one
+ * that it chose, if that is free. Taken names are ALREADY_EXISTS. */
+enum grpc_code change_rename_peer(struct change *change, const struct state *state, const char *id,
+                                  const char *name, struct err *err);
+
 struct change_peer {
     const char *id;
     const char *name;       /* may be "" */
     const char *public_key; /* base64 */
     bool no_ipv6;           /* its host has none */
+    const char *version;    /* of its program; may be "" */
     uint64_t now_ns;
 };
 
 /* The first connect binds the key to the id and gives the peer its addresses; a later one may
- * change the name. Names are one name space with those of nodes: a taken one is ALREADY_EXISTS. */
+ * change the name, unless an administrator gave one, and the key if change_rekey_peer lets it.
+ * Names are one name space with those of nodes: a taken one is ALREADY_EXISTS. */
 enum grpc_code change_connect_peer(struct change *change, const struct state *state,
                                    const struct change_peer *peer, struct err *err);
 

@@ -222,6 +222,7 @@ static enum grpc_code build_node(void *ctx, struct change *change, const struct 
         .endpoint_ip = node->endpoint_ip,
         .endpoint_port = node->config->endpoint_port,
         .interface_name = node->config->interface_name,
+        .version = HEIMDALL_VERSION,
         .host_networks = node->host_networks,
         .host_network_count = node->host_network_count,
         .no_ipv6 = !apply_has_ipv6(node->apply),

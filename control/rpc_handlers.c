@@ -13,6 +13,7 @@
 #include "control/rpc_server.h"
 #include "control/state.h"
 #include "control/writer.h"
+#include "proto/cluster.pb-c.h"
 #include "wg/path/path.h"
 
 #include <errno.h>
@@ -27,7 +28,7 @@ struct rpc_handlers {
 
 /* ---- changes ---- */
 
-enum { WORDS = 4 };
+enum { WORDS = 5 };
 
 struct mutation {
     struct rpc_handlers *handlers;
@@ -73,6 +74,16 @@ static void mutation_log(const struct mutation *mutation, uint64_t rev)
                  F_INT("rev", rev));
 }
 
+/* For the log; the caller's text may hold its id. */
+static const char *denied_reason(const struct mutation *mutation)
+{
+    const struct rpc_env *env = &mutation->handlers->env;
+    const struct state *state = env->state(env->ctx);
+    return state == NULL || state_authorization(state, mutation->words[0]) == NULL
+               ? "the peer is not authorized"
+               : "another WireGuard key is bound to the peer's id";
+}
+
 static void mutation_done(void *ctx, enum grpc_code status, const struct err *err, uint64_t rev)
 {
     struct mutation *mutation = ctx;
@@ -85,6 +96,8 @@ static void mutation_done(void *ctx, enum grpc_code status, const struct err *er
     struct rpc_call *call = mutation->call;
     if (call != NULL && status == GRPC_OK)
         mutation->reply(mutation, call);
+    else if (call != NULL && status == GRPC_PERMISSION_DENIED)
+        rpc_call_deny(call, denied_reason(mutation), err->text);
     else if (call != NULL)
         rpc_call_finish(call, status, err->text);
     mutation_free(mutation);
@@ -97,7 +110,7 @@ static void reply_empty(const struct mutation *mutation, struct rpc_call *call)
     rpc_call_reply(call, &empty.base);
 }
 
-/* What the four kinds of change differ in, besides their words. */
+/* What the kinds of change differ in, besides their words. */
 struct mutation_kind {
     enum grpc_code (*build)(const struct mutation *mutation, struct change *change,
                             const struct state *state, struct err *err);
@@ -162,6 +175,34 @@ static void handle_deauthorize(void *ctx, struct rpc_call *call, const ProtobufC
     mutate(ctx, call, &kind, (const char *const[WORDS]){request->id});
 }
 
+static enum grpc_code build_rekey(const struct mutation *mutation, struct change *change,
+                                  const struct state *state, struct err *err)
+{
+    return change_rekey_peer(change, state, mutation->words[0], err);
+}
+
+static void handle_rekey(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    static const struct mutation_kind kind = {build_rekey, reply_empty,
+                                              "the peer may bring a new key, once", NULL};
+    const Heimdall__V1__RekeyPeerRequest *request = (const Heimdall__V1__RekeyPeerRequest *)message;
+    mutate(ctx, call, &kind, (const char *const[WORDS]){request->id});
+}
+
+static enum grpc_code build_rename(const struct mutation *mutation, struct change *change,
+                                   const struct state *state, struct err *err)
+{
+    return change_rename_peer(change, state, mutation->words[0], mutation->words[1], err);
+}
+
+static void handle_rename(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    static const struct mutation_kind kind = {build_rename, reply_empty, "renamed peer", NULL};
+    const Heimdall__V1__RenamePeerRequest *request =
+        (const Heimdall__V1__RenamePeerRequest *)message;
+    mutate(ctx, call, &kind, (const char *const[WORDS]){request->id, request->name});
+}
+
 static enum grpc_code build_create_route(const struct mutation *mutation, struct change *change,
                                          const struct state *state, struct err *err)
 {
@@ -197,7 +238,8 @@ static enum grpc_code build_connect(const struct mutation *mutation, struct chan
         .id = mutation->words[0],
         .name = mutation->words[1],
         .public_key = mutation->words[2],
-        .no_ipv6 = mutation->words[3] != NULL,
+        .version = mutation->words[3],
+        .no_ipv6 = mutation->words[4] != NULL,
         .now_ns = mutation->now_ns,
     };
     return change_connect_peer(change, state, &peer, err);
@@ -236,7 +278,8 @@ static void handle_connect(void *ctx, struct rpc_call *call, const ProtobufCMess
     const PB(ConnectRequest) *request = (const PB(ConnectRequest) *)message;
     const struct transport_caller *caller = rpc_call_caller(call);
     if (caller->id[0] != '\0' && strcmp(caller->id, request->id) != 0) {
-        rpc_call_fail(call, GRPC_PERMISSION_DENIED, "a peer may connect as itself only");
+        rpc_call_deny(call, "a peer may connect as itself only",
+                      "a peer may connect as itself only");
         return;
     }
     if (request->public_key[0] == '\0') {
@@ -248,7 +291,7 @@ static void handle_connect(void *ctx, struct rpc_call *call, const ProtobufCMess
     }
     mutate(ctx, call, &kind,
            (const char *const[WORDS]){request->id, request->name, request->public_key,
-                                      request->no_ipv6 ? "no IPv6" : NULL});
+                                      request->version, request->no_ipv6 ? "no IPv6" : NULL});
 }
 
 /* ---- answers from the state ---- */
@@ -424,6 +467,7 @@ static void handle_join(void *ctx, struct rpc_call *call, const ProtobufCMessage
                       "this version serves one node: other nodes cannot join yet");
 }
 
+#define CLUSTER "/heimdall.v1.Cluster/"
 #define SERVICE "/dev.ehazlett.heimdall.api.v1.Heimdall/"
 #define ADMINS  (TRANSPORT_NODE | TRANSPORT_ADMIN)
 #define EMPTY   google__protobuf__empty__descriptor
@@ -449,6 +493,10 @@ static const struct rpc_method methods[] = {
      &PB_FN(nodes_response__descriptor), handle_nodes},
     {SERVICE "Peers", RPC_UNARY, ADMINS, &PB_FN(peers_request__descriptor),
      &PB_FN(peers_response__descriptor), handle_peers},
+    {CLUSTER "RekeyPeer", RPC_UNARY, ADMINS, &heimdall__v1__rekey_peer_request__descriptor, &EMPTY,
+     handle_rekey},
+    {CLUSTER "RenamePeer", RPC_UNARY, ADMINS, &heimdall__v1__rename_peer_request__descriptor,
+     &EMPTY, handle_rename},
 };
 
 int rpc_handlers_create(struct rpc_handlers **out, struct rpc_server *server,

@@ -7,8 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The service Heimdall of heimdall.proto, and Status and WatchPeer of heimdall.v1.Cluster (see
- * rpc_watch.h): requests in, changes through the writer or answers from the state out. */
+/* The service Heimdall of heimdall.proto, and RekeyPeer and RenamePeer of heimdall.v1.Cluster
+ * (see rpc_watch.h for its other calls): requests in, changes through the writer or answers from
+ * the state out. */
 
 struct path_info;
 struct rpc_server;

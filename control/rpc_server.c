@@ -192,13 +192,16 @@ static void start_deadline(struct rpc_call *call, uint64_t timeout_ns)
     uv_timer_start(&call->deadline, on_deadline, timeout_ns / NS_PER_MS + 1, 0);
 }
 
-static void tell_wrong_role(const struct connection *connection, const struct rpc_method *method)
+static void tell_refused(const struct connection *connection, const struct rpc_method *method,
+                         const char *reason)
 {
     static struct log_limit limit;
+    char message[128];
     unsigned left_out;
+    snprintf(message, sizeof message, "call refused: %s", reason);
     if (log_limit_passes(&limit, clock_boottime_ns(), &left_out))
-        log_warn("call refused: wrong role", F_STR("remote", connection->caller.remote),
-                 F_STR("method", method->path), F_INT("left_out", left_out));
+        log_warn(message, F_STR("remote", connection->caller.remote), F_STR("method", method->path),
+                 F_INT("left_out", left_out));
 }
 
 static void on_started(void *ctx, struct h2_call *stream)
@@ -213,7 +216,7 @@ static void on_started(void *ctx, struct h2_call *stream)
         return;
     }
     if ((method->roles & connection->caller.roles) == 0) {
-        tell_wrong_role(connection, method);
+        tell_refused(connection, method, "wrong role");
         count_end(connection->server, method, GRPC_PERMISSION_DENIED);
         h2_call_finish(stream, GRPC_PERMISSION_DENIED, "this role may not call this method");
         return;
@@ -688,6 +691,12 @@ void rpc_call_fail(struct rpc_call *call, enum grpc_code code, const char *forma
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     call_end(call, code, text);
+}
+
+void rpc_call_deny(struct rpc_call *call, const char *reason, const char *text)
+{
+    tell_refused(call->connection, call->method, reason);
+    call_end(call, GRPC_PERMISSION_DENIED, text);
 }
 
 enum grpc_code rpc_code_from_errno(int code)

@@ -94,8 +94,13 @@ void rpc_call_finish(struct rpc_call *call, enum grpc_code code, const char *tex
 void rpc_call_fail(struct rpc_call *call, enum grpc_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* The same with the code that fits a negative errno (-ENOENT: NOT_FOUND, -EEXIST: ALREADY_EXISTS,
- * -EINVAL: INVALID_ARGUMENT, -EPERM and -EACCES: PERMISSION_DENIED, -EAGAIN: UNAVAILABLE, ...). */
+/* PERMISSION_DENIED with `text`, and a line in the log: `reason`, where the call comes from and
+ * what it asks for. No secret in `reason`. */
+void rpc_call_deny(struct rpc_call *call, const char *reason, const char *text);
+
+/* The same as rpc_call_fail with the code that fits a negative errno (-ENOENT: NOT_FOUND, -EEXIST:
+ * ALREADY_EXISTS, -EINVAL: INVALID_ARGUMENT, -EPERM and -EACCES: PERMISSION_DENIED, -EAGAIN:
+ * UNAVAILABLE, ...). */
 void rpc_call_fail_err(struct rpc_call *call, const struct err *err);
 
 /* -ENOENT: NOT_FOUND and so on; INTERNAL for what has no code of its own. */

@@ -23,7 +23,8 @@ struct stream {
     struct rpc_watch *watch;
     struct rpc_call *call;
     char *id;
-    uint8_t *sent; /* the last message, packed */
+    uint8_t key[32]; /* that the id is bound to */
+    uint8_t *sent;   /* the last message, packed */
     size_t sent_len;
 };
 
@@ -79,6 +80,11 @@ static void stream_update(struct stream *stream)
         stream_end(stream, GRPC_PERMISSION_DENIED, "this peer is not authorized any more");
         return;
     }
+    const struct state_peer *peer = state_peer(state, stream->id);
+    if (peer != NULL && memcmp(peer->public_key, stream->key, sizeof stream->key) != 0) {
+        stream_end(stream, GRPC_ABORTED, "another WireGuard key was let in under this peer id");
+        return;
+    }
     if (!rpc_call_is_writable(stream->call))
         return;
     PB(ConnectResponse) *response = rpc_env_connect_response(env, stream->id);
@@ -120,23 +126,22 @@ void rpc_watch_update_peer(struct rpc_watch *watch, const char *id)
 
 /* A peer watches itself only, with the key that Connect bound to its id. */
 static bool may_watch(const struct rpc_env *env, struct rpc_call *call,
-                      const Heimdall__V1__WatchPeerRequest *request)
+                      const Heimdall__V1__WatchPeerRequest *request, uint8_t key[32])
 {
     const struct transport_caller *caller = rpc_call_caller(call);
     const struct state *state = env->state(env->ctx);
     const struct state_peer *peer = state != NULL ? state_peer(state, request->id) : NULL;
-    uint8_t key[32];
     if (state == NULL)
         rpc_call_fail(call, GRPC_UNAVAILABLE, "this node is still starting");
     else if (caller->id[0] != '\0' && strcmp(caller->id, request->id) != 0)
-        rpc_call_fail(call, GRPC_PERMISSION_DENIED, "a peer may watch itself only");
+        rpc_call_deny(call, "a peer may watch itself only", "a peer may watch itself only");
     else if (state_authorization(state, request->id) == NULL)
         rpc_call_fail(call, GRPC_PERMISSION_DENIED, "this peer is not authorized");
     else if (peer == NULL)
         rpc_call_fail(call, GRPC_FAILED_PRECONDITION, "this peer has not connected yet");
     else if (access_check_public_key(request->public_key, key, NULL) < 0 ||
-             memcmp(key, peer->public_key, sizeof key) != 0)
-        rpc_call_fail(call, GRPC_PERMISSION_DENIED,
+             memcmp(key, peer->public_key, 32) != 0)
+        rpc_call_deny(call, "another WireGuard key is bound to the peer's id",
                       "another WireGuard key is bound to this peer id");
     else
         return true;
@@ -147,7 +152,8 @@ static void handle_watch_peer(void *ctx, struct rpc_call *call, const ProtobufCM
 {
     struct rpc_watch *watch = ctx;
     const Heimdall__V1__WatchPeerRequest *request = (const Heimdall__V1__WatchPeerRequest *)message;
-    if (!may_watch(watch->env, call, request))
+    uint8_t key[32];
+    if (!may_watch(watch->env, call, request, key))
         return;
     struct stream *stream = calloc(1, sizeof *stream);
     char *id = strdup(request->id);
@@ -160,6 +166,7 @@ static void handle_watch_peer(void *ctx, struct rpc_call *call, const ProtobufCM
     stream->watch = watch;
     stream->call = call;
     stream->id = id;
+    memcpy(stream->key, key, sizeof key);
     list_append(&watch->streams, &stream->link);
     watch->count++;
     rpc_call_on_cancel(call, on_cancelled, stream);

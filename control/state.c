@@ -38,6 +38,7 @@ struct state {
     struct map node_names;
     struct map peer_keys;
     struct map peer_names;
+    struct map authorization_names;
     struct table nodes_ordered;
     struct table peers_ordered;
     struct table routes_ordered;
@@ -143,7 +144,7 @@ int state_create(struct state **out, const uint8_t seed[16])
     struct map *const maps[] = {&state->nodes,          &state->peers,     &state->routes,
                                 &state->networks,       &state->addresses, &state->node_keys,
                                 &state->authorizations, &state->peer_keys, &state->node_names,
-                                &state->peer_names};
+                                &state->peer_names,     &state->authorization_names};
     for (size_t i = 0; i < sizeof maps / sizeof maps[0]; i++)
         map_init(maps[i], seed);
     state->nodes_ordered.compare = compare_nodes;
@@ -160,8 +161,8 @@ int state_create(struct state **out, const uint8_t seed[16])
 struct kind {
     struct map *by_name;
     struct table *ordered; /* NULL: none */
-    struct map *by_key;    /* NULL: no public keys and names */
-    struct map *by_label;
+    struct map *by_key;    /* NULL: no public keys */
+    struct map *by_label;  /* NULL: no names for people */
     void (*free)(void *entry);
 };
 
@@ -209,8 +210,8 @@ static struct kind kind_of(struct state *state, enum record_kind kind)
     case RECORD_NODENETWORK:
         return (struct kind){&state->networks, &state->networks_ordered, NULL, NULL, free_network};
     case RECORD_AUTHORIZATION:
-        return (struct kind){&state->authorizations, &state->authorizations_ordered, NULL, NULL,
-                             free_authorization};
+        return (struct kind){&state->authorizations, &state->authorizations_ordered, NULL,
+                             &state->authorization_names, free_authorization};
     case RECORD_PEERIP:
         return (struct kind){&state->addresses, NULL, NULL, NULL, free_address};
     case RECORD_UNKNOWN:
@@ -229,10 +230,10 @@ static void free_all(struct kind kind)
     map_fini(kind.by_name);
     if (kind.ordered != NULL)
         free(kind.ordered->items);
-    if (kind.by_key != NULL) {
+    if (kind.by_key != NULL)
         map_fini(kind.by_key);
+    if (kind.by_label != NULL)
         map_fini(kind.by_label);
-    }
 }
 
 void state_destroy(struct state *state)
@@ -285,7 +286,8 @@ static struct names names_of(enum record_kind kind, const void *entry)
     case RECORD_NODENETWORK:
         return (struct names){network->node_id, strlen(network->node_id), NULL, NULL};
     case RECORD_AUTHORIZATION:
-        return (struct names){authorization->id, strlen(authorization->id), NULL, NULL};
+        return (struct names){authorization->id, strlen(authorization->id), NULL,
+                              authorization->name};
     case RECORD_PEERIP:
         return (struct names){&address->addr, sizeof address->addr, NULL, NULL};
     case RECORD_UNKNOWN:
@@ -340,7 +342,7 @@ static void remove_entry(struct state *state, enum record_kind which, const void
         table_remove(kind.ordered, entry);
     if (kind.by_key != NULL && map_get(kind.by_key, names.key, 32) == entry)
         map_remove(kind.by_key, names.key, 32);
-    if (kind.by_key != NULL && map_get(kind.by_label, names.label, strlen(names.label)) == entry)
+    if (kind.by_label != NULL && map_get(kind.by_label, names.label, strlen(names.label)) == entry)
         map_remove(kind.by_label, names.label, strlen(names.label));
     if (which == RECORD_PEERIP)
         address_freed(state, &((const struct state_address *)entry)->addr);
@@ -359,7 +361,7 @@ static int add_entry(struct state *state, enum record_kind which, void *entry)
     if (kind.by_key != NULL && map_get(kind.by_key, names.key, 32) == NULL &&
         map_put(kind.by_key, names.key, 32, entry) != 0)
         goto no_memory;
-    if (kind.by_key != NULL && names.label[0] != '\0' &&
+    if (kind.by_label != NULL && names.label[0] != '\0' &&
         map_get(kind.by_label, names.label, strlen(names.label)) == NULL &&
         map_put(kind.by_label, names.label, strlen(names.label), entry) != 0)
         goto no_label;
@@ -372,7 +374,7 @@ static int add_entry(struct state *state, enum record_kind which, void *entry)
     return 0;
 
 no_name:
-    if (kind.by_key != NULL && map_get(kind.by_label, names.label, strlen(names.label)) == entry)
+    if (kind.by_label != NULL && map_get(kind.by_label, names.label, strlen(names.label)) == entry)
         map_remove(kind.by_label, names.label, strlen(names.label));
 no_label:
     if (kind.by_key != NULL && map_get(kind.by_key, names.key, 32) == entry)
@@ -629,6 +631,12 @@ const struct state_peer *state_peer_by_key(const struct state *state, const uint
 const struct state_peer *state_peer_by_name(const struct state *state, const char *name)
 {
     return by_name(&state->peer_names, name);
+}
+
+const struct state_authorization *state_authorization_by_name(const struct state *state,
+                                                              const char *name)
+{
+    return by_name(&state->authorization_names, name);
 }
 
 const struct state_authorization *state_authorization(const struct state *state, const char *id)

@@ -42,6 +42,7 @@ struct state_route {
 struct state_authorization {
     Heimdall__V1__Authorization *pb;
     const char *id;
+    const char *name; /* given by an administrator, else "" */
 };
 
 /* A node's entry in heimdall:nodenetworks; it may outlive or precede the node's own record. */
@@ -89,6 +90,8 @@ const struct state_peer *state_peer(const struct state *state, const char *id);
 const struct state_peer *state_peer_by_key(const struct state *state, const uint8_t key[32]);
 const struct state_peer *state_peer_by_name(const struct state *state, const char *name);
 const struct state_authorization *state_authorization(const struct state *state, const char *id);
+const struct state_authorization *state_authorization_by_name(const struct state *state,
+                                                              const char *name);
 const struct state_route *state_route(const struct state *state, const struct ip_prefix *network);
 const struct state_network *state_network(const struct state *state, const char *node_id);
 const PB(Master) * state_master(const struct state *state);

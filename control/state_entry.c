@@ -80,6 +80,7 @@ static bool parse_node_network(struct state_network *network, const char *name)
 static bool parse_authorization(struct state_authorization *authorization, const char *name)
 {
     authorization->id = authorization->pb->id;
+    authorization->name = fold(authorization->pb->name);
     return strcmp(authorization->id, name) == 0;
 }
 

@@ -21,8 +21,9 @@ struct network {
     struct state *state;
     struct err err;
     uint64_t now_ns;
-    bool no_ipv6; /* of the hosts of nodes and peers from here on */
-    size_t ops;   /* of the last change */
+    bool no_ipv6;        /* of the hosts of nodes and peers from here on */
+    const char *version; /* of their programs */
+    size_t ops;          /* of the last change */
 };
 
 static const uint8_t network_seed[16] = {7};
@@ -105,7 +106,7 @@ static inline enum grpc_code network_bootstrap(struct network *network, const ch
 static inline void network_init_empty(struct network *network)
 {
     log_set_level(LOG_ERROR);
-    *network = (struct network){.now_ns = 1000 * NS_PER_SEC};
+    *network = (struct network){.now_ns = 1000 * NS_PER_SEC, .version = "1.0.0"};
     ck_assert_int_eq(state_create(&network->state, network_seed), 0);
     state_set_position(network->state, 1, 1);
 }
@@ -137,6 +138,7 @@ static inline enum grpc_code network_put_node(struct network *network, unsigned 
                                .endpoint_ip = ip,
                                .endpoint_port = 10100,
                                .interface_name = "darknet",
+                               .version = network->version,
                                .no_ipv6 = network->no_ipv6,
                                .now_ns = network->now_ns};
     enum grpc_code code = change_put_node(&change, network->state, &node, &network->err);
@@ -158,6 +160,21 @@ static inline enum grpc_code network_deauthorize(struct network *network, const 
     return network_apply(network, &change, code);
 }
 
+static inline enum grpc_code network_rekey(struct network *network, const char *id)
+{
+    struct change change;
+    enum grpc_code code = change_rekey_peer(&change, network->state, id, &network->err);
+    return network_apply(network, &change, code);
+}
+
+static inline enum grpc_code network_rename(struct network *network, const char *id,
+                                            const char *name)
+{
+    struct change change;
+    enum grpc_code code = change_rename_peer(&change, network->state, id, name, &network->err);
+    return network_apply(network, &change, code);
+}
+
 static inline enum grpc_code network_connect(struct network *network, const char *id,
                                              const char *name, const char *key)
 {
@@ -165,6 +182,7 @@ static inline enum grpc_code network_connect(struct network *network, const char
     struct change_peer peer = {.id = id,
                                .name = name,
                                .public_key = key,
+                               .version = network->version,
                                .no_ipv6 = network->no_ipv6,
                                .now_ns = network->now_ns};
     enum grpc_code code = change_connect_peer(&change, network->state, &peer, &network->err);

@@ -11,6 +11,8 @@ START_TEST(nothing_before_the_cluster)
     ck_assert_int_eq(network_put_node(&network, 1, "router"), GRPC_UNAVAILABLE);
     ck_assert_int_eq(network_authorize(&network, test_id(2)), GRPC_UNAVAILABLE);
     ck_assert_int_eq(network_deauthorize(&network, test_id(2)), GRPC_UNAVAILABLE);
+    ck_assert_int_eq(network_rekey(&network, test_id(2)), GRPC_UNAVAILABLE);
+    ck_assert_int_eq(network_rename(&network, test_id(2), "a"), GRPC_UNAVAILABLE);
     ck_assert_int_eq(network_connect(&network, test_id(2), "", test_key(2)), GRPC_UNAVAILABLE);
     ck_assert_int_eq(network_create_route(&network, 1, "10.99.0.0/16"), GRPC_UNAVAILABLE);
     ck_assert_int_eq(network_delete_route(&network, "10.99.0.0/16"), GRPC_UNAVAILABLE);
@@ -161,8 +163,9 @@ START_TEST(nodes)
                                .addr = "tcp://192.0.2.9:9000",
                                .endpoint_ip = "192.0.2.9",
                                .endpoint_port = 1,
-                               .interface_name = "darknet"};
-    for (int i = 0; i < 8; i++) {
+                               .interface_name = "darknet",
+                               .version = "1.0.0"};
+    for (int i = 0; i < 9; i++) {
         struct change_node node = good;
         enum grpc_code expected = GRPC_INVALID_ARGUMENT;
         if (i == 0)
@@ -184,6 +187,8 @@ START_TEST(nodes)
             expected = GRPC_PERMISSION_DENIED;
         }
         if (i == 7)
+            node.version = "1.0 beta";
+        if (i == 8)
             expected = GRPC_OK;
         enum grpc_code code = change_put_node(&change, network.state, &node, &network.err);
         ck_assert_msg(code == expected, "%d: %d %s", i, code, network.err.text);
@@ -247,6 +252,126 @@ START_TEST(peers)
                      GRPC_PERMISSION_DENIED);
     network_add_peer(&network, 6, "y");
     ck_assert_str_eq(state_peer(network.state, test_id(6))->pb->peer_ip, "10.51.0.2");
+    network_fini(&network);
+}
+END_TEST
+
+/* One new key is let in, once; the address and the name stay. */
+START_TEST(rekey)
+{
+    struct network network;
+    network_init(&network);
+    ck_assert_int_eq(network_rekey(&network, test_id(2)), GRPC_NOT_FOUND);
+    ck_assert_int_eq(network_authorize(&network, test_id(2)), GRPC_OK);
+    ck_assert_int_eq(network_rekey(&network, test_id(2)), GRPC_OK);
+    ck_assert_uint_eq(network.ops, 0); /* no key is bound yet */
+    network_add_peer(&network, 2, "laptop");
+    network_add_peer(&network, 3, "other");
+    ck_assert_int_eq(network_connect(&network, test_id(2), "laptop", test_key(20)),
+                     GRPC_PERMISSION_DENIED);
+    char line[128];
+    snprintf(line, sizeof line, "hctl peers rekey %s", test_id(2));
+    ck_assert_ptr_nonnull(strstr(network.err.text, line));
+
+    ck_assert_int_eq(network_rekey(&network, test_id(2)), GRPC_OK);
+    ck_assert_uint_eq(network.ops, 1);
+    ck_assert_int_eq(network_rekey(&network, test_id(2)), GRPC_OK);
+    ck_assert_uint_eq(network.ops, 0);
+    /* of no use to another id, nor for another's key; the old key does not use it up */
+    ck_assert_int_eq(network_connect(&network, test_id(3), "other", test_key(20)),
+                     GRPC_PERMISSION_DENIED);
+    ck_assert_int_eq(network_connect(&network, test_id(2), "laptop", test_key(3)),
+                     GRPC_ALREADY_EXISTS);
+    ck_assert_int_eq(network_connect(&network, test_id(2), "laptop", test_key(2)), GRPC_OK);
+    ck_assert(state_authorization(network.state, test_id(2))->pb->rekey);
+    ck_assert_int_eq(network_connect(&network, test_id(2), "laptop", test_key(20)), GRPC_OK);
+    const struct state_peer *peer = state_peer(network.state, test_id(2));
+    ck_assert_str_eq(peer->pb->keypair->public_key, test_key(20));
+    ck_assert_str_eq(peer->pb->peer_ip, "10.51.0.2");
+    ck_assert_str_eq(peer->name, "laptop");
+    ck_assert(!state_authorization(network.state, test_id(2))->pb->rekey);
+
+    ck_assert_int_eq(network_connect(&network, test_id(2), "laptop", test_key(2)),
+                     GRPC_PERMISSION_DENIED);
+    ck_assert_int_eq(network_connect(&network, test_id(2), "laptop", test_key(21)),
+                     GRPC_PERMISSION_DENIED);
+    network_fini(&network);
+}
+END_TEST
+
+START_TEST(rename_peer)
+{
+    struct network network;
+    network_init(&network);
+    ck_assert_int_eq(network_put_node(&network, 1, "router"), GRPC_OK);
+    ck_assert_int_eq(network_rename(&network, test_id(2), "desk"), GRPC_NOT_FOUND);
+    network_add_peer(&network, 2, "Laptop");
+    network_add_peer(&network, 3, "other");
+    ck_assert_int_eq(network_authorize(&network, test_id(4)), GRPC_OK);
+
+    static const char *const malformed[] = {"a b", "-a", "under_score", "a.b", "\xc3\xa9"};
+    for (size_t i = 0; i < ARRAY_LEN(malformed); i++)
+        ck_assert_int_eq(network_rename(&network, test_id(2), malformed[i]), GRPC_INVALID_ARGUMENT);
+    static const char *const taken[] = {"router", "OTHER", "localhost"};
+    for (size_t i = 0; i < ARRAY_LEN(taken); i++)
+        ck_assert_int_eq(network_rename(&network, test_id(2), taken[i]), GRPC_ALREADY_EXISTS);
+    ck_assert_str_eq(state_peer(network.state, test_id(2))->name, "laptop");
+
+    ck_assert_int_eq(network_rename(&network, test_id(2), "Desk"), GRPC_OK);
+    ck_assert_ptr_nonnull(state_peer_by_name(network.state, "desk"));
+    ck_assert_ptr_null(state_peer_by_name(network.state, "laptop"));
+    ck_assert_int_eq(network_rename(&network, test_id(2), "desk"), GRPC_OK);
+    ck_assert_uint_eq(network.ops, 0);
+    /* the peer's own name, whatever it is, does not change the given one */
+    ck_assert_int_eq(network_connect(&network, test_id(2), "portable", test_key(2)), GRPC_OK);
+    ck_assert_int_eq(network_connect(&network, test_id(2), "router", test_key(2)), GRPC_OK);
+    ck_assert_int_eq(network_connect(&network, test_id(2), "a b", test_key(2)),
+                     GRPC_INVALID_ARGUMENT);
+    ck_assert_str_eq(state_peer(network.state, test_id(2))->name, "desk");
+    /* given back: its own is taken, then free */
+    ck_assert_int_eq(network_rename(&network, test_id(2), ""), GRPC_OK);
+    ck_assert_str_eq(state_peer(network.state, test_id(2))->name, "");
+    ck_assert_int_eq(network_connect(&network, test_id(2), "laptop", test_key(2)), GRPC_OK);
+    ck_assert_int_eq(network_rename(&network, test_id(2), "desk"), GRPC_OK);
+    ck_assert_int_eq(network_rename(&network, test_id(2), ""), GRPC_OK);
+    ck_assert_str_eq(state_peer(network.state, test_id(2))->name, "laptop");
+
+    /* named before it ever connects; nobody else gets the name meanwhile */
+    ck_assert_int_eq(network_rename(&network, test_id(4), "printer"), GRPC_OK);
+    ck_assert_int_eq(network_rename(&network, test_id(3), "printer"), GRPC_ALREADY_EXISTS);
+    ck_assert_int_eq(network_connect(&network, test_id(3), "printer", test_key(3)),
+                     GRPC_ALREADY_EXISTS);
+    ck_assert_int_eq(network_put_node(&network, 5, "printer"), GRPC_ALREADY_EXISTS);
+    ck_assert_int_eq(network_connect(&network, test_id(4), "x", test_key(4)), GRPC_OK);
+    ck_assert_str_eq(state_peer(network.state, test_id(4))->name, "printer");
+    ck_assert_int_eq(network_deauthorize(&network, test_id(4)), GRPC_OK);
+    ck_assert_int_eq(network_rename(&network, test_id(3), "printer"), GRPC_OK);
+    network_fini(&network);
+}
+END_TEST
+
+START_TEST(versions)
+{
+    struct network network;
+    network_init(&network);
+    ck_assert_int_eq(network_put_node(&network, 1, "router"), GRPC_OK);
+    network_add_peer(&network, 2, "laptop");
+    ck_assert_str_eq(state_node(network.state, test_id(1))->pb->version, "1.0.0");
+    ck_assert_str_eq(state_peer(network.state, test_id(2))->pb->version, "1.0.0");
+    network.version = "1.1.0"; /* upgraded: written at once */
+    ck_assert_int_eq(network_put_node(&network, 1, "router"), GRPC_OK);
+    ck_assert_int_eq(network_connect(&network, test_id(2), "laptop", test_key(2)), GRPC_OK);
+    ck_assert_str_eq(state_node(network.state, test_id(1))->pb->version, "1.1.0");
+    ck_assert_str_eq(state_peer(network.state, test_id(2))->pb->version, "1.1.0");
+    static const char *const malformed[] = {
+        "1 0", "1\n", "\x7f", "0123456789012345678901234567890123456789012345678901234567890123x"};
+    for (size_t i = 0; i < ARRAY_LEN(malformed); i++) {
+        network.version = malformed[i];
+        ck_assert_int_eq(network_connect(&network, test_id(2), "laptop", test_key(2)),
+                         GRPC_INVALID_ARGUMENT);
+    }
+    network.version = ""; /* a client that does not say */
+    ck_assert_int_eq(network_connect(&network, test_id(2), "laptop", test_key(2)), GRPC_OK);
     network_fini(&network);
 }
 END_TEST
@@ -327,10 +452,15 @@ static enum grpc_code random_change(struct network *network, struct change *chan
                                .endpoint_ip = "192.0.2.1",
                                .endpoint_port = 10100,
                                .interface_name = "darknet",
+                               .version = "1.0.0",
                                .now_ns = network->now_ns};
     struct change_peer peer = {
-        .id = id, .name = name, .public_key = key, .now_ns = network->now_ns};
-    switch (draw % 16) {
+        .id = id, .name = name, .public_key = key, .version = "1.0.0", .now_ns = network->now_ns};
+    switch (draw % 18) {
+    case 16:
+        return change_rekey_peer(change, state, id, &network->err);
+    case 17:
+        return change_rename_peer(change, state, id, name, &network->err);
     case 0:
         return change_put_node(change, state, &node, &network->err);
     case 1:
@@ -393,6 +523,15 @@ static void assert_sound(const struct state *state)
             ck_assert_ptr_null(state_node_by_name(state, peer->name));
         }
     }
+    for (size_t i = 0; i < state_authorization_count(state); i++) {
+        const struct state_authorization *given = state_authorization_at(state, i);
+        if (given->name[0] == '\0')
+            continue;
+        const struct state_peer *peer = state_peer_by_name(state, given->name);
+        ck_assert_ptr_eq(state_authorization_by_name(state, given->name), given);
+        ck_assert_ptr_null(state_node_by_name(state, given->name));
+        ck_assert_ptr_eq(peer, state_peer(state, given->id));
+    }
     for (size_t i = 0; i < state_node_count(state); i++) {
         const struct state_node *node = state_node_at(state, i);
         ck_assert_ptr_eq(state_node_by_name(state, node->name), node);
@@ -453,6 +592,9 @@ int main(void)
     tcase_add_test(tc, a_node_without_ipv6);
     tcase_add_test(tc, nodes);
     tcase_add_test(tc, peers);
+    tcase_add_test(tc, rekey);
+    tcase_add_test(tc, rename_peer);
+    tcase_add_test(tc, versions);
     tcase_add_loop_test(tc, route, 0, (int)ARRAY_LEN(routes));
     tcase_add_loop_test(tc, random_operations, 0, 4);
     return unit_run(tc);

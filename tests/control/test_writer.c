@@ -104,8 +104,11 @@ static enum grpc_code build_connect(void *ctx, struct change *change, const stru
                                     struct err *err)
 {
     struct request *request = ctx;
-    struct change_peer peer = {
-        .id = test_id(request->n), .name = "", .public_key = test_key(request->n), .now_ns = 1};
+    struct change_peer peer = {.id = test_id(request->n),
+                               .name = "",
+                               .public_key = test_key(request->n),
+                               .version = "",
+                               .now_ns = 1};
     return change_connect_peer(change, state, &peer, err);
 }
 
