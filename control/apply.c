@@ -57,6 +57,7 @@ struct apply {
     bool firewall;
     bool peer_to_peer;
     bool firewall_told;  /* that nft does not work here */
+    bool no_forwarding;  /* neither found on nor switched on */
     bool switched_on[2]; /* forwarding of IPv4 and IPv6, by us */
 };
 
@@ -388,6 +389,7 @@ static void enable_forwarding(struct apply *apply)
         bool was = true;
         code = ifconf_forwarding_enable(i == 0 ? 4 : 6, &was);
         apply->switched_on[i] = code == 0 && !was;
+        apply->no_forwarding = code < 0;
         if (code < 0)
             log_warn("the kernel does not forward packets and cannot be told to: only this host is "
                      "reached through its tunnel",
@@ -494,6 +496,16 @@ uint32_t apply_fwmark(const struct apply *apply)
 bool apply_has_ipv6(const struct apply *apply)
 {
     return apply->interface.ipv6;
+}
+
+bool apply_forwards(const struct apply *apply)
+{
+    return !apply->no_forwarding;
+}
+
+bool apply_has_firewall(const struct apply *apply)
+{
+    return !apply->firewall_told;
 }
 
 const uint8_t *apply_public_key(const struct apply *apply)

@@ -62,6 +62,10 @@ uint32_t apply_fwmark(const struct apply *apply);
 
 /* Whether the interface takes IPv6 addresses. */
 bool apply_has_ipv6(const struct apply *apply);
+
+/* Whether the kernel forwards packets, and whether the firewall is set up as asked. */
+bool apply_forwards(const struct apply *apply);
+bool apply_has_firewall(const struct apply *apply);
 const uint8_t *apply_public_key(const struct apply *apply);
 
 /* The mark and the table of an interface name: the same in every run, so that a later one finds

@@ -174,6 +174,11 @@ void names_update(struct names *names, const struct plan *plan, uint32_t serial)
     listen_on(names, plan);
 }
 
+bool names_are_served(const struct names *names)
+{
+    return names->is_served;
+}
+
 void names_repoint(struct names *names)
 {
     if (names->is_served)

@@ -32,6 +32,9 @@ int names_open(struct names **out, const struct names_options *options);
 /* Follows a plan; `serial` rises with every change. */
 void names_update(struct names *names, const struct plan *plan, uint32_t serial);
 
+/* False while the addresses that are asked for cannot be listened on. */
+bool names_are_served(const struct names *names);
+
 /* The tunnel's interface is another than before: points this host's resolver at us once more. */
 void names_repoint(struct names *names);
 

@@ -12,9 +12,12 @@
 #include "control/keyring.h"
 #include "control/metrics_server.h"
 #include "control/node_parts.h"
+#include "control/redis_proc.h"
 #include "control/rpc_server.h"
+#include "control/rpc_status.h"
 #include "control/rpc_watch.h"
 #include "control/state.h"
+#include "control/status.h"
 #include "control/tool.h"
 
 #include <errno.h>
@@ -170,6 +173,23 @@ static int env_tunnel_info(void *ctx, struct path_info *out)
     return apply_info(node->apply, out);
 }
 
+static void env_host(void *ctx, struct status_host *out)
+{
+    const struct node *node = ctx;
+    *out = (struct status_host){
+        .interface_name = node->config->interface_name,
+        .data_dir = datadir_path(node->datadir),
+        .started_ns = node->started_ns,
+        .insecure = node->config->insecure,
+        .redis_runs = redis_proc_pid(node->redis) > 0,
+        .takes_changes = node->promoted,
+        .disk_full = node_disk_full(node),
+        .forwards = apply_forwards(node->apply),
+        .has_firewall = apply_has_firewall(node->apply),
+        .serves_names = names_are_served(node->names),
+    };
+}
+
 static int make_tls(struct node *node, struct transport_tls **out, struct err *err)
 {
     const struct node_config *config = node->config;
@@ -227,6 +247,7 @@ static int make_api(struct node *node)
         .state = env_state,
         .settle = env_settle,
         .tunnel_info = env_tunnel_info,
+        .host = env_host,
     };
     int code = keyring_create(&node->keyring, node->identity.cluster_key, node->seed);
     node->rpc = rpc_server_create(&node->loop);
@@ -236,6 +257,8 @@ static int make_api(struct node *node)
         code = rpc_handlers_create(&node->handlers, node->rpc, &node->env);
     if (code == 0)
         code = rpc_watch_create(&node->watch, node->rpc, &node->env);
+    if (code == 0)
+        code = rpc_status_create(&node->status, node->rpc, &node->env, node->watch);
     if (code == 0)
         code = keyring_update(node->keyring, node->state, on_deauthorized, node);
     return code;
@@ -403,9 +426,11 @@ static int start(struct node *node, struct err *err)
 static void on_store_closed(struct node *node)
 {
     rpc_handlers_destroy(node->handlers);
+    rpc_status_destroy(node->status);
     rpc_watch_destroy(node->watch);
     keyring_destroy(node->keyring);
     node->handlers = NULL;
+    node->status = NULL;
     node->watch = NULL;
     node->keyring = NULL;
     for (size_t i = 0; i < 2; i++)
@@ -448,6 +473,7 @@ int node_run(const struct node_config *config, struct err *err)
         return err_set(err, -ENOMEM, "out of memory");
     node->config = config;
     node->err = err;
+    node->started_ns = clock_realtime_ns();
     int code = open_loop(node);
     if (code < 0) {
         free(node);

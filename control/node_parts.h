@@ -20,6 +20,7 @@ struct keyring;
 struct metrics_server;
 struct redis_proc;
 struct rpc_server;
+struct rpc_status;
 struct rpc_watch;
 struct state;
 struct writer;
@@ -33,6 +34,7 @@ struct node {
     struct identity identity;
     uint8_t seed[16];
     uint64_t run;
+    uint64_t started_ns; /* since the UNIX epoch */
 
     /* what the host says */
     char name[ACCESS_NAME_MAX + 1];
@@ -57,6 +59,7 @@ struct node {
     struct rpc_env env;
     struct rpc_handlers *handlers;
     struct rpc_watch *watch;
+    struct rpc_status *status;
     struct metrics_server *metrics;
 
     /* How the state is ahead of the data plane. */
@@ -68,6 +71,7 @@ struct node {
     uint64_t names_next_ns;
     bool bootstrapped; /* cluster and own record are in the store */
     bool ready;
+    bool promoted; /* the store takes changes */
     bool stopping;
     bool stopped;
     unsigned redis_deaths; /* since data was loaded last */
@@ -92,6 +96,9 @@ int node_redis_start(struct node *node, struct err *err);
 /* The store in that Redis, and what comes from it. `bootstrapped` is called once, when the
  * cluster and this node's record are committed. */
 int node_store_open(struct node *node, void (*bootstrapped)(struct node *node), struct err *err);
+
+/* Whether the data dir's disk has no room for changes. */
+bool node_disk_full(const struct node *node);
 
 /* Ends the store and Redis, then calls `closed`. */
 void node_store_close(struct node *node, void (*closed)(struct node *node));

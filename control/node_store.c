@@ -41,6 +41,7 @@ static void on_promoted(void *ctx, int status, uint64_t epoch, uint64_t rev)
     (void)rev;
     if (node->stopping)
         return;
+    node->promoted = status == 0;
     if (status == 0) {
         log_debug("the store takes changes", F_INT("epoch", epoch));
         if (node->bootstrap_requests == 0 && !node->bootstrapped)
@@ -120,7 +121,8 @@ static void on_changed(void *ctx, const struct record_change *change)
 
 static void on_lost(void *ctx)
 {
-    const struct node *node = ctx;
+    struct node *node = ctx;
+    node->promoted = false;
     if (!node->stopping)
         log_debug("the connection to Redis was lost");
 }
@@ -138,12 +140,16 @@ static void on_failed(void *ctx, const struct err *err)
     }
 }
 
-static bool disk_full(void *ctx)
+bool node_disk_full(const struct node *node)
 {
-    const struct node *node = ctx;
     struct statvfs info;
     return statvfs(datadir_path(node->datadir), &info) == 0 &&
            (uint64_t)info.f_bavail * info.f_frsize < DISK_LEAST;
+}
+
+static bool disk_full(void *ctx)
+{
+    return node_disk_full(ctx);
 }
 
 static void on_redis_died(void *ctx, int status, uint64_t delay_ms)
@@ -153,9 +159,10 @@ static void on_redis_died(void *ctx, int status, uint64_t delay_ms)
     (void)status;
     (void)delay_ms;
     node->redis_deaths_total++;
+    node->promoted = false;
     if (node->stopping)
         return;
-    if (disk_full(node))
+    if (node_disk_full(node))
         log_error("the disk of the data dir is full: changes are refused until there is room",
                   F_STR("folder", datadir_path(node->datadir)));
     if (!node->bootstrapped && ++node->redis_deaths >= REDIS_DEATHS_MAX) {

@@ -6,21 +6,19 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/map.h"
 #include "control/access.h"
 #include "control/change.h"
+#include "control/live.h"
 #include "control/plan.h"
 #include "control/rpc_server.h"
 #include "control/state.h"
 #include "control/writer.h"
 #include "proto/cluster.pb-c.h"
-#include "wg/path/path.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 struct rpc_handlers {
     struct rpc_env env;
@@ -378,78 +376,35 @@ static void handle_nodes(void *ctx, struct rpc_call *call, const ProtobufCMessag
     free(response.nodes);
 }
 
-/* A peer as the tunnel sees it now, beside its record. */
-struct live_peer {
-    PB(Peer) pb; /* borrows from the record */
-    Google__Protobuf__Timestamp last_seen;
-    char endpoint[ENDPOINT_TEXT];
-};
-
-static void live_peer_fill(struct live_peer *out, const struct state_peer *peer,
-                           const struct wg_peer_info *info)
-{
-    static char none[] = "";
-    out->pb = *peer->pb;
-    out->pb.endpoint = none;
-    if (info == NULL)
-        return;
-    if (endpoint_is_set(&info->endpoint)) {
-        endpoint_format(&info->endpoint, out->endpoint);
-        out->pb.endpoint = out->endpoint;
-    }
-    if (info->last_handshake_ns != 0) {
-        google__protobuf__timestamp__init(&out->last_seen);
-        out->last_seen.seconds = (int64_t)(info->last_handshake_ns / NS_PER_SEC);
-        out->last_seen.nanos = (int32_t)(info->last_handshake_ns % NS_PER_SEC);
-        out->pb.last_seen = &out->last_seen;
-    }
-}
-
-/* The tunnel's peers by public key; an empty map when it cannot be asked. */
-static void map_tunnel(const struct rpc_env *env, struct path_info *info, struct map *by_key)
-{
-    uint8_t seed[16] = {0};
-    (void)!getrandom(seed, sizeof seed, 0);
-    map_init(by_key, seed);
-    if (env->tunnel_info(env->ctx, info) < 0) {
-        *info = (struct path_info){0};
-        return;
-    }
-    for (size_t i = 0; i < info->device.peer_count; i++)
-        (void)map_put(by_key, info->device.peers[i].public_key, WG_KEY_LEN, &info->device.peers[i]);
-}
-
 static void handle_peers(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const struct rpc_handlers *handlers = ctx;
     const struct state *state = state_or_fail(handlers, call);
-    struct path_info info;
-    struct map by_key;
+    struct live live;
     PB(PeersResponse) response;
     (void)message;
     if (state == NULL)
         return;
     PB_FN(peers_response__init)(&response);
     size_t count = state_peer_count(state);
-    struct live_peer *live = calloc(count + 1, sizeof *live);
+    struct live_peer *peers = calloc(count + 1, sizeof *peers);
     response.peers = calloc(count + 1, sizeof *response.peers);
-    if (live == NULL || response.peers == NULL) {
+    if (peers == NULL || response.peers == NULL) {
         rpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
         goto out;
     }
-    map_tunnel(&handlers->env, &info, &by_key);
+    live_init(&live, handlers->env.tunnel_info, handlers->env.ctx);
     response.n_peers = count;
     for (size_t i = 0; i < count; i++) {
         const struct state_peer *peer = state_peer_at(state, i);
-        live_peer_fill(&live[i], peer, map_get(&by_key, peer->public_key, WG_KEY_LEN));
-        response.peers[i] = &live[i].pb;
+        live_peer_fill(&peers[i], peer, live_find(&live, peer->public_key));
+        response.peers[i] = &peers[i].pb;
     }
     rpc_call_reply(call, &response.base);
-    map_fini(&by_key);
-    path_info_fini(&info);
+    live_fini(&live);
 out:
     free(response.peers);
-    free(live);
+    free(peers);
 }
 
 /* ---- joining ---- */

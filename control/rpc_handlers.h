@@ -14,6 +14,7 @@
 struct path_info;
 struct rpc_server;
 struct state;
+struct status_host;
 struct writer;
 
 /* What the handlers see of their node; all of it outlives them. */
@@ -29,6 +30,7 @@ struct rpc_env {
     /* Brings the data plane and the watchers up to the state, so that an answer is not ahead. */
     void (*settle)(void *ctx);
     int (*tunnel_info)(void *ctx, struct path_info *out);
+    void (*host)(void *ctx, struct status_host *out); /* `out` borrows its strings */
 };
 
 /* `env` is copied. Adds the methods to the server; the server must be destroyed (its calls ended)

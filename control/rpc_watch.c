@@ -1,7 +1,7 @@
 #include "control/rpc_watch.h"
 
+#include "base/clock.h"
 #include "base/list.h"
-#include "base/log.h"
 #include "control/access.h"
 #include "control/rpc_handlers.h"
 #include "control/rpc_server.h"
@@ -23,8 +23,9 @@ struct stream {
     struct rpc_watch *watch;
     struct rpc_call *call;
     char *id;
-    uint8_t key[32]; /* that the id is bound to */
-    uint8_t *sent;   /* the last message, packed */
+    uint8_t key[32];   /* that the id is bound to */
+    uint64_t since_ns; /* boot time */
+    uint8_t *sent;     /* the last message, packed */
     size_t sent_len;
 };
 
@@ -109,6 +110,15 @@ size_t rpc_watch_count(const struct rpc_watch *watch)
     return watch->count;
 }
 
+void rpc_watch_each(const struct rpc_watch *watch,
+                    void (*each)(void *ctx, const char *id, const uint64_t *since_ns), void *ctx)
+{
+    list_for_each (pos, &watch->streams) {
+        const struct stream *stream = container_of(pos, struct stream, link);
+        each(ctx, stream->id, &stream->since_ns);
+    }
+}
+
 void rpc_watch_update(struct rpc_watch *watch)
 {
     list_for_each_safe (pos, &watch->streams)
@@ -167,6 +177,7 @@ static void handle_watch_peer(void *ctx, struct rpc_call *call, const ProtobufCM
     stream->call = call;
     stream->id = id;
     memcpy(stream->key, key, sizeof key);
+    stream->since_ns = clock_boottime_ns();
     list_append(&watch->streams, &stream->link);
     watch->count++;
     rpc_call_on_cancel(call, on_cancelled, stream);
@@ -174,38 +185,9 @@ static void handle_watch_peer(void *ctx, struct rpc_call *call, const ProtobufCM
     stream_update(stream);
 }
 
-static void handle_status(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
-{
-    const struct rpc_watch *watch = ctx;
-    const struct rpc_env *env = watch->env;
-    const struct state *state = env->state(env->ctx);
-    Heimdall__V1__StatusResponse response = HEIMDALL__V1__STATUS_RESPONSE__INIT;
-    (void)message;
-    if (state == NULL) {
-        rpc_call_fail(call, GRPC_UNAVAILABLE, "this node is still starting");
-        return;
-    }
-    char cluster[sizeof state_settings(state)->cluster];
-    char id[ACCESS_ID_MAX + 1];
-    char version[] = HEIMDALL_VERSION;
-    memcpy(cluster, state_settings(state)->cluster, sizeof cluster);
-    strncpy(id, env->node_id, sizeof id - 1);
-    id[sizeof id - 1] = '\0';
-    response.version = version;
-    response.cluster_id = cluster;
-    response.node_id = id;
-    response.master_id = id; /* one node is its own master */
-    response.epoch = state_epoch(state);
-    response.rev = state_rev(state);
-    rpc_call_reply(call, &response.base);
-}
-
 int rpc_watch_create(struct rpc_watch **out, struct rpc_server *server, const struct rpc_env *env)
 {
     static const struct rpc_method methods[] = {
-        {"/heimdall.v1.Cluster/Status", RPC_UNARY, TRANSPORT_NODE | TRANSPORT_ADMIN,
-         &heimdall__v1__status_request__descriptor, &heimdall__v1__status_response__descriptor,
-         handle_status},
         {"/heimdall.v1.Cluster/WatchPeer", RPC_SERVER_STREAM, TRANSPORT_PEER,
          &heimdall__v1__watch_peer_request__descriptor, &PB_FN(connect_response__descriptor),
          handle_watch_peer},

@@ -1,10 +1,11 @@
 #ifndef CONTROL_RPC_WATCH_H
 #define CONTROL_RPC_WATCH_H
 
-/* The service heimdall.v1.Cluster: Status, and the open streams over which peers get their own
- * configuration whenever it changes. */
+/* Cluster.WatchPeer: open streams over which peers get their own configuration whenever it changes.
+ */
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct rpc_env;
 struct rpc_server;
@@ -15,6 +16,10 @@ int rpc_watch_create(struct rpc_watch **out, struct rpc_server *server, const st
 void rpc_watch_destroy(struct rpc_watch *watch);
 
 size_t rpc_watch_count(const struct rpc_watch *watch);
+
+/* Each peer that watches, and since when (boot time); both are good until the loop's next turn. */
+void rpc_watch_each(const struct rpc_watch *watch,
+                    void (*each)(void *ctx, const char *id, const uint64_t *since_ns), void *ctx);
 
 /* Sends what has changed for each watching peer, and ends the streams of those that are gone. */
 void rpc_watch_update(struct rpc_watch *watch);
