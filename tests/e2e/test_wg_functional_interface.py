@@ -21,11 +21,13 @@ class Interface(InLab):
         pair.b.ping(pair.a.inner4)
         self.assertEqual(pair.a.show("listen-port"), str(PORT))
         inside.sh("ip link set wg0 mtu 1333")
-        time.sleep(0.3)
         sender, tap = self.udp(inside, pair.a.inner4), self.tap(pair.a.host)
-        tap.clear()
-        sender.sendto(bytes(1333 - 28), (pair.b.inner4, 7000))
-        self.assertEqual([len(p.payload) for p in tap.wireguard("192.0.2.1", DATA)], [1333 + 32])
+
+        def sent():
+            tap.clear()
+            sender.sendto(bytes(1333 - 28), (pair.b.inner4, 7000))
+            return [len(p.payload) for p in tap.wireguard("192.0.2.1", DATA, least=1)]
+        wait_until(lambda: sent() == [1333 + 32], 5, "the MTU is not followed")
         inside.sh("ip link set wg0 down")
         time.sleep(0.2)
         tap.clear()

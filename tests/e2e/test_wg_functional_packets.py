@@ -33,15 +33,14 @@ class Marks(InLab):
                         self.send(pair.a.host, getattr(pair.a, "inner" + inner), getattr(pair.b, "inner" + inner),
                                   46 << 2 | ecn)
                         own = getattr(pair.a, "outer" + outer)
-                        self.assertEqual([p.ds for p in tap.wireguard(own, DATA)], [ecn])
+                        self.assertEqual([p.ds for p in tap.wireguard(own, DATA, least=1)], [ecn])
 
     def test_first_packet_keeps_its_mark(self):
         """It waited for the handshake."""
         pair = self.pair()
         tap = self.tap(pair.a.host)
         self.send(pair.a.host, pair.a.inner4, pair.b.inner4, 46 << 2 | 2)
-        wait_until(lambda: len(tap.wireguard("192.0.2.1", DATA)) >= 1, 5, "no data")
-        self.assertEqual(tap.wireguard("192.0.2.1", DATA)[0].ds, 2)
+        self.assertEqual(tap.wireguard("192.0.2.1", DATA, least=1)[0].ds, 2)
 
     def test_combined_in(self):
         """RFC 6040: a congested way marks what can be marked, and loses what cannot."""
@@ -80,15 +79,18 @@ class Wire(InLab):
         tap = self.tap(pair.a.host)
         sock = self.udp(pair.a.host, pair.a.inner4)
         self.udp(pair.b.host, pair.b.inner4, 7000)
+
+        def sent(length):
+            """The payloads of the datagrams that carry a packet of that length."""
+            tap.clear()
+            sock.sendto(bytes(length - 28), (pair.b.inner4, 7000))
+            return [len(p.payload) for p in tap.wireguard("192.0.2.1", DATA, settle=0.05, least=1)]
         for mtu in (1420, 1337, 600):
             pair.a.host.sh(f"ip link set wg0 mtu {mtu}")
-            time.sleep(0.3)
+            wait_until(lambda: sent(mtu - 1) == [mtu + OVERHEAD], 5, "the MTU is not followed")
             for length in (28, 29, 32, 33, 44, 48, 500, mtu - 17, mtu - 9, mtu - 1, mtu):
-                tap.clear()
-                sock.sendto(bytes(length - 28), (pair.b.inner4, 7000))
                 padded = min((length + 15) // 16 * 16, mtu)
-                self.assertEqual([len(p.payload) for p in tap.wireguard("192.0.2.1", DATA, 0.05)], [padded + OVERHEAD],
-                                 f"{length} at MTU {mtu}")
+                self.assertEqual(sent(length), [padded + OVERHEAD], f"{length} at MTU {mtu}")
 
     def test_counters_are_what_crossed_the_wire(self):
         pair = self.pair()
@@ -129,11 +131,11 @@ class AllowedIps(InLab):
             for number in range(10):
                 good.sendto(b"good%d" % number, dest)
                 bad.sendto(b"bad%d" % number, dest)
-            self.assertEqual(received(takers[family], 1), [b"good%d" % n for n in range(10)])
+            self.assertEqual(received(takers[family], 10, settle=1), [b"good%d" % n for n in range(10)])
             pair.b.set("peer", pair.a.public, "allowed-ips",
                        f"{pair.a.inner4}/32,{pair.a.inner6}/128,10.9.0.77/32,fd00:9::77/128")
             bad.sendto(b"allowed now", dest)
-            self.assertEqual(received(takers[family]), [b"allowed now"])
+            self.assertEqual(received(takers[family], 1), [b"allowed now"])
             pair.b.set("peer", pair.a.public, "allowed-ips", f"{pair.a.inner4}/32,{pair.a.inner6}/128")
             bad.sendto(b"no more", dest)
             self.assertEqual(received(takers[family]), [])

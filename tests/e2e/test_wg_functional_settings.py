@@ -81,7 +81,7 @@ class Keys(InLab):
                    f"192.0.2.1:{PORT}")
         pair.b.ping(pair.a.inner4)
         sender.sendto(b"new session", (pair.a.inner4, 7000))
-        self.assertEqual(received(taker), [b"new session"])
+        self.assertEqual(received(taker, 1), [b"new session"])
 
     def test_sessions_end_with_the_peer(self):
         pair = self.pair()
@@ -98,7 +98,7 @@ class Keys(InLab):
         pair.a.ping(pair.b.inner4)
         self.assertEqual(tap.wireguard("192.0.2.1")[0].kind, INITIATION)
         sender.sendto(b"new session", (pair.a.inner4, 7000))
-        self.assertEqual(received(taker), [b"new session"])
+        self.assertEqual(received(taker, 1), [b"new session"])
 
     def test_peer_moved_with_its_allowed_ip(self):
         """b's address goes to c, who is then the one that is spoken to, and the only one believed."""
@@ -120,7 +120,7 @@ class Keys(InLab):
             self.assertEqual({p.dest for p in tap.wireguard("192.0.2.1", DATA)}, {owner.outer4})
             for end, text in ((other, b"liar"), (owner, b"owner")):
                 self.udp(end.host, "10.9.0.50").sendto(text, (a.inner4, 7000))
-            self.assertEqual(received(taker, 0.6), [b"owner"])
+            self.assertEqual(received(taker, 1, settle=0.6), [b"owner"])
 
 
 class Sockets(InLab):

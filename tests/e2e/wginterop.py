@@ -36,9 +36,10 @@ def assert_talk(test, output, seconds):
     test.assertLess(float(longest), 2)
 
 
-def assert_none_lost(test, process):
+def assert_lost(test, process, most):
     """The summary of a ping."""
-    test.assertRegex(process.output(), r"[, ]0% packet loss")
+    sent, came = re.search(r"(\d+) packets transmitted, (\d+) received", process.output()).groups()
+    test.assertLessEqual(int(sent) - int(came), most)
 
 
 class Interop:
@@ -145,18 +146,20 @@ class Interop:
         """wg syncconf on both ends: a peer comes and goes, an allowed IP too, and traffic goes on over one session."""
         def check(pair, ours, theirs):
             pair.a.ping(pair.b.inner4)
-            ping = pair.a.host.start(["ping", "-i", "0.02", "-c", "150", "-W", "5", pair.b.inner4])
             stranger = pair.a.host.sh("wg genkey | wg pubkey").strip()
             shaken = ours.show("latest-handshakes")
-            for extra in (f"[Peer]\nPublicKey = {stranger}\nAllowedIPs = 10.99.0.0/16\n", ""):
-                for end in (ours, theirs) if self.changes_peers else (ours,):
+            for end in (ours, theirs) if self.changes_peers else (ours,):
+                ping = pair.a.host.start(["ping", "-i", "0.02", "-c", "75", "-W", "5", pair.b.inner4])
+                for extra in (f"[Peer]\nPublicKey = {stranger}\nAllowedIPs = 10.99.0.0/16\n", ""):
                     end.host.run(["tee", "/tmp/wg0.conf"], input=self.config(pair, end, ", 10.88.0.0/16", extra))
                     end.host.sh("wg syncconf wg0 /tmp/wg0.conf")
                     self.assertEqual(len(end.show("peers").split()), 2 if extra else 1)
                     self.assertIn("10.88.0.0/16", end.show("allowed-ips"))
-            self.assertEqual(ping.popen.wait(20), 0)
+                self.assertEqual(ping.popen.wait(20), 0)
+                if self.keeps_sessions:
+                    # wireguard-go opens its sockets anew, for the port that it has: what waits in the former is lost.
+                    assert_lost(self, ping, 0 if end is ours else 2)
             if self.keeps_sessions:
-                assert_none_lost(self, ping)
                 self.assertEqual(ours.show("latest-handshakes"), shaken)
             # Who still has a session sends into it for 15 s before it starts another.
             self.reach(pair.a, pair.b, 20)
@@ -210,7 +213,7 @@ class LongInterop:
                 self.assertEqual(process.popen.wait(self.SECONDS + 60), 0, process.output())
             assert_talk(self, talk.output(), self.SECONDS)
             for ping in pings:
-                assert_none_lost(self, ping)
+                assert_lost(self, ping, 0)
             self.assertNotEqual(pair.a.show("latest-handshakes"), before)
             # One to begin with and one after 120 s. Others repeat some although they have been answered.
             self.assertGreaterEqual(initiations(pair.a.host), 2)

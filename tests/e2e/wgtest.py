@@ -86,10 +86,10 @@ def udp_socket(address, port):
     return sock
 
 
-def received(sock, settle=0.3):
-    """All datagrams that come until nothing has come for `settle` seconds."""
+def received(sock, least=0, settle=0.3):
+    """All datagrams that come until nothing has come for `settle` seconds, or for 10 while there are fewer than `least`."""
     got = []
-    while select.select([sock], [], [], settle)[0]:
+    while select.select([sock], [], [], settle if len(got) >= least else 10)[0]:
         got.append(sock.recv(65536))
     return got
 
@@ -177,9 +177,14 @@ class Tap:
         self.packets(0)
         self.seen = []
 
-    def wireguard(self, source=None, kind=None, settle=0.1):
-        return [p for p in self.packets(settle) if p.payload is not None and PORT in (p.sport, p.dport) and
-                source in (None, p.source) and kind in (None, p.kind)]
+    def wireguard(self, source=None, kind=None, settle=0.1, least=0):
+        """Of packets(), those of WireGuard from that source and of that kind; waits up to 10 s until there are `least`."""
+        def those():
+            return [p for p in self.packets(settle) if p.payload is not None and PORT in (p.sport, p.dport) and
+                    source in (None, p.source) and kind in (None, p.kind)]
+        if least > 0:
+            wait_until(lambda: len(those()) >= least, 10, f"fewer than {least} packets")
+        return those()
 
 
 class Relay:
