@@ -1,0 +1,100 @@
+"""Containers as Docker runs them, made of namespaces in a lab's host: the host stands for the container's network."""
+import os
+import pathlib
+import signal
+
+from netns import PATIENCE, Host
+
+# What Docker grants by default, and what the README's `docker run` adds.
+DOCKER = ("chown,dac_override,fsetid,fowner,mknod,net_raw,setgid,setuid,setfcap,setpcap,net_bind_service,sys_chroot,kill,"
+          "audit_write,net_admin").split(",")
+LEAST = ["net_admin", "net_bind_service"]
+
+ENV = ["env", "-i", "HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
+
+# Layers below one that can be written; it lives as long as the host does, as a container's does between `stop` and `start`.
+CREATE = """
+mkdir -p /run/image
+mount -t tmpfs tmpfs /run/image
+mkdir /run/image/upper /run/image/work /run/image/root
+mount -t overlay -o "lowerdir=$1,upperdir=/run/image/upper,workdir=/run/image/work" overlay /run/image/root
+"""
+
+# As process 1 of the container. What /proc and /sys do not let through is Docker's list.
+START = """
+root=/run/image/root
+mount --make-rprivate /
+mount -t proc proc $root/proc
+mount -t sysfs -o ro sysfs $root/sys
+mount -t tmpfs -o mode=755 tmpfs $root/dev
+mkdir -p $root/dev/net $root/dev/pts $root/dev/shm
+for device in null zero full random urandom tty net/tun; do
+    touch $root/dev/$device
+    mount --bind /dev/$device $root/dev/$device
+done
+ln -s /proc/self/fd $root/dev/fd
+ln -s /proc/self/fd/0 $root/dev/stdin
+ln -s /proc/self/fd/1 $root/dev/stdout
+ln -s /proc/self/fd/2 $root/dev/stderr
+for file in resolv.conf hosts; do
+    touch $root/etc/$file
+    mount --bind /etc/$file $root/etc/$file
+done
+for volume in /var/lib/heimdall /var/lib/heimdall-peer; do
+    mkdir -p $root$volume
+    mount --bind $volume $root$volume
+done
+for path in bus fs irq sys sysrq-trigger; do
+    [ -e $root/proc/$path ] || continue
+    mount --bind $root/proc/$path $root/proc/$path
+    mount -o remount,bind,ro $root/proc/$path
+done
+for path in kcore keys timer_list; do
+    [ ! -e $root/proc/$path ] || mount --bind /dev/null $root/proc/$path
+done
+cd $root
+pivot_root . mnt
+umount -l mnt
+exec "$@"
+"""
+
+
+class Container(Host):
+    """`run`, `sh` and `start` are `docker exec`."""
+
+    def __init__(self, outer, layers, caps):
+        """`layers`: folders of the image, the uppermost first."""
+        self.lab, self.name, self.outer, self.caps, self.count = outer.lab, outer.name, outer, caps, 0
+        self.dir = outer.dir / "container"
+        self.dir.mkdir()
+        outer.run(["bash", "-ec", CREATE, "create", ":".join(map(str, layers))])
+
+    def rights(self):
+        return ["setpriv", f"--bounding-set=-all,{','.join(f'+{cap}' for cap in self.caps)}", "--inh-caps=-all", *ENV]
+
+    def main(self, *argv):
+        """`docker run` or `docker start`: the program is process 1."""
+        self.process = self.outer.start(["unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child", "bash", "-ec", START,
+                                         "start", *self.rights(), *argv])
+        self.process.argv = list(argv)  # what a lab looks for secrets in
+        return self.process
+
+    @property
+    def pid(self):
+        """Process 1 as this side sees it."""
+        [unshare] = self.process.pids()
+        [pid] = pathlib.Path(f"/proc/{unshare}/task/{unshare}/children").read_text().split()
+        return int(pid)
+
+    def argv(self, argv, least_privilege=False):
+        return ["nsenter", "-t", str(self.pid), "-n", "-m", "-u", "-p", "-i", *self.rights(), *map(str, argv)]
+
+    @staticmethod
+    def file(path):
+        """Where the outer host sees a file of the container's, also when that does not run."""
+        return f"/run/image/root{path}"
+
+    def stop(self, number=signal.SIGTERM):
+        """`docker stop` or `docker kill`: returns the exit status."""
+        os.kill(self.pid, number)
+        return self.process.popen.wait(15 * PATIENCE)

@@ -1,0 +1,90 @@
+"""The image of the Dockerfile, made without Docker and without a registry: its base as debootstrap makes it, then the steps of its
+last stage, as they are written there. Made once a machine and for each wording of those steps, in a folder under
+${HEIMDALL_TOOLS:-/var/cache/heimdall-tools}; what the build stage hands over is installed from the build folder each time.
+"""
+import fcntl
+import hashlib
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+DOCKERFILE = pathlib.Path(__file__).resolve().parents[2] / "Dockerfile"
+BASES = {"debian:12-slim": "bookworm"}
+
+# As Docker's base has it: packages start no servers while they are installed.
+POLICY = "#!/bin/sh\nexit 101\n"
+
+
+class Dockerfile:
+    """The last stage, as (instruction, arguments) pairs."""
+
+    def __init__(self, path=DOCKERFILE):
+        text = re.sub(r"\\\n", " ", re.sub(r"^\s*#.*\n", "", path.read_text(), flags=re.M))
+        steps = [tuple(line.split(None, 1)) for line in text.splitlines() if line.strip()]
+        last = max(number for number, (name, _) in enumerate(steps) if name == "FROM")
+        self.build, (_, self.base), self.steps = steps[:last], steps[last], steps[last + 1:]
+
+    def arguments(self, name):
+        return [rest for step, rest in self.steps if step == name]
+
+    def packages(self):
+        """What the last stage installs."""
+        found = []
+        for script in self.arguments("RUN"):
+            for command in script.split("&&"):
+                words = shlex.split(command)
+                if words[:2] == ["apt-get", "install"]:
+                    found += [word for word in words[2:] if not word.startswith("-")]
+        return found
+
+    def health_check(self):
+        [check] = self.arguments("HEALTHCHECK")
+        return check.split("CMD", 1)[1].strip()
+
+
+def run(argv, **options):
+    done = subprocess.run([str(arg) for arg in argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, **options)
+    if done.returncode != 0:
+        raise RuntimeError(f"{shlex.join(map(str, argv))}: exit {done.returncode}\n{done.stdout[-4000:]}")
+    return done.stdout
+
+
+def make(dockerfile, root):
+    run(["debootstrap", "--variant=minbase", BASES[dockerfile.base], root])
+    policy = root / "usr/sbin/policy-rc.d"
+    policy.write_text(POLICY)
+    policy.chmod(0o755)
+    env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+    for script in dockerfile.arguments("RUN"):
+        run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--root", root, "sh", "-c", script], env=env)
+
+
+def base_root(dockerfile):
+    """The folder with everything of the image but our own files."""
+    wording = "\n".join([dockerfile.base, *dockerfile.arguments("RUN")])
+    tools = pathlib.Path(os.environ.get("HEIMDALL_TOOLS", "/var/cache/heimdall-tools"))
+    tools.mkdir(parents=True, exist_ok=True)
+    root = tools / f"image-{hashlib.sha256(wording.encode()).hexdigest()[:12]}"
+    with (tools / "image.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not root.exists():
+            print(f"image: making {root} (takes minutes)", file=sys.stderr)
+            new = root.with_suffix(".new")
+            shutil.rmtree(new, ignore_errors=True)
+            make(dockerfile, new)
+            new.rename(root)
+    return root
+
+
+def install(bin_dir, layer):
+    """What `COPY --from=build /image /` copies; the sanitizers' libraries too, which no package of the image has."""
+    build = pathlib.Path(bin_dir).resolve().parent
+    run(["cmake", "--install", build, "--prefix", "/usr"], env={**os.environ, "DESTDIR": str(layer)})
+    for name, path in re.findall(r"(lib(?:a|t|ub)san\S+) => (\S+)", run(["ldd", build / "bin/heimdall"])):
+        (layer / "usr/lib").mkdir(exist_ok=True)
+        shutil.copy(path, layer / "usr/lib" / name)

@@ -1,0 +1,186 @@
+"""The image of the Dockerfile as the README runs it: NET_ADMIN and /dev/net/tun, no kernel module, no /lib/modules."""
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import image
+from container import DOCKER, LEAST, Container
+from netns import Lab, wait_until
+from story import Network, table
+
+BIN = sys.argv.pop(1)
+# As on Docker's own network: without IPv6, and forwarding, since Docker has told its host to; `ping` needs no right.
+SYSCTLS = """sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1 net.ipv4.ip_forward=1 \
+    net.ipv4.ping_group_range="0 2147483647" """
+IPV6_TOLD = "IPv6 is switched off on this host"
+
+
+def setUpModule():
+    """The image's layers, for all tests: ours, then the one of the packages."""
+    global LAYERS
+    build = pathlib.Path(BIN).resolve().parent
+    ours = pathlib.Path(unittest.enterModuleContext(tempfile.TemporaryDirectory(prefix="image-", dir=build)))
+    ours.chmod(0o755)
+    image.install(BIN, ours)
+    LAYERS = [ours, image.base_root(image.Dockerfile())]
+
+
+class Packages(unittest.TestCase):
+    """The Dockerfile names the packages of the programs' libraries, all of them and no others."""
+
+    def in_image(self, *argv):
+        return subprocess.run(["chroot", str(LAYERS[1]), *argv], check=True, capture_output=True, text=True).stdout
+
+    def test_libraries(self):
+        shown = subprocess.run(["objdump", "-p", *(LAYERS[0] / "usr/bin").iterdir()], check=True, capture_output=True,
+                               text=True).stdout
+        needed = {name for name in re.findall(r"NEEDED +(\S+)", shown) if not re.match(r"lib[atu]b?san\.", name)}
+        owners = {line.split(":")[0] for name in needed for line in self.in_image("dpkg", "-S", f"*/{name}").splitlines()}
+        self.assertEqual(owners - {"libc6", "libgcc-s1"},
+                         {name for name in image.Dockerfile().packages() if name.startswith("lib")})
+
+    def test_what_is_installed(self):
+        """The image that is run has them: it was made from these lines"""
+        for name in image.Dockerfile().packages():
+            self.assertIn("installed", self.in_image("dpkg-query", "-W", "-f", "${db:Status-Status}", name))
+
+    def test_build_stage(self):
+        """builds as ./dev does, and hands over what `cmake --install` installs"""
+        steps = image.Dockerfile()
+        self.assertIn("./dev build release programs && DESTDIR=/image cmake --install build/release --prefix /usr --strip",
+                      [rest for _, rest in steps.build])
+        self.assertEqual(steps.arguments("COPY"), ["--from=build /image /"])
+
+
+class Story(unittest.TestCase):
+    caps = DOCKER
+
+    def setUp(self):
+        self.lab = self.enterContext(Lab(BIN))
+        self.net = Network(self.lab)
+        self.outer = [self.net.router, self.net.client]
+        for host in self.outer:
+            host.sh(SYSCTLS)
+        self.net.router = self.router = Container(self.net.router, LAYERS, self.caps)
+        self.net.client = self.client = Container(self.net.client, LAYERS, self.caps)
+
+    def start_node(self):
+        self.node = self.router.main("heimdall", "-D", "--name", "router")
+        self.node.wait_for("hctl peers authorize", timeout=20)
+
+    def start_peer(self):
+        self.peer = self.client.main("hpeer", "-D", "--name", "client", "--addr", "tcp://172.17.0.2:9000", "--id", self.net.id)
+        self.peer.wait_for("connected")
+
+    def connect(self):
+        self.start_node()
+        self.net.authorize()
+        self.start_peer()
+
+    def ping(self, container, *argv, check=True):
+        """Debian's `ping` does not start without NET_RAW; the network and the resolver are the same outside."""
+        host = container if "net_raw" in self.caps else container.outer
+        return host.run(["ping", "-c1", "-W1", *argv], check=check)
+
+    def reaches(self, container, target, timeout=5):
+        wait_until(lambda: self.ping(container, target, check=False).returncode == 0, timeout,
+                   f"{container.name} does not reach {target}")
+
+    def is_healthy(self, container):
+        check = ["timeout", "2", "sh", "-c", image.Dockerfile().health_check()]
+        return container.run(check, check=False).returncode == 0
+
+    def traces(self, host):
+        """What is left in the container's network and files."""
+        sockets = f"find {Container.file('/run')} {Container.file('/tmp')} /var/lib/heimdall* -type s"
+        return {
+            "links": [link["ifname"] for link in json.loads(host.sh("ip -j link"))],
+            "routes": sorted(host.sh("ip route show table all").splitlines()),
+            "rules": host.sh("ip rule"),
+            "nft": host.sh("nft list tables"),
+            "sockets": host.sh(sockets),
+            "resolver": host.resolv_conf(),
+        }
+
+    def warnings(self, process):
+        return [line.split("WARN ", 1)[1] for line in process.output().splitlines() if " WARN " in line]
+
+    def test_story(self):
+        """start, authorize, connect, names, a route behind the node, health, and nothing left"""
+        before = [self.traces(host) for host in self.outer]
+        self.connect()
+        self.reaches(self.client, "router")
+        self.reaches(self.router, "client")
+        self.assertRegex(self.ping(self.client, "router").stdout, r"from router\S* \(10\.11\.0\.1\)")
+        self.assertTrue(self.is_healthy(self.router))
+        self.assertTrue(self.is_healthy(self.client))
+        self.net.hctl("routes", "create", "--node-id", self.net.node_id(), "--network", "192.168.50.0/24")
+        self.reaches(self.client, "192.168.50.10")
+        for container, process in ((self.client, self.peer), (self.router, self.node)):
+            self.assertEqual(len(self.warnings(process)), 1, process.output())
+            self.assertIn(IPV6_TOLD, self.warnings(process)[0])
+            self.assertEqual(container.stop(), 0, process.output())
+        self.assertEqual([self.traces(host) for host in self.outer], before)
+
+    def test_health(self):
+        """of a node that waits for something, and of a peer that waits for its authorization"""
+        self.start_node()
+        self.client.main("hpeer", "--addr", "tcp://172.17.0.2:9000", "--id", self.net.id).wait_for("not authorized")
+        self.assertTrue(self.is_healthy(self.client))
+        self.assertTrue(self.is_healthy(self.router))
+        os.kill(self.router.pid, signal.SIGSTOP)
+        self.assertFalse(self.is_healthy(self.router))
+        os.kill(self.router.pid, signal.SIGCONT)
+        self.assertTrue(self.is_healthy(self.router))
+
+    def test_killed(self):
+        """`docker kill` and `docker start`: the same peer again; the resolver is put back in the end"""
+        before = [self.traces(host) for host in self.outer]
+        self.connect()
+        key = table(self.net.hctl("peers", "list").stdout)[0]["PUBLIC KEY"]
+        self.client.stop(signal.SIGKILL)
+        self.assertNotEqual(self.outer[1].resolv_conf(), before[1]["resolver"])
+        self.router.stop(signal.SIGKILL)
+        self.start_node()
+        self.start_peer()
+        self.reaches(self.client, "router")
+        self.assertEqual(table(self.net.hctl("peers", "list").stdout)[0]["PUBLIC KEY"], key)
+        self.assertEqual(self.client.stop(), 0)
+        self.assertEqual(self.router.stop(), 0)
+        self.assertEqual([self.traces(host) for host in self.outer], before)
+
+    def test_without_rights(self):
+        """no nftables, no forwarding to switch on, a resolv.conf that cannot be written: each said once, and all else runs"""
+        router, client = self.outer
+        router.sh(f"sysctl -qw net.ipv4.ip_forward=0; rm {Container.file('/usr/sbin/nft')}")
+        client.sh("mount -o remount,bind,ro /etc/resolv.conf")
+        self.connect()
+        self.reaches(self.client, "10.11.0.1")
+        self.net.hctl("routes", "create", "--node-id", self.net.node_id(), "--network", "192.168.50.0/24")
+        self.reaches(self.client, "192.168.50.1")
+        said = self.warnings(self.node)
+        for text in (IPV6_TOLD, "does not forward", "firewall"):
+            self.assertEqual(len([line for line in said if text in line]), 1, self.node.output())
+        self.assertEqual(len(said), 3, self.node.output())
+        said = self.warnings(self.peer)
+        self.assertEqual(len([line for line in said if "/etc/resolv.conf" in line]), 1, self.peer.output())
+        self.assertEqual(len(said), 2, self.peer.output())
+        self.assertEqual(self.client.stop(), 0)
+        self.assertEqual(self.router.stop(), 0)
+
+
+class LeastPrivilege(Story):
+    """--cap-drop ALL --cap-add NET_ADMIN --cap-add NET_BIND_SERVICE"""
+    caps = LEAST
+    test_health = test_without_rights = None  # would see nothing else
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
+    unittest.main(verbosity=2)
