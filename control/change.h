@@ -103,6 +103,15 @@ struct change_peer {
 enum grpc_code change_connect_peer(struct change *change, const struct state *state,
                                    const struct change_peer *peer, struct err *err);
 
+struct change_seen {
+    const char *id;
+    uint64_t seen_ns;
+};
+
+/* Notes when these peers were seen last; ids without a peer are left out. */
+enum grpc_code change_peers_seen(struct change *change, const struct state *state,
+                                 const struct change_seen *seen, size_t count, struct err *err);
+
 /* A default route (an exit node) is allowed; any other that overlaps a network of the overlay is
  * not. */
 enum grpc_code change_create_route(struct change *change, const struct state *state,

@@ -290,3 +290,19 @@ enum grpc_code change_connect_peer(struct change *change, const struct state *st
     change_begin(change, state);
     return change_finish(change, connect_peer(change, state, peer, err), err);
 }
+
+enum grpc_code change_peers_seen(struct change *change, const struct state *state,
+                                 const struct change_seen *seen, size_t count, struct err *err)
+{
+    change_begin(change, state);
+    for (size_t i = 0; i < count; i++) {
+        const struct state_peer *peer = state_peer(state, seen[i].id);
+        if (peer == NULL)
+            continue;
+        Google__Protobuf__Timestamp last_seen = change_timestamp(seen[i].seen_ns);
+        PB(Peer) record = *peer->pb;
+        record.last_seen = &last_seen;
+        change_add_message(change, RECORD_SET, RECORD_KEY_PEERS, peer->id, &record.base);
+    }
+    return change_finish(change, GRPC_OK, err);
+}

@@ -293,6 +293,8 @@ static const struct option node_rows[] = {
         "name of the tunnel's interface"),
     ROW("authorized-peer", 0, "HEIMDALL_AUTHORIZED_PEER", kind_secrets, NULL, authorized_peers,
         "id of a peer to authorize at start"),
+    ROW("peer-expiry", 0, "HEIMDALL_PEER_EXPIRY", option_duration, NULL, peer_expiry_ns,
+        "deauthorize a peer that was not seen for so long, as 720h (default: never)"),
     ROW("cert", 'c', "HEIMDALL_CERT", option_text, NULL, cert,
         "certificate in PEM, in place of the shared secret; with --key and --ca"),
     ROW("key", 'k', "HEIMDALL_KEY", option_text, NULL, key, "private key of --cert in PEM"),

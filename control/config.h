@@ -56,6 +56,7 @@ struct node_config {
     const char *dns_domain;
     const char *interface_name;
     struct option_list authorized_peers;
+    uint64_t peer_expiry_ns; /* 0: off */
     const char *cert;
     const char *key;
     const char *ca;

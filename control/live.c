@@ -52,6 +52,8 @@ void live_peer_fill(struct live_peer *out, const struct state_peer *peer,
         endpoint_format(&info->endpoint, out->endpoint);
         out->pb.endpoint = out->endpoint;
     }
-    if (live_timestamp(&out->last_seen, info->last_handshake_ns))
+    const Google__Protobuf__Timestamp *stored = peer->pb->last_seen;
+    if (live_timestamp(&out->last_seen, info->last_handshake_ns) &&
+        (stored == NULL || out->last_seen.seconds > stored->seconds))
         out->pb.last_seen = &out->last_seen;
 }

@@ -12,6 +12,7 @@
 #include "control/keyring.h"
 #include "control/metrics_server.h"
 #include "control/node_parts.h"
+#include "control/presence.h"
 #include "control/redis_proc.h"
 #include "control/rpc_server.h"
 #include "control/rpc_status.h"
@@ -261,6 +262,8 @@ static int make_api(struct node *node)
         code = rpc_status_create(&node->status, node->rpc, &node->env, node->watch);
     if (code == 0)
         code = keyring_update(node->keyring, node->state, on_deauthorized, node);
+    if (code == 0)
+        code = node_presence_start(node);
     return code;
 }
 
@@ -379,6 +382,8 @@ static int open_loop(struct node *node)
     node->settler.data = node;
     (void)uv_timer_init(&node->loop, &node->names_timer);
     node->names_timer.data = node;
+    (void)uv_timer_init(&node->loop, &node->presence_timer);
+    node->presence_timer.data = node;
     (void)uv_prepare_start(&node->settler, on_prepare);
     return 0;
 }
@@ -429,14 +434,17 @@ static void on_store_closed(struct node *node)
     rpc_status_destroy(node->status);
     rpc_watch_destroy(node->watch);
     keyring_destroy(node->keyring);
+    presence_destroy(node->presence);
     node->handlers = NULL;
     node->status = NULL;
     node->watch = NULL;
     node->keyring = NULL;
+    node->presence = NULL;
     for (size_t i = 0; i < 2; i++)
         uv_close((uv_handle_t *)&node->signals[i], NULL);
     uv_close((uv_handle_t *)&node->settler, NULL);
     uv_close((uv_handle_t *)&node->names_timer, NULL);
+    uv_close((uv_handle_t *)&node->presence_timer, NULL);
     node->stopped = true;
 }
 

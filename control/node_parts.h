@@ -18,6 +18,7 @@
 struct datadir;
 struct keyring;
 struct metrics_server;
+struct presence;
 struct redis_proc;
 struct rpc_server;
 struct rpc_status;
@@ -61,6 +62,7 @@ struct node {
     struct rpc_watch *watch;
     struct rpc_status *status;
     struct metrics_server *metrics;
+    struct presence *presence;
 
     /* How the state is ahead of the data plane. */
     bool dirty;
@@ -69,6 +71,10 @@ struct node {
     struct plan_touched touched;
     uv_timer_t names_timer; /* a zone that costs much is made again after a while only */
     uint64_t names_next_ns;
+    uv_timer_t presence_timer;
+    size_t presence_requests; /* not yet answered */
+    bool presence_found;      /* by the last of them, so that there may be more */
+    char expired_id[ACCESS_ID_MAX + 1];
     bool bootstrapped; /* cluster and own record are in the store */
     bool ready;
     bool promoted; /* the store takes changes */
@@ -89,6 +95,10 @@ int node_read_host(struct node *node, struct err *err);
 
 /* node_metrics.c: serves metrics when the option says so. */
 int node_metrics_open(struct node *node, struct err *err);
+
+/* node_presence.c: notes when peers were seen, and removes those that were not for too long. From
+ * bootstrap on; ends by itself when the node is stopping. */
+int node_presence_start(struct node *node);
 
 /* node_store.c: starts redis-server and its helper, with all the rights that we have. */
 int node_redis_start(struct node *node, struct err *err);
