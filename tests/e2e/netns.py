@@ -9,11 +9,12 @@
 A host sees the machine's files, with its own /run, /var/lib/heimdall*, /tmp and /etc/resolv.conf. Its first process is
 process 1 of its PID namespace: when the lab closes, everything that ran in it is gone, whatever happened.
 
-A test that has passed fails after all when one of its programs logged a secret: see Lab.leaks.
+A test that has passed fails after all when one of its programs logged a secret or met a sanitizer: see Lab.faults.
 """
 import contextlib
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import signal
@@ -26,6 +27,8 @@ LEAST_PRIVILEGE = ["setpriv", "--bounding-set=-all,+net_admin,+net_bind_service"
 
 # Every bound is for a machine that has nothing else to do; a busy one, or a sanitizer, takes this many times longer.
 PATIENCE = 2
+
+KEPT_OUTPUT = 6000  # characters of a log that a failure shows
 
 # Runs as process 1 of the host: own mounts, then waits, collecting orphans, until the lab closes its standard input.
 INIT = """
@@ -58,9 +61,14 @@ class Process:
 
     def __init__(self, host, argv, popen, log):
         self.host, self.argv, self.popen, self.log = host, argv, popen, log
+        self.kept = None
 
     def output(self):
-        return self.log.read_text(errors="replace")
+        return self.log.read_text(errors="replace") if self.kept is None else self.kept
+
+    def keep_output(self):
+        """For those who ask for it when the lab is gone."""
+        self.kept = self.output()[-KEPT_OUTPUT:]
 
     def alive(self):
         return self.popen.poll() is None
@@ -192,10 +200,12 @@ class Lab:
             host.close()
         for process in self.processes:
             process.popen.wait(10)
-        leaks = list(self.leaks()) if kind is None else []
+        faults = list(self.faults()) if kind is None else []
+        for process in self.processes:
+            process.keep_output()
         shutil.rmtree(self.dir, ignore_errors=True)
-        if leaks:
-            raise Failure("a secret was logged:\n" + "\n".join(leaks[:5]))
+        if faults:
+            raise Failure("\n".join(faults[:5]))
 
     def secrets(self):
         """What must not be logged, and what it is: keys and peers' ids in the data folders and on the command lines."""
@@ -212,6 +222,13 @@ class Lab:
                     found[value] = option
         return {secret: name for secret, name in found.items() if len(secret) >= 16}
 
+    def faults(self):
+        """What no program may say, whatever the test looks at."""
+        yield from self.leaks()
+        for process in self.processes:
+            if re.search("(Address|Leak|Thread)Sanitizer|: runtime error: ", process.output()):
+                yield f"{process.host.name}: a sanitizer reports of {process.argv[0]}:\n{process.output()[-KEPT_OUTPUT:]}"
+
     def leaks(self):
         """Lines of programs' output with a secret in them. `hpeer` prints its own id for the administrator to use."""
         secrets = self.secrets()
@@ -225,7 +242,7 @@ class Lab:
     def print_logs(self):
         for process in self.processes:
             print(f"---- {process.host.name}: {shlex.join(process.argv)} ({process.popen.poll()})\n"
-                  f"{process.output()[-6000:]}", file=sys.stderr)
+                  f"{process.output()[-KEPT_OUTPUT:]}", file=sys.stderr)
 
     def env(self, extra):
         env = {"HOME": "/root", "LANG": "C.UTF-8", "PATH": os.environ["PATH"]}

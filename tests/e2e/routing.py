@@ -1,21 +1,20 @@
 """What the tests of routing share: a node, a peer, and a server that only the node reaches (story.Network)."""
 import json
 import pathlib
-import unittest
 
-from netns import Lab, wait_until
+from labtest import InLab
+from netns import wait_until
 from story import Network
 
 WHOAMI = pathlib.Path(__file__).with_name("whoami.py")
 SERVER = "192.168.50.10"
 
 
-class Routing(unittest.TestCase):
-    bin = None  # the folder of the programs
+class Routing(InLab):
     least_privilege = False
 
     def setUp(self):
-        self.lab = self.enterContext(Lab(self.bin))
+        super().setUp()
         self.net = Network(self.lab, self.least_privilege)
         self.net.client.sh("sysctl -qw net.ipv4.conf.all.rp_filter=0")
 

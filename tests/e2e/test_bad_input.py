@@ -4,17 +4,14 @@ import sys
 import unittest
 import uuid
 
-from netns import Lab
+from labtest import LabTest
 from story import Network
 
-BIN = sys.argv.pop(1)
 
-
-class BadInput(unittest.TestCase):
+class BadInput(LabTest):
     @classmethod
     def setUpClass(cls):
-        cls.lab = Lab(BIN).__enter__()
-        cls.addClassCleanup(cls.lab.__exit__, None, None, None)
+        cls.share_lab()
         cls.net = Network(cls.lab)
 
     def refused(self, argv, code, *words, host=None, setup=None, **options):

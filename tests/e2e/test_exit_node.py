@@ -6,10 +6,10 @@ import sys
 import time
 import unittest
 
-from netns import Lab, wait_until
+from labtest import InLab
+from netns import wait_until
 from story import Network
 
-BIN = sys.argv.pop(1)
 WHOAMI = pathlib.Path(__file__).with_name("whoami.py")
 V4, V6 = "203.0.113.10", "2001:db8:3::10"
 
@@ -43,11 +43,11 @@ class Internet(Network):
             self.hctl("routes", verb, *options)
 
 
-class ExitNode(unittest.TestCase):
+class ExitNode(InLab):
     least_privilege = False
 
     def setUp(self):
-        self.lab = self.enterContext(Lab(BIN))
+        super().setUp()
         self.net = Internet(self.lab, self.least_privilege)
         self.before = self.traces()
         self.net.start_node()

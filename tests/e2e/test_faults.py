@@ -1,19 +1,18 @@
 """Things that break under a running node, and things that are found broken at its start."""
 import os
-import sys
 import unittest
 import uuid
 
-from netns import Lab, wait_until
+from labtest import InLab
+from netns import wait_until
 from story import Network, table
 
-BIN = sys.argv.pop(1)
 DATA = "/var/lib/heimdall"
 
 
-class Faults(unittest.TestCase):
+class Faults(InLab):
     def setUp(self):
-        self.lab = self.enterContext(Lab(BIN))
+        super().setUp()
         self.net = Network(self.lab)
 
     def connect(self):

@@ -3,10 +3,10 @@ import os
 import sys
 import unittest
 
-from netns import Lab, wait_until
+from labtest import InLab
+from netns import wait_until
 from routing import WHOAMI, Routing
 
-Routing.bin = sys.argv.pop(1)
 SERVER6 = "2001:db8:50::10"
 OFF = "sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1"
 TOLD = "IPv6 is switched off on this host"
@@ -128,10 +128,10 @@ class SwitchedOff(Routing):
         self.assertIn("darknet", net.client.sh("ip route get 203.0.113.1"))
 
 
-class Underlay(unittest.TestCase):
+class Underlay(InLab):
     def test_ipv6_only(self):
         """node and peer meet over IPv6 alone; the overlay has both"""
-        lab = self.enterContext(Lab(Routing.bin))
+        lab = self.lab
         router, client = lab.host("router"), lab.host("client")
         lab.link(router, "2001:db8::2/64", client, "2001:db8::3/64")
         router.run(["ip", "route", "add", "default", "via", "2001:db8::1"])

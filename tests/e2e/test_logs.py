@@ -1,14 +1,12 @@
 """Logs of a node and of a peer as JSON: every line is an object with the same first keys, and no secret is in any."""
 import json
 import re
-import sys
 import unittest
 import uuid
 
+from labtest import BIN
 from netns import Lab
 from story import Network
-
-BIN = sys.argv.pop(1)
 
 
 class Logs(unittest.TestCase):

@@ -5,10 +5,10 @@ import subprocess
 import sys
 import unittest
 
-from netns import Lab, wait_until
+from labtest import LabTest
+from netns import wait_until
 from story import Network
 
-BIN = sys.argv.pop(1)
 TOOLS = pathlib.Path(__file__).resolve().parents[1] / "tools"
 
 # Run with the parser's Python: families as {name: [type, help, [[sample, labels, value], ...]]}.
@@ -38,12 +38,11 @@ time.sleep(60)
 """
 
 
-class Metrics(unittest.TestCase):
+class Metrics(LabTest):
     @classmethod
     def setUpClass(cls):
         cls.python = subprocess.run([TOOLS / "python_venv.sh"], check=True, capture_output=True, text=True).stdout.strip()
-        cls.lab = Lab(BIN).__enter__()
-        cls.addClassCleanup(cls.lab.__exit__, None, None, None)
+        cls.share_lab()
         cls.net = Network(cls.lab)
         cls.net.start_node("--metrics-address", "172.17.0.2:9100", "--log-format", "json")
         cls.net.authorize()

@@ -10,7 +10,6 @@ from netns import wait_until
 from routing import SERVER, WHOAMI, Routing
 from story import table
 
-Routing.bin = sys.argv.pop(1)
 
 
 class PeerToPeer(Routing):

@@ -2,13 +2,11 @@
 import os
 import re
 import signal
-import sys
 import unittest
 
 from netns import wait_until
 from routing import SERVER, WHOAMI, Routing
 
-Routing.bin = sys.argv.pop(1)
 
 # Prints the MSS of the next SYN that comes in.
 SYN = """

@@ -11,10 +11,10 @@ import time
 import unittest
 import uuid
 
+from labtest import BIN, InLab, LabTest
 from netns import Failure, Lab, wait_until
 from story import Network, table
 
-BIN = sys.argv.pop(1)
 KEPT = 1 << 12 | 1 << 10  # CAP_NET_ADMIN, CAP_NET_BIND_SERVICE
 ADDR = "172.17.0.2:9000"
 
@@ -43,11 +43,11 @@ def descendants(pid):
     return found
 
 
-class Rights(unittest.TestCase):
+class Rights(InLab):
     least_privilege = False
 
     def setUp(self):
-        self.lab = self.enterContext(Lab(BIN))
+        super().setUp()
         self.net = Network(self.lab, self.least_privilege)
 
     def connect(self):
@@ -202,11 +202,10 @@ def derive(secret, role):
     return key.hex(), f"{role}:{hashlib.sha256(b'heimdall psk identity' + secret.encode()).hexdigest()}"
 
 
-class Tls(unittest.TestCase):
+class Tls(LabTest):
     @classmethod
     def setUpClass(cls):
-        cls.lab = Lab(BIN).__enter__()
-        cls.addClassCleanup(cls.lab.__exit__, None, None, None)
+        cls.share_lab()
         cls.net = Network(cls.lab)
         cls.net.start_node()
         cls.key = cls.net.router.sh("cat /var/lib/heimdall/cluster.key").strip()
@@ -269,7 +268,7 @@ class Tls(unittest.TestCase):
             self.assertIn("uuidgen", done.stderr)
 
 
-class Impostors(unittest.TestCase):
+class Impostors(LabTest):
     """Servers that do not know the key: our clients send nothing after the handshake, and say so."""
 
     CERTIFICATE = ("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=x "
@@ -277,8 +276,7 @@ class Impostors(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.lab = Lab(BIN).__enter__()
-        cls.addClassCleanup(cls.lab.__exit__, None, None, None)
+        cls.share_lab()
         cls.net = Network(cls.lab)
         cls.net.router.sh(cls.CERTIFICATE)
 
@@ -333,7 +331,7 @@ class Impostors(unittest.TestCase):
         self.assertNotIn(self.net.id.encode(), got)
 
 
-class Certificates(unittest.TestCase):
+class Certificates(LabTest):
     """With an authority of one's own: role and id come from a certificate's URI, and from nothing else."""
 
     PEER = str(uuid.uuid4())
@@ -352,8 +350,7 @@ make() {
 
     @classmethod
     def setUpClass(cls):
-        cls.lab = Lab(BIN).__enter__()
-        cls.addClassCleanup(cls.lab.__exit__, None, None, None)
+        cls.share_lab()
         cls.net = Network(cls.lab)
         rows = (("node", "ca", "URI:heimdall:node/router", 2), ("admin", "ca", "URI:heimdall:admin/alice", 2),
                 ("peer", "ca", f"URI:heimdall:peer/{cls.PEER}", 2), ("expired", "ca", "URI:heimdall:admin/alice", -1),
@@ -442,7 +439,8 @@ class Secrets(unittest.TestCase):
             net.server.run(["ip", "route", "add", "default", "via", "192.168.50.1"])
             second = net.start_peer(host=net.server, name="second", peer_id=other)
             second.wait_for("connected")
-            net.client.run(["ping", "-c1", "-W2", "second.heimdall"])
+            wait_until(lambda: net.client.run(["ping", "-c1", "-W2", "second.heimdall"], check=False).returncode == 0, 10,
+                       "the first peer does not reach the second")
             [pid] = first.pids()
             seen = b"".join(memory_of(pid))
             self.assertIn(net.id.encode(), seen, "not where this looks")
@@ -482,7 +480,13 @@ class Secrets(unittest.TestCase):
                 net = Network(lab)
                 net.start_node()
                 net.router.start(["cat", "/var/lib/heimdall/cluster.key"]).popen.wait(5)
-        self.assertRaisesRegex(Failure, "a secret was logged:\nrouter: cat logged cluster.key", leak)
+        self.assertRaisesRegex(Failure, "router: cat logged cluster.key", leak)
+
+    def test_a_sanitizers_report_is_found(self):
+        def report():
+            with Lab(BIN) as lab:
+                lab.host("a").start(["echo", "x.c:1:2: runtime error: overflow"]).popen.wait(5)
+        self.assertRaisesRegex(Failure, "a: a sanitizer reports of echo", report)
 
 
 if __name__ == "__main__":

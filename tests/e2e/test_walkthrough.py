@@ -3,21 +3,20 @@ import json
 import os
 import re
 import signal
-import sys
 import unittest
 
-from netns import Lab, wait_until
+from labtest import InLab
+from netns import wait_until
 from story import Network, table
 
-BIN = sys.argv.pop(1)
 
 
-class Walkthrough(unittest.TestCase):
+class Walkthrough(InLab):
     maxDiff = None
     least_privilege = False
 
     def setUp(self):
-        self.lab = self.enterContext(Lab(BIN))
+        super().setUp()
         self.net = Network(self.lab, self.least_privilege)
 
     def connect(self):

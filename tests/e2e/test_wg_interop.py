@@ -1,12 +1,10 @@
 """heimdall-wg with the newest wireguard-go at the other end; each side starts, content checked."""
 import pathlib
 import subprocess
-import sys
 import unittest
 
+from labtest import BIN
 from wginterop import Interop
-
-BIN = sys.argv.pop(1)
 
 
 class WireguardGo(Interop, unittest.TestCase):

@@ -5,22 +5,11 @@ import sys
 import time
 import unittest
 
+from labtest import BIN, InLab
 from netns import Lab, wait_until
 from wgpair import PORT, End, Pair
 
-BIN = sys.argv.pop(1)
 MEGABYTE = 1 << 20
-
-
-class InLab(unittest.TestCase):
-    def setUp(self):
-        self.lab = Lab(BIN).__enter__()
-        self.addCleanup(self.lab.__exit__, None, None, None)
-        self.addCleanup(self.check_logs)
-
-    def check_logs(self):
-        for process in self.lab.processes:
-            self.assertNotIn("Sanitizer", process.output())
 
 
 class Traffic(InLab):

@@ -5,9 +5,9 @@ import subprocess
 import sys
 import unittest
 
-from netns import Lab, wait_until
+from labtest import BIN, InLab
+from netns import wait_until
 
-BIN = sys.argv.pop(1)
 ROOT = pathlib.Path(__file__).parent.parent.parent
 OURS = "heimdall-wg"
 
@@ -25,14 +25,14 @@ os.execvp(sys.argv[1], [sys.argv[1], 'wg7'])
 """
 
 
-class DropIn(unittest.TestCase):
+class DropIn(InLab):
     @classmethod
     def setUpClass(cls):
         script = ROOT / "tests/tools/wireguard_go.sh"
         cls.go = subprocess.run([script], stdout=subprocess.PIPE, text=True, check=True, timeout=240).stdout.strip()
 
     def setUp(self):
-        self.lab = self.enterContext(Lab(BIN))
+        super().setUp()
 
     def each(self):
         """A host for each program."""

@@ -1,14 +1,13 @@
 """Malformed and hostile clients of heimdall-wg's UAPI socket: the right errno, nothing changed, nobody held up."""
 import pathlib
 import socket
-import sys
 import time
 import unittest
 
-from netns import Lab, wait_until
+from labtest import InLab
+from netns import wait_until
 from wgpair import PORT, End, Pair
 
-BIN = sys.argv.pop(1)
 KEY = "11" * 32
 OTHER = "22" * 32
 EINVAL, EPROTO = -22, -71
@@ -55,9 +54,9 @@ def ask(end, text):
         return client.ask(text)
 
 
-class Uapi(unittest.TestCase):
+class Uapi(InLab):
     def setUp(self):
-        self.lab = self.enterContext(Lab(BIN))
+        super().setUp()
         self.end = End(self.lab.host("one"), 1, "heimdall-wg")
         self.end.set("listen-port", PORT, "private-key", "key:" + self.end.private)
         self.assertEqual(ask(self.end, f"set=1\npublic_key={KEY}\nallowed_ip=10.1.0.0/16\n\n"), "errno=0\n\n")
@@ -67,7 +66,6 @@ class Uapi(unittest.TestCase):
     def assert_unharmed(self):
         self.assertEqual(ask(self.end, "get=1\n\n"), self.before)
         self.assertTrue(self.end.process.alive())
-        self.assertNotIn("Sanitizer", self.end.process.output())
 
     def assert_answered_soon(self):
         """Somebody else is served while a test holds its connections."""
@@ -216,10 +214,9 @@ class Uapi(unittest.TestCase):
         self.assert_unharmed()
 
 
-class UnderTraffic(unittest.TestCase):
+class UnderTraffic(InLab):
     def test_packets_do_not_wait_for_hostile_clients(self):
-        lab = self.enterContext(Lab(BIN))
-        pair = Pair(lab, "heimdall-wg", "heimdall-wg")
+        pair = Pair(self.lab, "heimdall-wg", "heimdall-wg")
         pair.a.ping(pair.b.inner4)
         ping = pair.a.host.start(["ping", "-q", "-i", "0.02", "-c", "150", "-W", "5", pair.b.inner4])
         silent = [self.enterContext(Client(pair.b)) for _ in range(50)]

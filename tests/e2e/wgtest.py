@@ -6,38 +6,29 @@ import os
 import select
 import socket
 import struct
-import sys
 import threading
 import time
 import unittest
 
+import labtest
 from netns import Failure, Lab, wait_until
 from wgpair import PORT, End, Pair
 
-BIN = sys.argv.pop(1)
 WG = "heimdall-wg"
 INITIATION, RESPONSE, COOKIE, DATA = 1, 2, 3, 4
 HANDSHAKE_DS = 0x88
 CLONE_NEWNET = 0x40000000
 
 
-class InLab(unittest.TestCase):
-    def setUp(self):
-        self.lab = Lab(BIN).__enter__()
-        self.addCleanup(self.end_lab)
-
-    def end_lab(self):
-        logs = [process.output() for process in self.lab.processes]
-        self.lab.__exit__(None, None, None)
-        for log in logs:
-            self.assertNotIn("Sanitizer", log)
+class InLab(labtest.InLab):
+    """Beside the lab, what these tests make in it."""
 
     @contextlib.contextmanager
     def fresh_lab(self):
         """For tests that run their story several times."""
         former = self.lab
         try:
-            with Lab(BIN) as self.lab:
+            with Lab(labtest.BIN) as self.lab:
                 yield
         finally:
             self.lab = former
@@ -236,5 +227,5 @@ def main():
     unittest.main(verbosity=2)
 
 
-__all__ = ["BIN", "WG", "PORT", "INITIATION", "RESPONSE", "COOKIE", "DATA", "HANDSHAKE_DS", "InLab", "within", "received", "handshake_time", "uapi",
+__all__ = ["WG", "PORT", "INITIATION", "RESPONSE", "COOKIE", "DATA", "HANDSHAKE_DS", "InLab", "within", "received", "handshake_time", "uapi",
            "key_hex", "Tap", "Relay", "Packet", "Pair", "End", "Failure", "Lab", "wait_until", "main", "udp_socket"]

@@ -8,11 +8,11 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "e2e"))
 
-from netns import Failure, Lab, wait_until  # noqa: E402
+from labtest import LabTest  # noqa: E402
+from netns import Failure, wait_until  # noqa: E402
 from wginterop import TALK, assert_none_lost, assert_talk, count_initiations, initiations  # noqa: E402
 from wgpair import PORT, End  # noqa: E402
 
-BIN = sys.argv.pop(1)
 MEGABYTE = 1 << 20
 
 QEMU = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", "256", "-nodefaults", "-display", "none", "-no-reboot",
@@ -111,13 +111,12 @@ class Tunnel:
         self.ours.process.stop()
 
 
-class Kernel(unittest.TestCase):
+class Kernel(LabTest):
     @classmethod
     def setUpClass(cls):
         script = pathlib.Path(__file__).with_name("guest.sh")
         folder = subprocess.run([script], stdout=subprocess.PIPE, text=True, check=True, timeout=600).stdout.strip()
-        cls.lab = Lab(BIN).__enter__()
-        cls.addClassCleanup(cls.lab.__exit__, None, None, None)
+        cls.share_lab()
         cls.guest = Guest(cls.lab.host("ours"), folder)
         print("the guest runs Linux", cls.guest.kernel, flush=True)
 
