@@ -105,6 +105,14 @@ void buffer_consume(struct buffer *buffer, size_t len)
         buffer_clear(buffer);
 }
 
+void buffer_truncate(struct buffer *buffer, size_t len)
+{
+    assert(len <= buffer_len(buffer));
+    buffer->end = buffer->start + len;
+    if (len == 0)
+        buffer_clear(buffer);
+}
+
 void buffer_clear(struct buffer *buffer)
 {
     buffer->start = 0;

@@ -36,6 +36,9 @@ void buffer_printf(struct buffer *buffer, const char *format, ...)
 
 /* Drops bytes from the front. */
 void buffer_consume(struct buffer *buffer, size_t len);
+
+/* Keeps the first `len` of the unconsumed bytes. */
+void buffer_truncate(struct buffer *buffer, size_t len);
 void buffer_clear(struct buffer *buffer);
 
 #endif

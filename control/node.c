@@ -14,6 +14,7 @@
 #include "control/node_parts.h"
 #include "control/presence.h"
 #include "control/redis_proc.h"
+#include "control/rpc_events.h"
 #include "control/rpc_server.h"
 #include "control/rpc_status.h"
 #include "control/rpc_watch.h"
@@ -261,6 +262,8 @@ static int make_api(struct node *node)
     if (code == 0)
         code = rpc_status_create(&node->status, node->rpc, &node->env, node->watch);
     if (code == 0)
+        code = rpc_events_create(&node->events, node->rpc, &node->env);
+    if (code == 0)
         code = keyring_update(node->keyring, node->state, on_deauthorized, node);
     if (code == 0)
         code = node_presence_start(node);
@@ -431,12 +434,14 @@ static int start(struct node *node, struct err *err)
 static void on_store_closed(struct node *node)
 {
     rpc_handlers_destroy(node->handlers);
+    rpc_events_destroy(node->events);
     rpc_status_destroy(node->status);
     rpc_watch_destroy(node->watch);
     keyring_destroy(node->keyring);
     presence_destroy(node->presence);
     node->handlers = NULL;
     node->status = NULL;
+    node->events = NULL;
     node->watch = NULL;
     node->keyring = NULL;
     node->presence = NULL;

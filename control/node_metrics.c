@@ -2,6 +2,7 @@
 #include "control/metrics_server.h"
 #include "control/node_parts.h"
 #include "control/redis_proc.h"
+#include "control/rpc_events.h"
 #include "control/rpc_server.h"
 #include "control/rpc_watch.h"
 #include "control/state.h"
@@ -62,7 +63,7 @@ static void put_calls_of(void *ctx, const char *method, enum grpc_code code, uin
 
 static void put_api(const struct node *node, struct metrics_text *text)
 {
-    if (node->rpc == NULL || node->watch == NULL)
+    if (node->rpc == NULL || node->watch == NULL || node->events == NULL)
         return;
     metrics_family(text, "heimdall_rpcs_total", METRICS_COUNTER,
                    "Calls of the control API that have ended.");
@@ -72,6 +73,9 @@ static void put_api(const struct node *node, struct metrics_text *text)
                    (double)rpc_server_connection_count(node->rpc));
     metrics_single(text, "heimdall_watches", METRICS_GAUGE, "Peers that are told of changes now.",
                    (double)rpc_watch_count(node->watch));
+    metrics_single(text, "heimdall_change_streams", METRICS_GAUGE,
+                   "Administrators that are told of changes now.",
+                   (double)rpc_events_count(node->events));
 }
 
 static void put_names(const struct node *node, struct metrics_text *text)

@@ -20,6 +20,7 @@ struct keyring;
 struct metrics_server;
 struct presence;
 struct redis_proc;
+struct rpc_events;
 struct rpc_server;
 struct rpc_status;
 struct rpc_watch;
@@ -61,6 +62,7 @@ struct node {
     struct rpc_handlers *handlers;
     struct rpc_watch *watch;
     struct rpc_status *status;
+    struct rpc_events *events;
     struct metrics_server *metrics;
     struct presence *presence;
 

@@ -11,6 +11,7 @@
 #include "control/datadir.h"
 #include "control/node_parts.h"
 #include "control/redis_proc.h"
+#include "control/rpc_events.h"
 #include "control/state.h"
 #include "control/store_redis.h"
 #include "control/writer.h"
@@ -72,6 +73,9 @@ static void on_loaded(void *ctx, const struct store_image *image)
         return;
     }
     log_debug("loaded the store", F_INT("records", image->record_count), F_INT("rev", image->rev));
+    if (node->events != NULL && node->state != NULL &&
+        (state_epoch(node->state) != image->epoch || state_rev(node->state) != image->rev))
+        rpc_events_lost(node->events);
     state_destroy(node->state);
     node->state = state;
     node->redis_deaths = 0;
@@ -112,6 +116,8 @@ static void on_changed(void *ctx, const struct record_change *change)
         touch(node, &change->ops[i]);
     int code = node->state != NULL ? state_apply_change(node->state, change) : -ESTALE;
     node->dirty = true;
+    if (code == 0 && node->events != NULL)
+        rpc_events_changed(node->events, change);
     if (code == 0)
         return;
     log_error("a change does not follow what this node knows; the store is loaded again",

@@ -756,6 +756,17 @@ int rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message)
     return rv;
 }
 
+size_t rpc_call_pending(const struct rpc_call *call)
+{
+    return h2_call_pending(call->stream);
+}
+
+void rpc_call_cut_off(struct rpc_call *call, enum grpc_code code, const char *text)
+{
+    h2_call_drop_queue(call->stream);
+    call_end(call, code, text);
+}
+
 bool rpc_call_is_writable(struct rpc_call *call)
 {
     call->waiting = h2_call_pending(call->stream) > 0;

@@ -109,6 +109,13 @@ enum grpc_code rpc_code_from_errno(int code);
 /* Sends one message of a stream. 0 or a negative errno (-ENOBUFS: the reader is too slow). */
 int rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message);
 
+/* Bytes sent that the reader has not taken yet. */
+size_t rpc_call_pending(const struct rpc_call *call);
+
+/* Finishes a stream whose reader is too slow: what it has not begun to take is dropped, so that it
+ * hears why next. `call` is gone when it returns. */
+void rpc_call_cut_off(struct rpc_call *call, enum grpc_code code, const char *text);
+
 /* For streams where only the latest state matters: send only while this is true, else wait for
  * `writable`, which runs each time it becomes true again. */
 bool rpc_call_is_writable(struct rpc_call *call);

@@ -58,6 +58,7 @@ struct h2_call {
     uint64_t timeout_ns;
     struct grpc_deframer deframer;
     struct buffer out;
+    size_t out_begun;          /* bytes at its front that belong to a message pulled in part */
     struct buffer status_text; /* percent-encoded, ended by a NUL */
     enum grpc_code code;
     int refuse_http;            /* status to refuse with; 200 for a gRPC status */
@@ -488,6 +489,20 @@ static void note_drained(struct h2_call *call)
     }
 }
 
+/* Takes `len` bytes from the queue; remembers how much of the last message stays behind. */
+static void take_from_queue(struct h2_call *call, uint8_t *out, size_t len)
+{
+    const uint8_t *queued = buffer_data(&call->out);
+    size_t at = call->out_begun;
+    while (at < len)
+        at += GRPC_PREFIX_LEN + load_be32(queued + at + 1);
+    call->out_begun = at - len;
+    memcpy(out, queued, len);
+    buffer_consume(&call->out, len);
+    if (buffer_len(&call->out) == 0)
+        note_drained(call);
+}
+
 static ssize_t read_data(nghttp2_session *session, int32_t stream, uint8_t *out, size_t capacity,
                          uint32_t *flags, nghttp2_data_source *source, void *user)
 {
@@ -496,12 +511,8 @@ static ssize_t read_data(nghttp2_session *session, int32_t stream, uint8_t *out,
     size_t len = buffer_len(&call->out);
     if (len > capacity)
         len = capacity;
-    if (len > 0) {
-        memcpy(out, buffer_data(&call->out), len);
-        buffer_consume(&call->out, len);
-        if (buffer_len(&call->out) == 0)
-            note_drained(call);
-    }
+    if (len > 0)
+        take_from_queue(call, out, len);
     if (buffer_len(&call->out) > 0)
         return (ssize_t)len;
     if (call->finished) {
@@ -557,6 +568,11 @@ int h2_call_send(struct h2_call *call, const void *message, size_t len)
 size_t h2_call_pending(const struct h2_call *call)
 {
     return buffer_len(&call->out);
+}
+
+void h2_call_drop_queue(struct h2_call *call)
+{
+    buffer_truncate(&call->out, call->out_begun);
 }
 
 static void send_trailers_only(struct h2_call *call)

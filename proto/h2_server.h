@@ -82,6 +82,9 @@ int h2_call_send(struct h2_call *call, const void *message, size_t len);
 /* Bytes queued and not yet pulled. */
 size_t h2_call_pending(const struct h2_call *call);
 
+/* Drops the queued messages, all but one that has been pulled in part. */
+void h2_call_drop_queue(struct h2_call *call);
+
 /* Ends the call with a status (trailers, or trailers-only when nothing was sent) behind what is
  * queued. `text` may be NULL. Later calls of this function are ignored. */
 void h2_call_finish(struct h2_call *call, enum grpc_code code, const char *text);

@@ -24,6 +24,9 @@ struct network {
     bool no_ipv6;        /* of the hosts of nodes and peers from here on */
     const char *version; /* of their programs */
     size_t ops;          /* of the last change */
+    /* told of each change that the state has taken; may be NULL */
+    void (*changed)(void *ctx, const struct record_change *change);
+    void *ctx;
 };
 
 static const uint8_t network_seed[16] = {7};
@@ -77,8 +80,11 @@ static inline enum grpc_code network_apply(struct network *network, struct chang
                                     .ops = change->ops,
                                     .op_count = change->op_count};
     network->ops = change->op_count;
-    if (code == GRPC_OK && change->op_count > 0)
+    if (code == GRPC_OK && change->op_count > 0) {
         ck_assert_int_eq(state_apply_change(network->state, &applied), 0);
+        if (network->changed != NULL)
+            network->changed(network->ctx, &applied);
+    }
     if (code != GRPC_OK) {
         ck_assert_uint_eq(change->op_count, 0);
         ck_assert_msg(network->err.text[0] != '\0', "a refusal has a text");

@@ -264,6 +264,36 @@ START_TEST(queue_is_limited)
 }
 END_TEST
 
+/* What the client has not begun to get is dropped, wherever it was; the rest and the status come.
+ */
+START_TEST(queue_is_dropped)
+{
+    enum { LEN = 40000, FRAMED = LEN + GRPC_PREFIX_LEN, COUNT = 3 };
+    static char bytes[LEN];
+    struct world world;
+    struct buffer frames;
+    world_init(&world, &h2_limits_default);
+    begin(&world, "/t/Hold", "x", 1);
+    settle(&world);
+    for (int i = 0; i < COUNT; i++)
+        ck_assert_int_eq(h2_call_send(world.call, bytes, LEN), 0);
+    buffer_init(&frames);
+    for (int i = 0; i < _i; i++)
+        ck_assert_int_eq(h2_server_pull(world.server, &frames, 1), 0);
+    size_t pulled = (size_t)COUNT * FRAMED - h2_call_pending(world.call);
+    ck_assert(_i < 3 || pulled > 0);
+    h2_call_drop_queue(world.call);
+    h2_call_finish(world.call, GRPC_RESOURCE_EXHAUSTED, "too slow");
+    ck_assert_int_eq(h2_client_receive(world.client, buffer_data(&frames), buffer_len(&frames)), 0);
+    buffer_fini(&frames);
+    settle(&world);
+    ck_assert_uint_eq(world.answers, (pulled + FRAMED - 1) / FRAMED);
+    ck_assert_int_eq(world.code, GRPC_RESOURCE_EXHAUSTED);
+    ck_assert_str_eq(world.text, "too slow");
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(message_over_the_limit)
 {
     struct h2_limits limits = h2_limits_default;
@@ -626,6 +656,7 @@ int main(void)
     tcase_add_loop_test(tc, cancelled_by_the_client, 0, 2);
     tcase_add_test(tc, sends_again_when_writable);
     tcase_add_test(tc, queue_is_limited);
+    tcase_add_loop_test(tc, queue_is_dropped, 0, 11);
     tcase_add_loop_test(tc, message_over_the_limit, 0, 2);
     tcase_add_test(tc, calls_over_the_limit_wait);
     tcase_add_test(tc, goaway);
