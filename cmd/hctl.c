@@ -1,290 +1,60 @@
 /* Administers the network. Every command is a row of `commands`: its words, what may follow them,
  * and the function that asks the node and prints the answer. */
-#include "base/clock.h"
-#include "cmd/hctl_print.h"
-#include "cmd/hctl_session.h"
+#include "cmd/hctl_changes.h"
+#include "cmd/hctl_command.h"
+#include "cmd/hctl_json.h"
+#include "cmd/hctl_lists.h"
+#include "cmd/hctl_status.h"
 #include "control/config.h"
-#include "control/record.h"
-#include "proto/heimdall.pb-c.h"
 
 #include <errno.h>
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct route_options {
-    const char *node_id;
-    const char *network;
-};
-
-struct invocation {
-    struct ctl_config config;
-    struct route_options route;
-    struct session *session;
-    char **args; /* words behind the command */
-    size_t arg_count;
+/* What scripts can tell apart; the manual page lists them. */
+enum exit_status {
+    STATUS_OK = 0,
+    STATUS_FAILED = 1,
+    STATUS_USAGE = 2,
+    STATUS_NOT_FOUND = 3,
+    STATUS_EXISTS = 4,
+    STATUS_UNREACHABLE = 5,
+    STATUS_DENIED = 6,
+    STATUS_PROBLEMS = 7,
 };
 
 struct command {
     const char *group;
-    const char *name;
+    const char *name; /* "": the group is the command */
     const char *args; /* for the help */
     const char *help;
     size_t args_min;
     size_t args_max;
     bool has_route_options;
-    int (*run)(struct invocation *invocation, struct err *err);
+    command_run *run;
 };
 
 enum { ANY_NUMBER = 1024 };
 
-/* ---- printing answers ---- */
-
-enum { COLUMNS = 6 };
-
-/* A table being filled: cells are owned. */
-struct table {
-    char **cells;
-    size_t columns;
-    size_t rows;
-    bool failed;
-};
-
-static void table_init(struct table *table, size_t columns, size_t rows)
-{
-    *table = (struct table){.columns = columns, .rows = rows};
-    table->cells = calloc(columns * rows + 1, sizeof *table->cells);
-    table->failed = table->cells == NULL;
-}
-
-static void table_set(struct table *table, size_t row, size_t column, const char *text)
-{
-    if (table->failed)
-        return;
-    table->cells[row * table->columns + column] = strdup(text != NULL ? text : "");
-    table->failed = table->cells[row * table->columns + column] == NULL;
-}
-
-static void table_finish(struct table *table, const char *const *headers)
-{
-    if (table->failed)
-        fprintf(stderr, "hctl: out of memory\n");
-    else
-        print_table(stdout, headers, table->columns, table->cells, table->rows);
-    for (size_t i = 0; table->cells != NULL && i < table->columns * table->rows; i++)
-        free(table->cells[i]);
-    free(table->cells);
-}
-
-static const char *key_of(const PB(KeyPair) * keypair)
-{
-    return keypair != NULL ? keypair->public_key : "";
-}
-
-static void format_endpoint(char *out, size_t size, const PB(Node) * node)
-{
-    bool brackets = strchr(node->endpoint_ip, ':') != NULL;
-    if (node->endpoint_ip[0] == '\0')
-        out[0] = '\0';
-    else
-        snprintf(out, size, brackets ? "[%s]:%llu" : "%s:%llu", node->endpoint_ip,
-                 (unsigned long long)node->endpoint_port);
-}
-
-static void print_nodes(void *ctx, const ProtobufCMessage *message)
-{
-    static const char *const headers[] = {"ID",      "ADDR",    "ENDPOINT",
-                                          "GATEWAY", "UPDATED", "PUBLIC KEY"};
-    const PB(NodesResponse) *response = (const PB(NodesResponse) *)message;
-    int64_t now = (int64_t)(clock_realtime_ns() / NS_PER_SEC);
-    struct table table;
-    (void)ctx;
-    table_init(&table, COLUMNS, response->n_nodes);
-    for (size_t i = 0; i < response->n_nodes; i++) {
-        const PB(Node) *node = response->nodes[i];
-        char endpoint[ENDPOINT_TEXT];
-        char age[40] = "";
-        format_endpoint(endpoint, sizeof endpoint, node);
-        if (node->updated != NULL)
-            print_age(age, sizeof age, node->updated->seconds, now);
-        table_set(&table, i, 0, node->id);
-        table_set(&table, i, 1, node->addr);
-        table_set(&table, i, 2, endpoint);
-        table_set(&table, i, 3, node->gateway_ip);
-        table_set(&table, i, 4, age);
-        table_set(&table, i, 5, key_of(node->keypair));
-    }
-    table_finish(&table, headers);
-}
-
-static void format_allowed(char *out, size_t size, const PB(Peer) * peer)
-{
-    size_t len = 0;
-    out[0] = '\0';
-    for (size_t i = 0; i < peer->n_allowed_ips && len < size; i++)
-        len +=
-            (size_t)snprintf(out + len, size - len, "%s%s", i > 0 ? "," : "", peer->allowed_ips[i]);
-}
-
-static void print_peers(void *ctx, const ProtobufCMessage *message)
-{
-    static const char *const headers[] = {"ID", "PUBLIC KEY", "ENDPOINT", "ALLOWED", "PEER IP"};
-    const PB(PeersResponse) *response = (const PB(PeersResponse) *)message;
-    struct table table;
-    (void)ctx;
-    table_init(&table, 5, response->n_peers);
-    for (size_t i = 0; i < response->n_peers; i++) {
-        const PB(Peer) *peer = response->peers[i];
-        char allowed[1024];
-        format_allowed(allowed, sizeof allowed, peer);
-        table_set(&table, i, 0, peer->id);
-        table_set(&table, i, 1, key_of(peer->keypair));
-        table_set(&table, i, 2, peer->endpoint);
-        table_set(&table, i, 3, allowed);
-        table_set(&table, i, 4, peer->peer_ip);
-    }
-    table_finish(&table, headers);
-}
-
-static void print_authorized(void *ctx, const ProtobufCMessage *message)
-{
-    static const char *const headers[] = {"ID"};
-    const PB(AuthorizedPeersResponse) *response = (const PB(AuthorizedPeersResponse) *)message;
-    struct table table;
-    (void)ctx;
-    table_init(&table, 1, response->n_ids);
-    for (size_t i = 0; i < response->n_ids; i++)
-        table_set(&table, i, 0, response->ids[i]);
-    table_finish(&table, headers);
-}
-
-static void print_routes(void *ctx, const ProtobufCMessage *message)
-{
-    static const char *const headers[] = {"NODE", "NETWORK"};
-    const PB(RoutesResponse) *response = (const PB(RoutesResponse) *)message;
-    struct table table;
-    (void)ctx;
-    table_init(&table, 2, response->n_routes);
-    for (size_t i = 0; i < response->n_routes; i++) {
-        table_set(&table, i, 0, response->routes[i]->node_id);
-        table_set(&table, i, 1, response->routes[i]->network);
-    }
-    table_finish(&table, headers);
-}
-
-static void print_as_json(void *ctx, const ProtobufCMessage *message)
-{
-    (void)ctx;
-    if (print_json(stdout, message) < 0)
-        fprintf(stderr, "hctl: out of memory\n");
-}
-
-/* ---- commands ---- */
-
-static int list(struct invocation *invocation, const char *method,
-                const ProtobufCMessageDescriptor *request,
-                const ProtobufCMessageDescriptor *response,
-                void (*print)(void *ctx, const ProtobufCMessage *message), struct err *err)
-{
-    union {
-        ProtobufCMessage base;
-        PB(NodesRequest) nodes;
-        PB(PeersRequest) peers;
-        PB(RoutesRequest) routes;
-        PB(AuthorizedPeersRequest) authorized;
-    } empty;
-    protobuf_c_message_init(request, &empty);
-    return session_call(invocation->session, method, &empty.base, response,
-                        invocation->config.json ? print_as_json : print, NULL, err);
-}
-
-static int nodes_list(struct invocation *invocation, struct err *err)
-{
-    return list(invocation, "Nodes", &PB_FN(nodes_request__descriptor),
-                &PB_FN(nodes_response__descriptor), print_nodes, err);
-}
-
-static int peers_list(struct invocation *invocation, struct err *err)
-{
-    return list(invocation, "Peers", &PB_FN(peers_request__descriptor),
-                &PB_FN(peers_response__descriptor), print_peers, err);
-}
-
-static int peers_authorized(struct invocation *invocation, struct err *err)
-{
-    return list(invocation, "AuthorizedPeers", &PB_FN(authorized_peers_request__descriptor),
-                &PB_FN(authorized_peers_response__descriptor), print_authorized, err);
-}
-
-static int routes_list(struct invocation *invocation, struct err *err)
-{
-    return list(invocation, "Routes", &PB_FN(routes_request__descriptor),
-                &PB_FN(routes_response__descriptor), print_routes, err);
-}
-
-static int change(struct invocation *invocation, const char *method,
-                  const ProtobufCMessage *request, const char *about, struct err *err)
-{
-    struct err cause;
-    int code = session_call(invocation->session, method, request,
-                            &google__protobuf__empty__descriptor, NULL, NULL, &cause);
-    return code < 0 ? err_set(err, code, "%s: %s", about, cause.text) : 0;
-}
-
-static int peers_authorize(struct invocation *invocation, struct err *err)
-{
-    int code = 0;
-    for (size_t i = 0; i < invocation->arg_count && code == 0; i++) {
-        PB(AuthorizePeerRequest) request;
-        PB_FN(authorize_peer_request__init)(&request);
-        request.id = invocation->args[i];
-        code = change(invocation, "AuthorizePeer", &request.base, request.id, err);
-    }
-    return code;
-}
-
-static int peers_deauthorize(struct invocation *invocation, struct err *err)
-{
-    int code = 0;
-    for (size_t i = 0; i < invocation->arg_count && code == 0; i++) {
-        PB(DeauthorizePeerRequest) request;
-        PB_FN(deauthorize_peer_request__init)(&request);
-        request.id = invocation->args[i];
-        code = change(invocation, "DeauthorizePeer", &request.base, request.id, err);
-    }
-    return code;
-}
-
-static int routes_create(struct invocation *invocation, struct err *err)
-{
-    char node_id[256];
-    char network[256];
-    PB(CreateRouteRequest) request;
-    snprintf(node_id, sizeof node_id, "%s", invocation->route.node_id);
-    snprintf(network, sizeof network, "%s", invocation->route.network);
-    PB_FN(create_route_request__init)(&request);
-    request.node_id = node_id;
-    request.network = network;
-    return change(invocation, "CreateRoute", &request.base, network, err);
-}
-
-static int routes_delete(struct invocation *invocation, struct err *err)
-{
-    PB(DeleteRouteRequest) request;
-    PB_FN(delete_route_request__init)(&request);
-    request.network = invocation->args[0];
-    return change(invocation, "DeleteRoute", &request.base, request.network, err);
-}
-
 static const struct command commands[] = {
+    {"status", "", "", "show how nodes and peers are doing, and what is wrong", 0, 0, false,
+     status_show},
     {"nodes", "list", "", "list the nodes", 0, 0, false, nodes_list},
     {"peers", "list", "", "list the peers that have connected", 0, 0, false, peers_list},
     {"peers", "authorized", "", "list the ids that may connect", 0, 0, false, peers_authorized},
-    {"peers", "authorize", "ID...", "let peers connect", 1, ANY_NUMBER, false, peers_authorize},
-    {"peers", "deauthorize", "ID...", "cut peers off and free their addresses", 1, ANY_NUMBER,
+    {"peers", "authorize", "[ID...]", "let peers connect; without an id make and print one", 0,
+     ANY_NUMBER, false, peers_authorize},
+    {"peers", "deauthorize", "PEER...", "cut peers off and free their addresses", 1, ANY_NUMBER,
      false, peers_deauthorize},
+    {"peers", "show", "PEER", "show one peer", 1, 1, false, peers_show},
+    {"peers", "rename", "PEER NAME", "give a peer a name that it cannot change; \"\" ends this", 2,
+     2, false, peers_rename},
+    {"peers", "rekey", "PEER", "let a peer's next connection bring a new key, once", 1, 1, false,
+     peers_rekey},
     {"routes", "list", "", "list the published networks", 0, 0, false, routes_list},
-    {"routes", "create", "--node-id ID --network CIDR", "publish a network behind a node", 0, 0,
+    {"routes", "create", "--node-id NODE --network CIDR", "publish a network behind a node", 0, 0,
      true, routes_create},
     {"routes", "delete", "CIDR", "withdraw a network", 1, 1, false, routes_delete},
 };
@@ -294,25 +64,36 @@ enum { COMMANDS = sizeof commands / sizeof commands[0] };
 /* ---- the command line ---- */
 
 static const struct option route_rows[] = {
-    {"node-id", 0, NULL, &option_text, NULL, "id of the node that the network is behind",
+    {"node-id", 0, NULL, &option_text, NULL,
+     "for routes create: id or name of the node that the network is behind",
      offsetof(struct route_options, node_id)},
-    {"network", 0, NULL, &option_text, NULL, "the network, as 192.168.50.0/24",
+    {"network", 0, NULL, &option_text, NULL, "for routes create: the network, as 192.168.50.0/24",
      offsetof(struct route_options, network)},
 };
 
-static void print_usage(struct ctl_config *config)
+static struct option_set route_set(struct invocation *invocation)
 {
-    struct option_set set = config_ctl_set(config);
+    return (struct option_set){.rows = route_rows,
+                               .count = sizeof route_rows / sizeof route_rows[0],
+                               .out = &invocation->route};
+}
+
+static void print_usage(struct invocation *invocation)
+{
+    struct option_set sets[] = {route_set(invocation), config_ctl_set(&invocation->config)};
     printf("hctl - administers a peer-to-peer private network\n\n"
            "usage: hctl [options] COMMAND\n\ncommands:\n");
     for (size_t i = 0; i < COMMANDS; i++) {
         char left[64];
-        snprintf(left, sizeof left, "%s %s %s", commands[i].group, commands[i].name,
-                 commands[i].args);
-        printf("  %-44s %s\n", left, commands[i].help);
+        const struct command *command = &commands[i];
+        snprintf(left, sizeof left, "%s%s%s%s%s", command->group,
+                 command->name[0] != '\0' ? " " : "", command->name,
+                 command->args[0] != '\0' ? " " : "", command->args);
+        printf("  %-44s %s\n", left, command->help);
     }
-    printf("\noptions:\n");
-    options_print_help(stdout, &set);
+    printf("\nPEER is an id, a name, or the first 8 or more characters of an id.\n\noptions:\n");
+    options_print_rows(stdout, &sets[0]);
+    options_print_help(stdout, &sets[1]);
 }
 
 static const struct command *find_command(char **words, size_t count, struct err *err)
@@ -326,7 +107,7 @@ static const struct command *find_command(char **words, size_t count, struct err
         if (strcmp(commands[i].group, words[0]) != 0)
             continue;
         group_known = true;
-        if (count > 1 && strcmp(commands[i].name, words[1]) == 0)
+        if (commands[i].name[0] == '\0' || (count > 1 && strcmp(commands[i].name, words[1]) == 0))
             return &commands[i];
     }
     if (!group_known)
@@ -343,61 +124,124 @@ static const struct command *find_command(char **words, size_t count, struct err
 static enum options_outcome check_args(const struct command *command,
                                        const struct invocation *invocation, struct err *err)
 {
+    const struct route_options *route = &invocation->route;
     if (invocation->arg_count < command->args_min || invocation->arg_count > command->args_max) {
-        err_set(err, -EINVAL, "usage: hctl %s %s%s%s", command->group, command->name,
+        err_set(err, -EINVAL, "usage: hctl %s%s%s%s%s", command->group,
+                command->name[0] != '\0' ? " " : "", command->name,
                 command->args[0] != '\0' ? " " : "", command->args);
         return OPTIONS_BAD;
     }
-    if (command->has_route_options &&
-        (invocation->route.node_id == NULL || invocation->route.network == NULL)) {
+    if (command->has_route_options && (route->node_id == NULL || route->network == NULL)) {
         err_set(err, -EINVAL, "option %s is missing: hctl %s %s %s",
-                invocation->route.node_id == NULL ? "--node-id" : "--network", command->group,
-                command->name, command->args);
+                route->node_id == NULL ? "--node-id" : "--network", command->group, command->name,
+                command->args);
+        return OPTIONS_BAD;
+    }
+    if (!command->has_route_options && (route->node_id != NULL || route->network != NULL)) {
+        err_set(err, -EINVAL, "option %s is for routes create alone",
+                route->node_id != NULL ? "--node-id" : "--network");
         return OPTIONS_BAD;
     }
     return OPTIONS_OK;
 }
 
-/* Global options, the command's two words, then its own options and words in any order. */
+/* Global options, the command's words, then options and arguments in any order. */
 static enum options_outcome read_command_line(struct invocation *invocation, int argc, char **argv,
                                               const struct command **command, struct err *err)
 {
     int next;
-    *command = NULL;
     enum options_outcome outcome = config_read_ctl(&invocation->config, argc, argv, &next, err);
     if (outcome != OPTIONS_OK)
         return outcome;
-    for (int i = next; i < argc; i++)
-        if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0)
-            return OPTIONS_HELP;
-    *command = find_command(argv + next, (size_t)(argc - next), err);
-    if (*command == NULL)
+    struct option_set sets[] = {config_ctl_set(&invocation->config), route_set(invocation)};
+    char **words = argv + next;
+    int end = next;
+    outcome = options_parse(sets, 2, argc, argv, &end, false, err);
+    if (outcome != OPTIONS_OK)
+        return outcome;
+    size_t count = (size_t)(end - next);
+    *command = find_command(words, count, err);
+    if (*command == NULL || !config_complete_ctl(&invocation->config, err))
         return OPTIONS_BAD;
-    next += 2;
-    struct option_set sets[] = {
-        config_ctl_set(&invocation->config),
-        {.rows = route_rows,
-         .count = sizeof route_rows / sizeof route_rows[0],
-         .out = &invocation->route},
-    };
-    int first = next;
-    outcome =
-        options_parse(sets, (*command)->has_route_options ? 2 : 1, argc, argv, &next, false, err);
-    invocation->args = argv + first;
-    invocation->arg_count = (size_t)(next - first);
-    if (outcome == OPTIONS_OK && !config_complete_ctl(&invocation->config, err))
-        outcome = OPTIONS_BAD;
-    return outcome == OPTIONS_OK ? check_args(*command, invocation, err) : outcome;
+    size_t name_words = (*command)->name[0] != '\0' ? 2 : 1;
+    invocation->args = words + name_words;
+    invocation->arg_count = count - name_words;
+    return check_args(*command, invocation, err);
 }
 
-static int run(struct invocation *invocation, const struct command *command, struct err *err)
+/* ---- errors ---- */
+
+static enum exit_status exit_status_of(enum grpc_code code)
 {
+    switch (code) {
+    case GRPC_OK:
+        return STATUS_OK;
+    case GRPC_NOT_FOUND:
+        return STATUS_NOT_FOUND;
+    case GRPC_ALREADY_EXISTS:
+        return STATUS_EXISTS;
+    case GRPC_UNAVAILABLE:
+    case GRPC_DEADLINE_EXCEEDED:
+        return STATUS_UNREACHABLE;
+    case GRPC_PERMISSION_DENIED:
+    case GRPC_UNAUTHENTICATED:
+        return STATUS_DENIED;
+    case GRPC_CANCELLED:
+    case GRPC_UNKNOWN:
+    case GRPC_INVALID_ARGUMENT:
+    case GRPC_RESOURCE_EXHAUSTED:
+    case GRPC_FAILED_PRECONDITION:
+    case GRPC_ABORTED:
+    case GRPC_OUT_OF_RANGE:
+    case GRPC_UNIMPLEMENTED:
+    case GRPC_INTERNAL:
+    case GRPC_DATA_LOSS:
+        return STATUS_FAILED;
+    }
+    return STATUS_FAILED;
+}
+
+static enum exit_status report(bool json, const char *code, const struct err *err,
+                               enum exit_status status)
+{
+    if (!json || json_print_error(stderr, code, err->text, (int)status) < 0)
+        fprintf(stderr, "hctl: %s\n", err->text);
+    return status;
+}
+
+/* Whether -o json was meant, on a command line that was not read to its end. */
+static bool asks_for_json(int argc, char **argv)
+{
+    static const char *const spellings[] = {"-ojson", "-o=json", "--output=json"};
+    const char *variable = getenv("HEIMDALL_OUTPUT");
+    for (int i = 1; i < argc; i++) {
+        for (size_t s = 0; s < sizeof spellings / sizeof spellings[0]; s++)
+            if (strcmp(argv[i], spellings[s]) == 0)
+                return true;
+        if ((strcmp(argv[i], "-o") == 0 || strcmp(argv[i], "--output") == 0) && i + 1 < argc &&
+            strcmp(argv[i + 1], "json") == 0)
+            return true;
+    }
+    return variable != NULL && strcmp(variable, "json") == 0;
+}
+
+static enum exit_status run(struct invocation *invocation, const struct command *command)
+{
+    struct err err = {0};
+    bool json = invocation->config.json;
     config_apply_log(&invocation->config.log);
-    int code = session_open(&invocation->session, &invocation->config, err);
-    if (code == 0)
-        code = command->run(invocation, err);
+    invocation->page = page_of(stdout);
+    enum grpc_code code = session_open(&invocation->session, &invocation->config, &err);
+    if (code == GRPC_OK)
+        code = command->run(invocation, &err);
     session_close(invocation->session);
-    return code;
+    if (code != GRPC_OK)
+        return report(json, grpc_code_name((int)code), &err, exit_status_of(code));
+    if (fflush(stdout) != 0 || ferror(stdout) != 0) {
+        err_set_errno(&err, -errno, "cannot write to standard output");
+        return report(json, grpc_code_name(GRPC_UNKNOWN), &err, STATUS_FAILED);
+    }
+    return invocation->has_problems ? STATUS_PROBLEMS : STATUS_OK;
 }
 
 int main(int argc, char **argv)
@@ -405,16 +249,24 @@ int main(int argc, char **argv)
     struct invocation invocation = {0};
     const struct command *command;
     struct err err = {0};
+    enum exit_status status = STATUS_OK;
+    (void)setlocale(LC_CTYPE, "");
+    bool json = asks_for_json(argc, argv); /* before words are moved */
     enum options_outcome outcome = read_command_line(&invocation, argc, argv, &command, &err);
-    if (outcome == OPTIONS_HELP)
-        print_usage(&invocation.config);
-    int code = EXIT_SUCCESS;
-    if (outcome != OPTIONS_OK)
-        code = config_report_usage(outcome, "hctl", &err);
-    else if (run(&invocation, command, &err) < 0) {
-        fprintf(stderr, "hctl: %s\n", err.text);
-        code = EXIT_FAILURE;
+    switch (outcome) {
+    case OPTIONS_OK:
+        status = run(&invocation, command);
+        break;
+    case OPTIONS_HELP:
+        print_usage(&invocation);
+        break;
+    case OPTIONS_VERSION:
+        (void)config_report_usage(outcome, "hctl", &err);
+        break;
+    case OPTIONS_BAD:
+        status = report(json || invocation.config.json, "USAGE", &err, STATUS_USAGE);
+        break;
     }
     config_ctl_fini(&invocation.config);
-    return code;
+    return (int)status;
 }

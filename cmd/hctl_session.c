@@ -22,9 +22,9 @@ struct session {
     struct address address;
     bool opened;
     bool done; /* of the call under way, or the connection is lost */
-    int code;
+    enum grpc_code code;
     struct err *err;
-    void (*answer)(void *ctx, const ProtobufCMessage *response);
+    session_answer *answer;
     void *answer_ctx;
 };
 
@@ -62,7 +62,7 @@ static int find_key(const struct ctl_config *config, char out[ACCESS_ID_MAX + 1]
                        "no heimdall node on this host (no %s/control.sock): start one, or name one "
                        "with --addr and its key with --cluster-key-file",
                        config->data_dir);
-    return err_set(err, -ENOENT,
+    return err_set(err, -EACCES,
                    "%s needs the cluster key: --cluster-key-file FILE, a copy of "
                    "/var/lib/heimdall/cluster.key of a node",
                    config->addr);
@@ -85,24 +85,33 @@ static int make_tls(const struct ctl_config *config, const struct address *addre
 
 /* ---- the connection ---- */
 
+static bool is_about_trust(int code)
+{
+    return code == TRANSPORT_EUNKNOWN || code == TRANSPORT_EWRONGKEY ||
+           code == TRANSPORT_EIMPOSTOR || code == TRANSPORT_ETLS;
+}
+
 static void on_closed(void *ctx, struct rpc_client *client, const struct err *err)
 {
     struct session *session = ctx;
     char addr[ADDRESS_TEXT];
     (void)client;
-    if (session->done)
+    if (session->done) { /* the call that was lost ended first, without knowing why */
+        if (session->code == GRPC_UNAVAILABLE && is_about_trust(err->code))
+            session->code = GRPC_UNAUTHENTICATED;
         return;
+    }
     session->done = true;
-    session->code = err->code < 0 ? err->code : -ECONNRESET;
+    session->code = is_about_trust(err->code) ? GRPC_UNAUTHENTICATED : GRPC_UNAVAILABLE;
     if (err->code == TRANSPORT_EUNKNOWN || err->code == TRANSPORT_EWRONGKEY)
         err_set(session->err, err->code,
                 "the node at %s does not accept this cluster key: take the one in its data dir "
                 "(/var/lib/heimdall/cluster.key)",
                 address_format(&session->address, addr));
-    else if (!session->opened && err->code > TRANSPORT_EUNKNOWN)
-        err_set(session->err, session->code, "%s: does heimdall run there?", err->text);
+    else if (!session->opened && session->code == GRPC_UNAVAILABLE)
+        err_set(session->err, err->code, "%s: does heimdall run there?", err->text);
     else
-        err_set(session->err, session->code, "%s", err->text);
+        err_set(session->err, err->code, "%s", err->text);
 }
 
 static void on_opened(void *ctx, struct rpc_client *client)
@@ -112,7 +121,24 @@ static void on_opened(void *ctx, struct rpc_client *client)
     session->opened = true;
 }
 
-int session_open(struct session **out, const struct ctl_config *config, struct err *err)
+/* A failure before the first byte; `code` is a negative errno. */
+static enum grpc_code open_failure(int code)
+{
+    switch (code) {
+    case 0:
+        return GRPC_OK;
+    case -ENOMEM:
+        return GRPC_RESOURCE_EXHAUSTED;
+    case -EINVAL:
+        return GRPC_INVALID_ARGUMENT;
+    case -EACCES:
+        return GRPC_UNAUTHENTICATED;
+    default:
+        return GRPC_UNAVAILABLE;
+    }
+}
+
+enum grpc_code session_open(struct session **out, const struct ctl_config *config, struct err *err)
 {
     static const struct rpc_client_events events = {on_opened, on_closed};
     struct rpc_client_options options = {.connect_ms = DIAL_TIMEOUT_MS};
@@ -120,12 +146,12 @@ int session_open(struct session **out, const struct ctl_config *config, struct e
     *out = NULL;
     struct session *session = calloc(1, sizeof *session);
     if (session == NULL)
-        return err_set(err, -ENOMEM, "out of memory");
+        return open_failure(err_set(err, -ENOMEM, "out of memory"));
     (void)signal(SIGPIPE, SIG_IGN);
     int code = uv_loop_init(&session->loop);
     if (code < 0) {
         free(session);
-        return err_set_errno(err, code, "no event loop");
+        return open_failure(err_set_errno(err, code, "no event loop"));
     }
     session->err = err;
     code = find_address(config, &session->address, err);
@@ -135,12 +161,11 @@ int session_open(struct session **out, const struct ctl_config *config, struct e
         code = rpc_client_create(&session->client, &session->loop, &session->address, 1, tls,
                                  &options, &events, session, err);
     transport_tls_destroy(tls);
-    if (code < 0) {
+    if (code == 0)
+        *out = session;
+    else
         session_close(session);
-        return code;
-    }
-    *out = session;
-    return 0;
+    return open_failure(code);
 }
 
 void session_close(struct session *session)
@@ -164,31 +189,34 @@ static void on_answer(void *ctx, enum grpc_code code, const char *text,
     if (!session->opened)
         return; /* on_closed knows why */
     session->done = true;
+    session->code = code;
     if (code != GRPC_OK)
-        session->code = err_set(session->err, -EREMOTEIO, "%s", text);
+        err_set(session->err, -EREMOTEIO, "%s", text);
     else if (session->answer != NULL)
-        session->answer(session->answer_ctx, response);
+        session->code = session->answer(session->answer_ctx, response, session->err);
 }
 
-int session_call(struct session *session, const char *method, const ProtobufCMessage *request,
-                 const ProtobufCMessageDescriptor *response,
-                 void (*answer)(void *ctx, const ProtobufCMessage *response), void *ctx,
-                 struct err *err)
+enum grpc_code session_call(struct session *session, const char *path,
+                            const ProtobufCMessage *request,
+                            const ProtobufCMessageDescriptor *response, session_answer *answer,
+                            void *ctx, struct err *err)
 {
-    char path[128];
-    snprintf(path, sizeof path, "/dev.ehazlett.heimdall.api.v1.Heimdall/%s", method);
     session->err = err;
     session->done = false;
-    session->code = 0;
+    session->code = GRPC_OK;
     session->answer = answer;
     session->answer_ctx = ctx;
     int code = rpc_client_call(session->client, path, request, response, CALL_TIMEOUT_MS, on_answer,
                                session);
-    if (code < 0)
-        return err_set_errno(err, code, "the call cannot be made");
+    if (code < 0) {
+        err_set_errno(err, code, "the call cannot be made");
+        return code == -ENOMEM ? GRPC_RESOURCE_EXHAUSTED : GRPC_UNAVAILABLE;
+    }
     while (!session->done && uv_run(&session->loop, UV_RUN_ONCE) != 0)
         continue;
-    if (!session->done)
-        return err_set(err, -EIO, "the connection ended without an answer");
+    if (!session->done) {
+        err_set(err, -EIO, "the connection ended without an answer");
+        return GRPC_UNAVAILABLE;
+    }
     return session->code;
 }

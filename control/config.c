@@ -300,10 +300,10 @@ static const struct option node_rows[] = {
     ROW("key", 'k', "HEIMDALL_KEY", option_text, NULL, key, "private key of --cert in PEM"),
     ROW("ca", 0, "HEIMDALL_CA", option_text, NULL, ca,
         "certificates that the other side must descend from, in PEM"),
-    ROW("client-cert", 0, "HEIMDALL_CLIENT_CERT", option_text, NULL, client_cert,
-        "certificate in PEM toward other nodes (in use when nodes can join; default: as --cert)"),
-    ROW("client-key", 0, "HEIMDALL_CLIENT_KEY", option_text, NULL, client_key,
-        "private key of --client-cert in PEM"),
+    ROW("client-cert", 0, "HEIMDALL_NODE_CLIENT_CERT", option_text, NULL, client_cert,
+        "certificate in PEM toward other nodes (not in this version: refused)"),
+    ROW("client-key", 0, "HEIMDALL_NODE_CLIENT_KEY", option_text, NULL, client_key,
+        "private key of --client-cert in PEM (not in this version: refused)"),
     SKIP_VERIFY_ROW("HEIMDALL_SKIP_VERIFY"),
     ROW("insecure", 0, "HEIMDALL_INSECURE", option_flag, NULL, insecure,
         "serve the control API without TLS and to everyone"),
@@ -468,6 +468,12 @@ static bool check_node(const struct node_config *config, struct err *err)
     if (config->peers.count > 0) {
         /* starting alone instead would make a second network with the same addresses */
         err_set(err, -EINVAL, "option --peer: joining another node is not in this version");
+        return false;
+    }
+    if (config->client_cert != NULL || config->client_key != NULL) {
+        err_set(err, -EINVAL,
+                "option --client-%s: for joining another node, which is not in this version",
+                config->client_cert != NULL ? "cert" : "key");
         return false;
     }
     return check_certificate(config->cert, config->key, config->ca, config->skip_verify, err);

@@ -271,7 +271,7 @@ enum options_outcome options_parse(const struct option_set *sets, size_t set_cou
     return OPTIONS_OK;
 }
 
-void options_print_help(FILE *file, const struct option_set *set)
+void options_print_rows(FILE *file, const struct option_set *set)
 {
     for (size_t i = 0; i < set->count; i++) {
         const struct option *row = &set->rows[i];
@@ -291,6 +291,11 @@ void options_print_help(FILE *file, const struct option_set *set)
             fprintf(file, " [%s]", row->env);
         fputc('\n', file);
     }
+}
+
+void options_print_help(FILE *file, const struct option_set *set)
+{
+    options_print_rows(file, set);
     fprintf(file, "  %-34s %s\n", "-h, --help", "show this help");
     fprintf(file, "  %-34s %s\n", "-v, --version", "show the version");
 }

@@ -70,8 +70,11 @@ void options_fall_back(const struct option_set *set);
 /* The row of this name, NULL: none. */
 const struct option *options_find(const struct option_set *set, const char *long_name);
 
-/* The table of options for a help text. */
+/* The table of options for a help text, with --help and --version at its end. */
 void options_print_help(FILE *file, const struct option_set *set);
+
+/* The rows alone, for a set that is a part of the help. */
+void options_print_rows(FILE *file, const struct option_set *set);
 
 void option_list_fini(struct option_list *list);
 

@@ -62,6 +62,12 @@ class BadInput(LabTest):
                 self.refused(["heimdall", "--data-dir", "/tmp/new", *options], 2, *words)
                 self.assertNotIn("new", self.net.router.sh("ls /tmp").split())
 
+    def test_not_in_this_version(self):
+        """What only several nodes can use is refused, not ignored."""
+        for option, value in (("--peer", "tcp://192.0.2.1:9000"), ("--client-cert", "/a.pem"), ("--client-key", "/a.key")):
+            with self.subTest(option=option):
+                self.refused(["heimdall", option, value], 2, option, "not in this version")
+
     def test_environment_value_not_parsable(self):
         self.refused(["heimdall"], 2, "HEIMDALL_ENDPOINT_PORT", "abc", env={"HEIMDALL_ENDPOINT_PORT": "abc"})
 
@@ -133,27 +139,27 @@ class BadInput(LabTest):
             node = self.net.node_id()
             known = str(uuid.uuid4())
             self.net.authorize(known)
-            for argv, words in (
-                    (["peers", "authorize", "laptop"], ["laptop"]),
-                    (["peers", "deauthorize", str(uuid.uuid4())], ["not authorized"]),
-                    (["routes", "create", "--node-id", node, "--network", "10.11.5.0/24"], ["10.11.0.0/16"]),
-                    (["routes", "create", "--node-id", node, "--network", "10.51.5.0/24"], ["10.51.0.0/16"]),
-                    (["routes", "create", "--node-id", node, "--network", "x"], ["x"]),
-                    (["routes", "create", "--node-id", "nobody", "--network", "192.168.9.0/24"], ["nobody"]),
-                    (["routes", "delete", "192.168.9.0/24"], ["192.168.9.0/24"]),
+            for status, argv, words in (
+                    (1, ["peers", "authorize", "laptop"], ["laptop"]),
+                    (3, ["peers", "deauthorize", str(uuid.uuid4())], ["not authorized"]),
+                    (1, ["routes", "create", "--node-id", node, "--network", "10.11.5.0/24"], ["10.11.0.0/16"]),
+                    (1, ["routes", "create", "--node-id", node, "--network", "10.51.5.0/24"], ["10.51.0.0/16"]),
+                    (1, ["routes", "create", "--node-id", node, "--network", "x"], ["x"]),
+                    (3, ["routes", "create", "--node-id", "nobody", "--network", "192.168.9.0/24"], ["nobody"]),
+                    (3, ["routes", "delete", "192.168.9.0/24"], ["192.168.9.0/24"]),
             ):
                 with self.subTest(argv=argv):
-                    self.refused(["hctl", *argv], 1, *words)
+                    self.refused(["hctl", *argv], status, *words)
             self.refused(["hctl", "routes", "create"], 2, "--node-id")
             self.refused(["hctl", "bogus"], 2, "bogus")
             self.assertIn(known, self.net.hctl("peers", "authorized").stdout)
             wrong = ["hctl", "-a", "tcp://172.17.0.2:9000", "--cluster-key", str(uuid.uuid4()), "nodes", "list"]
-            self.refused(wrong, 1, "cluster key", host=self.net.router)
+            self.refused(wrong, 6, "cluster key", host=self.net.router)
         finally:
             self.net.node.stop()
 
     def test_hctl_without_a_node(self):
-        self.refused(["hctl", "nodes", "list"], 1, "heimdall")
+        self.refused(["hctl", "nodes", "list"], 5, "heimdall")
 
 
 if __name__ == "__main__":

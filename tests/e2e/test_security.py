@@ -245,7 +245,7 @@ class Tls(LabTest):
         """One plain line; the server logs the address, never what was tried"""
         wrong = str(uuid.uuid4())
         done = self.net.client.run(["hctl", "-a", f"tcp://{ADDR}", "--cluster-key", wrong, "nodes", "list"], check=False)
-        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.returncode, 6)
         self.assertEqual(len(done.stderr.strip().split("\n")), 1, done.stderr)
         self.assertIn("cluster key", done.stderr)
         said = self.net.node.wait_for("control connection refused")
@@ -374,7 +374,7 @@ make() {
                             ("nobody", "our certificate: .*URI"), ("root", "our certificate: .*URI")):
             with self.subTest(name=name):
                 done = self.hctl(name, "nodes", "list")
-                self.assertEqual((done.returncode, done.stdout), (1, ""))
+                self.assertEqual((done.returncode, done.stdout), (6, ""))
                 self.assertEqual(len(done.stderr.strip().split("\n")), 1)
                 self.assertRegex(done.stderr, words)
         self.assertRegex(self.net.node.output(), "refused reason=.172.17.0.3.*certificate has expired")
@@ -383,19 +383,19 @@ make() {
         """A peer's certificate lets nobody administer"""
         for words in (["nodes", "list"], ["peers", "authorize", str(uuid.uuid4())], ["peers", "authorized"]):
             done = self.hctl("peer", *words)
-            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertEqual((done.returncode, done.stdout), (6, ""))
         self.net.node.wait_for("call refused: wrong role")
 
     def test_other_authority_of_the_server(self):
         done = self.hctl("admin", "nodes", "list", ca="other")
-        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual((done.returncode, done.stdout), (6, ""))
         self.assertIn("certificate", done.stderr)
 
     def test_without_certificate(self):
         """The cluster key is of no use at this listener"""
         key = self.net.router.sh("cat /var/lib/heimdall/cluster.key").strip()
         done = self.net.client.run(["hctl", "-a", f"tcp://{ADDR}", "--cluster-key", key, "nodes", "list"], check=False)
-        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual((done.returncode, done.stdout), (6, ""))
 
     def test_peer(self):
         """Its id is the certificate's; another one is refused"""

@@ -61,8 +61,8 @@ class Walkthrough(InLab):
                          ("tcp://172.17.0.2:9000", "172.17.0.2:10100", "10.11.0.1"))
         self.assertRegex(node["UPDATED"], r"ago|now")
         [row] = table(net.hctl("peers", "list").stdout)
-        self.assertEqual(set(row), {"ID", "PUBLIC KEY", "ENDPOINT", "ALLOWED", "PEER IP"})
-        self.assertEqual((row["ID"], row["PEER IP"]), (net.id, "10.51.0.2"))
+        self.assertEqual(set(row), {"ID", "PUBLIC KEY", "ENDPOINT", "ALLOWED", "PEER IP", "NAME"})
+        self.assertEqual((row["ID"], row["PEER IP"], row["NAME"]), (net.id, "10.51.0.2", "client"))
         shown = net.router.run(["wg", "show"]).stdout
         self.assertIn(f"peer: {row['PUBLIC KEY']}", shown)
         self.assertIn("endpoint: 172.17.0.3:", shown)

@@ -1,64 +1,14 @@
-#include "cmd/hctl_print.h"
+#include "cmd/hctl_json.h"
 
 #include "proto/heimdall.pb-c.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-enum { COLUMNS_MAX = 16, GAP = 3 };
-
-static const char *cell(char *const *cells, size_t columns, size_t row, size_t column)
-{
-    const char *text = cells[row * columns + column];
-    return text != NULL ? text : "";
-}
-
-void print_table(FILE *file, const char *const *headers, size_t columns, char *const *cells,
-                 size_t rows)
-{
-    size_t width[COLUMNS_MAX] = {0};
-    for (size_t c = 0; c < columns; c++) {
-        width[c] = strlen(headers[c]);
-        for (size_t r = 0; r < rows; r++)
-            if (strlen(cell(cells, columns, r, c)) > width[c])
-                width[c] = strlen(cell(cells, columns, r, c));
-    }
-    for (size_t line = 0; line <= rows; line++) {
-        size_t owed = 0; /* spaces, written only when something follows */
-        for (size_t c = 0; c < columns; c++) {
-            const char *text = line == 0 ? headers[c] : cell(cells, columns, line - 1, c);
-            if (*text != '\0') {
-                fprintf(file, "%*s%s", (int)owed, "", text);
-                owed = 0;
-            }
-            owed += width[c] - strlen(text) + GAP;
-        }
-        fputc('\n', file);
-    }
-}
-
-const char *print_age(char *out, size_t size, int64_t then, int64_t now)
-{
-    static const struct {
-        int64_t seconds;
-        const char *name;
-    } units[] = {{86400, "day"}, {3600, "hour"}, {60, "minute"}, {1, "second"}};
-    int64_t age = now - then;
-    snprintf(out, size, "now");
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
-        if (age >= units[i].seconds) {
-            int64_t count = age / units[i].seconds;
-            snprintf(out, size, "%lld %s%s ago", (long long)count, units[i].name,
-                     count == 1 ? "" : "s");
-            break;
-        }
-    return out;
-}
-
-/* ---- JSON ---- */
 
 static cJSON *json_of_message(const ProtobufCMessage *message);
 
@@ -90,8 +40,13 @@ static cJSON *json_of_value(const ProtobufCFieldDescriptor *field, const void *v
     }
     if (field->type == PROTOBUF_C_TYPE_MESSAGE)
         return json_of_submessage(*(const ProtobufCMessage *const *)value);
-    if (field->type == PROTOBUF_C_TYPE_UINT64)
-        return cJSON_CreateNumber((double)*(const uint64_t *)value);
+    if (field->type == PROTOBUF_C_TYPE_BOOL)
+        return cJSON_CreateBool(*(const protobuf_c_boolean *)value);
+    if (field->type == PROTOBUF_C_TYPE_UINT64) {
+        char digits[24]; /* whole: a double is exact up to 2^53 only */
+        snprintf(digits, sizeof digits, "%" PRIu64, *(const uint64_t *)value);
+        return cJSON_CreateRaw(digits);
+    }
     return cJSON_CreateNull();
 }
 
@@ -127,14 +82,34 @@ static cJSON *json_of_message(const ProtobufCMessage *message)
     return object;
 }
 
-int print_json(FILE *file, const ProtobufCMessage *message)
+/* Takes `object`, which may be NULL. */
+static int print_object(FILE *file, cJSON *object, bool indented)
 {
-    cJSON *object = json_of_message(message);
-    char *text = object != NULL ? cJSON_Print(object) : NULL;
+    char *text = object == NULL ? NULL
+                 : indented     ? cJSON_Print(object)
+                                : cJSON_PrintUnformatted(object);
     cJSON_Delete(object);
     if (text == NULL)
         return -ENOMEM;
     fprintf(file, "%s\n", text);
     cJSON_free(text);
     return 0;
+}
+
+int json_print(FILE *file, const ProtobufCMessage *message)
+{
+    return print_object(file, json_of_message(message), true);
+}
+
+int json_print_error(FILE *file, const char *code, const char *message, int exit_status)
+{
+    cJSON *object = cJSON_CreateObject();
+    cJSON *error = object != NULL ? cJSON_AddObjectToObject(object, "error") : NULL;
+    if (error == NULL || cJSON_AddStringToObject(error, "code", code) == NULL ||
+        cJSON_AddStringToObject(error, "message", message) == NULL ||
+        cJSON_AddNumberToObject(error, "exit_status", exit_status) == NULL) {
+        cJSON_Delete(object);
+        return -ENOMEM;
+    }
+    return print_object(file, object, false);
 }

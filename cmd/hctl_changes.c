@@ -1,0 +1,168 @@
+#include "cmd/hctl_changes.h"
+
+#include "cmd/hctl_lookup.h"
+#include "cmd/hctl_output.h"
+#include "control/access.h"
+#include "control/record.h"
+#include "proto/cluster.pb-c.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* `about` is what the change is about, for the error. */
+static enum grpc_code change(struct invocation *invocation, const char *path,
+                             const ProtobufCMessage *request, const char *about, struct err *err)
+{
+    struct err cause = {0};
+    enum grpc_code code = session_call(invocation->session, path, request,
+                                       &google__protobuf__empty__descriptor, NULL, NULL, &cause);
+    if (code != GRPC_OK)
+        err_set(err, cause.code, "%s: %s", about, cause.text);
+    return code;
+}
+
+static enum grpc_code no_memory(struct err *err)
+{
+    err_set(err, -ENOMEM, "out of memory");
+    return GRPC_RESOURCE_EXHAUSTED;
+}
+
+/* `code` is that of the last change, those before it are done: with -o json they are told. */
+static enum grpc_code output_ids(const struct invocation *invocation, char **ids, size_t count,
+                                 enum grpc_code code, struct err *err)
+{
+    PB(AuthorizedPeersResponse) done;
+    PB_FN(authorized_peers_response__init)(&done);
+    done.ids = ids;
+    done.n_ids = count;
+    enum grpc_code shown = output_change(invocation, &done.base, code == GRPC_OK ? err : NULL);
+    return code == GRPC_OK ? shown : code;
+}
+
+static enum grpc_code authorize(struct invocation *invocation, char *id, struct err *err)
+{
+    PB(AuthorizePeerRequest) request;
+    PB_FN(authorize_peer_request__init)(&request);
+    request.id = id;
+    return change(invocation, SESSION_HEIMDALL "AuthorizePeer", &request.base, id, err);
+}
+
+static enum grpc_code authorize_new(struct invocation *invocation, struct err *err)
+{
+    char id[ACCESS_UUID_TEXT];
+    char *ids[] = {id};
+    int failed = access_make_uuid(id);
+    if (failed < 0) {
+        err_set_errno(err, failed, "no random bytes for an id");
+        return GRPC_UNAVAILABLE;
+    }
+    enum grpc_code code = authorize(invocation, id, err);
+    if (code != GRPC_OK)
+        return code;
+    if (!invocation->config.json)
+        puts(id);
+    return output_ids(invocation, ids, 1, code, err);
+}
+
+enum grpc_code peers_authorize(struct invocation *invocation, struct err *err)
+{
+    enum grpc_code code = GRPC_OK;
+    size_t done = 0;
+    if (invocation->arg_count == 0)
+        return authorize_new(invocation, err);
+    while (done < invocation->arg_count && code == GRPC_OK) {
+        code = authorize(invocation, invocation->args[done], err);
+        done += code == GRPC_OK;
+    }
+    return output_ids(invocation, invocation->args, done, code, err);
+}
+
+static enum grpc_code deauthorize(struct invocation *invocation, const char *word,
+                                  char id[ACCESS_ID_MAX + 1], struct err *err)
+{
+    PB(DeauthorizePeerRequest) request;
+    PB_FN(deauthorize_peer_request__init)(&request);
+    request.id = id;
+    enum grpc_code code = lookup_peer(invocation->session, word, id, err);
+    if (code == GRPC_OK)
+        code = change(invocation, SESSION_HEIMDALL "DeauthorizePeer", &request.base, word, err);
+    return code;
+}
+
+enum grpc_code peers_deauthorize(struct invocation *invocation, struct err *err)
+{
+    enum grpc_code code = GRPC_OK;
+    size_t done = 0;
+    char(*texts)[ACCESS_ID_MAX + 1] = calloc(invocation->arg_count, sizeof *texts);
+    char **ids = calloc(invocation->arg_count, sizeof *ids);
+    if (texts == NULL || ids == NULL) {
+        code = no_memory(err);
+        goto out;
+    }
+    while (done < invocation->arg_count && code == GRPC_OK) {
+        ids[done] = texts[done];
+        code = deauthorize(invocation, invocation->args[done], ids[done], err);
+        done += code == GRPC_OK;
+    }
+    code = output_ids(invocation, ids, done, code, err);
+out:
+    free(ids);
+    free(texts);
+    return code;
+}
+
+enum grpc_code peers_rename(struct invocation *invocation, struct err *err)
+{
+    char id[ACCESS_ID_MAX + 1];
+    Heimdall__V1__RenamePeerRequest request = HEIMDALL__V1__RENAME_PEER_REQUEST__INIT;
+    enum grpc_code code = lookup_peer(invocation->session, invocation->args[0], id, err);
+    request.id = id;
+    request.name = invocation->args[1];
+    if (code == GRPC_OK)
+        code = change(invocation, SESSION_CLUSTER "RenamePeer", &request.base, invocation->args[0],
+                      err);
+    return code == GRPC_OK ? output_change(invocation, &request.base, err) : code;
+}
+
+enum grpc_code peers_rekey(struct invocation *invocation, struct err *err)
+{
+    char id[ACCESS_ID_MAX + 1];
+    Heimdall__V1__RekeyPeerRequest request = HEIMDALL__V1__REKEY_PEER_REQUEST__INIT;
+    enum grpc_code code = lookup_peer(invocation->session, invocation->args[0], id, err);
+    request.id = id;
+    if (code == GRPC_OK)
+        code = change(invocation, SESSION_CLUSTER "RekeyPeer", &request.base, invocation->args[0],
+                      err);
+    return code == GRPC_OK ? output_change(invocation, &request.base, err) : code;
+}
+
+enum grpc_code routes_create(struct invocation *invocation, struct err *err)
+{
+    char id[ACCESS_ID_MAX + 1];
+    PB(CreateRouteRequest) request;
+    PB_FN(create_route_request__init)(&request);
+    request.node_id = id;
+    request.network = strdup(invocation->route.network);
+    if (request.network == NULL)
+        return no_memory(err);
+    enum grpc_code code = lookup_node(invocation->session, invocation->route.node_id, id, err);
+    if (code == GRPC_OK)
+        code =
+            change(invocation, SESSION_HEIMDALL "CreateRoute", &request.base, request.network, err);
+    if (code == GRPC_OK)
+        code = output_change(invocation, &request.base, err);
+    free(request.network);
+    return code;
+}
+
+enum grpc_code routes_delete(struct invocation *invocation, struct err *err)
+{
+    PB(DeleteRouteRequest) request;
+    PB_FN(delete_route_request__init)(&request);
+    request.network = invocation->args[0];
+    enum grpc_code code =
+        change(invocation, SESSION_HEIMDALL "DeleteRoute", &request.base, request.network, err);
+    return code == GRPC_OK ? output_change(invocation, &request.base, err) : code;
+}

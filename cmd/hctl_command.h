@@ -1,0 +1,30 @@
+#ifndef CMD_HCTL_COMMAND_H
+#define CMD_HCTL_COMMAND_H
+
+#include "cmd/hctl_session.h"
+#include "cmd/hctl_table.h"
+#include "control/config.h"
+
+#include <stddef.h>
+
+/* What the commands of hctl work on. */
+
+struct route_options {
+    const char *node_id;
+    const char *network;
+};
+
+struct invocation {
+    struct ctl_config config;
+    struct route_options route;
+    struct session *session;
+    struct page page; /* of standard output */
+    char **args;      /* words behind the command */
+    size_t arg_count;
+    bool has_problems; /* `status` found some */
+};
+
+/* Asks the node and prints what it answers. The error is the caller's to print. */
+typedef enum grpc_code command_run(struct invocation *invocation, struct err *err);
+
+#endif

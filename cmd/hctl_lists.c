@@ -1,0 +1,118 @@
+#include "cmd/hctl_lists.h"
+
+#include "base/addr.h"
+#include "base/clock.h"
+#include "cmd/hctl_output.h"
+#include "cmd/hctl_text.h"
+#include "control/record.h"
+
+#include <string.h>
+
+#define COUNT(headers) (sizeof(headers) / sizeof((headers)[0]))
+
+static const char *key_of(const PB(KeyPair) * keypair)
+{
+    return keypair != NULL ? keypair->public_key : "";
+}
+
+static enum grpc_code print_nodes(void *ctx, const ProtobufCMessage *message, struct err *err)
+{
+    static const char *const headers[] = {"ID",      "ADDR",    "ENDPOINT",
+                                          "GATEWAY", "UPDATED", "PUBLIC KEY"};
+    const PB(NodesResponse) *response = (const PB(NodesResponse) *)message;
+    int64_t now = (int64_t)(clock_realtime_ns() / NS_PER_SEC);
+    struct table table;
+    table_init(&table, headers, COUNT(headers), response->n_nodes);
+    for (size_t i = 0; i < response->n_nodes; i++) {
+        const PB(Node) *node = response->nodes[i];
+        char endpoint[ENDPOINT_TEXT];
+        char age[TEXT_AGE] = "";
+        table_set(&table, i, 0, node->id);
+        table_set(&table, i, 1, node->addr);
+        table_set(&table, i, 2,
+                  text_endpoint(endpoint, sizeof endpoint, node->endpoint_ip, node->endpoint_port));
+        table_set(&table, i, 3, node->gateway_ip);
+        table_set(&table, i, 4, text_age(age, node->updated, now));
+        table_set(&table, i, 5, key_of(node->keypair));
+    }
+    return output_table(ctx, &table, err);
+}
+
+static void format_allowed(char *out, size_t size, const PB(Peer) * peer)
+{
+    size_t len = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < peer->n_allowed_ips && len < size; i++)
+        len +=
+            (size_t)snprintf(out + len, size - len, "%s%s", i > 0 ? "," : "", peer->allowed_ips[i]);
+}
+
+static enum grpc_code print_peers(void *ctx, const ProtobufCMessage *message, struct err *err)
+{
+    static const char *const headers[] = {"ID",      "PUBLIC KEY", "ENDPOINT",
+                                          "ALLOWED", "PEER IP",    "NAME"};
+    const PB(PeersResponse) *response = (const PB(PeersResponse) *)message;
+    struct table table;
+    table_init(&table, headers, COUNT(headers), response->n_peers);
+    for (size_t i = 0; i < response->n_peers; i++) {
+        const PB(Peer) *peer = response->peers[i];
+        char allowed[1024];
+        format_allowed(allowed, sizeof allowed, peer);
+        table_set(&table, i, 0, peer->id);
+        table_set(&table, i, 1, key_of(peer->keypair));
+        table_set(&table, i, 2, peer->endpoint);
+        table_set(&table, i, 3, allowed);
+        table_set(&table, i, 4, peer->peer_ip);
+        table_set(&table, i, 5, peer->name);
+    }
+    return output_table(ctx, &table, err);
+}
+
+static enum grpc_code print_authorized(void *ctx, const ProtobufCMessage *message, struct err *err)
+{
+    static const char *const headers[] = {"ID"};
+    const PB(AuthorizedPeersResponse) *response = (const PB(AuthorizedPeersResponse) *)message;
+    struct table table;
+    table_init(&table, headers, COUNT(headers), response->n_ids);
+    for (size_t i = 0; i < response->n_ids; i++)
+        table_set(&table, i, 0, response->ids[i]);
+    return output_table(ctx, &table, err);
+}
+
+static enum grpc_code print_routes(void *ctx, const ProtobufCMessage *message, struct err *err)
+{
+    static const char *const headers[] = {"NODE", "NETWORK"};
+    const PB(RoutesResponse) *response = (const PB(RoutesResponse) *)message;
+    struct table table;
+    table_init(&table, headers, COUNT(headers), response->n_routes);
+    for (size_t i = 0; i < response->n_routes; i++) {
+        table_set(&table, i, 0, response->routes[i]->node_id);
+        table_set(&table, i, 1, response->routes[i]->network);
+    }
+    return output_table(ctx, &table, err);
+}
+
+enum grpc_code nodes_list(struct invocation *invocation, struct err *err)
+{
+    return output_call(invocation, SESSION_HEIMDALL "Nodes", &PB_FN(nodes_request__descriptor),
+                       &PB_FN(nodes_response__descriptor), print_nodes, err);
+}
+
+enum grpc_code peers_list(struct invocation *invocation, struct err *err)
+{
+    return output_call(invocation, SESSION_HEIMDALL "Peers", &PB_FN(peers_request__descriptor),
+                       &PB_FN(peers_response__descriptor), print_peers, err);
+}
+
+enum grpc_code peers_authorized(struct invocation *invocation, struct err *err)
+{
+    return output_call(invocation, SESSION_HEIMDALL "AuthorizedPeers",
+                       &PB_FN(authorized_peers_request__descriptor),
+                       &PB_FN(authorized_peers_response__descriptor), print_authorized, err);
+}
+
+enum grpc_code routes_list(struct invocation *invocation, struct err *err)
+{
+    return output_call(invocation, SESSION_HEIMDALL "Routes", &PB_FN(routes_request__descriptor),
+                       &PB_FN(routes_response__descriptor), print_routes, err);
+}

@@ -1,0 +1,151 @@
+#include "cmd/hctl_lookup.h"
+
+#include "control/record.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum lookup_outcome lookup_find(const struct lookup_entry *entries, size_t count, const char *word,
+                                size_t *place)
+{
+    size_t begins = 0;
+    size_t len = strlen(word);
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(entries[i].id, word) == 0) {
+            *place = i;
+            return LOOKUP_FOUND;
+        }
+    for (size_t i = 0; i < count; i++)
+        if (entries[i].name[0] != '\0' && strcasecmp(entries[i].name, word) == 0) {
+            *place = i;
+            return LOOKUP_FOUND;
+        }
+    for (size_t i = 0; len >= LOOKUP_PREFIX_MIN && i < count; i++)
+        if (strncmp(entries[i].id, word, len) == 0) {
+            *place = i;
+            begins++;
+        }
+    return begins == 0 ? LOOKUP_NONE : begins == 1 ? LOOKUP_FOUND : LOOKUP_MANY;
+}
+
+static enum grpc_code no_memory(struct err *err)
+{
+    err_set(err, -ENOMEM, "out of memory");
+    return GRPC_RESOURCE_EXHAUSTED;
+}
+
+/* As an error; `kind` is what was looked for. */
+static enum grpc_code told(enum lookup_outcome outcome, const char *kind, const char *word,
+                           struct err *err)
+{
+    switch (outcome) {
+    case LOOKUP_FOUND:
+        return GRPC_OK;
+    case LOOKUP_NONE:
+        err_set(err, -ENOENT, "no %s has the id or name \"%s\"", kind, word);
+        return GRPC_NOT_FOUND;
+    case LOOKUP_MANY:
+        err_set(err, -EINVAL, "the ids of several %ss begin with \"%s\": give more of it", kind,
+                word);
+        return GRPC_INVALID_ARGUMENT;
+    }
+    return GRPC_OK;
+}
+
+enum grpc_code lookup_peer_status(const Heimdall__V1__StatusResponse *status, const char *word,
+                                  const Heimdall__V1__PeerStatus **out, struct err *err)
+{
+    struct lookup_entry *entries = calloc(status->n_peers + 1, sizeof *entries);
+    size_t place = 0;
+    if (entries == NULL)
+        return no_memory(err);
+    for (size_t i = 0; i < status->n_peers; i++) {
+        const PB(Peer) *peer = status->peers[i]->peer;
+        entries[i] = peer != NULL ? (struct lookup_entry){peer->id, peer->name}
+                                  : (struct lookup_entry){"", ""};
+    }
+    enum grpc_code code =
+        told(lookup_find(entries, status->n_peers, word, &place), "peer", word, err);
+    if (code == GRPC_OK)
+        *out = status->peers[place];
+    free(entries);
+    return code;
+}
+
+/* ---- asking for it ---- */
+
+struct lookup {
+    const char *word;
+    char *id; /* the result, ACCESS_ID_MAX + 1 */
+};
+
+static enum grpc_code lookup_init(struct lookup *lookup, const char *word, char *id,
+                                  struct err *err)
+{
+    *lookup = (struct lookup){word, id};
+    if (snprintf(id, ACCESS_ID_MAX + 1, "%s", word) <= ACCESS_ID_MAX)
+        return GRPC_OK;
+    err_set(err, -EINVAL, "ids and names have at most %d characters", ACCESS_ID_MAX);
+    return GRPC_INVALID_ARGUMENT;
+}
+
+/* A word that nothing is known by stays as it is. */
+static enum grpc_code settle(const struct lookup *lookup, enum grpc_code code, const char *id)
+{
+    if (code == GRPC_OK)
+        snprintf(lookup->id, ACCESS_ID_MAX + 1, "%s", id);
+    return code == GRPC_NOT_FOUND ? GRPC_OK : code;
+}
+
+static enum grpc_code on_status(void *ctx, const ProtobufCMessage *message, struct err *err)
+{
+    const struct lookup *lookup = ctx;
+    const Heimdall__V1__PeerStatus *found = NULL;
+    enum grpc_code code = lookup_peer_status((const Heimdall__V1__StatusResponse *)message,
+                                             lookup->word, &found, err);
+    return settle(lookup, code, code == GRPC_OK ? found->peer->id : "");
+}
+
+static enum grpc_code on_nodes(void *ctx, const ProtobufCMessage *message, struct err *err)
+{
+    const struct lookup *lookup = ctx;
+    const PB(NodesResponse) *response = (const PB(NodesResponse) *)message;
+    struct lookup_entry *entries = calloc(response->n_nodes + 1, sizeof *entries);
+    size_t place = 0;
+    if (entries == NULL)
+        return no_memory(err);
+    for (size_t i = 0; i < response->n_nodes; i++)
+        entries[i] = (struct lookup_entry){response->nodes[i]->id, response->nodes[i]->name};
+    enum grpc_code code = told(lookup_find(entries, response->n_nodes, lookup->word, &place),
+                               "node", lookup->word, err);
+    free(entries);
+    return settle(lookup, code, code == GRPC_OK ? response->nodes[place]->id : "");
+}
+
+enum grpc_code lookup_peer(struct session *session, const char *word, char id[ACCESS_ID_MAX + 1],
+                           struct err *err)
+{
+    Heimdall__V1__StatusRequest request = HEIMDALL__V1__STATUS_REQUEST__INIT;
+    struct lookup lookup;
+    enum grpc_code code = lookup_init(&lookup, word, id, err);
+    if (code != GRPC_OK)
+        return code;
+    return session_call(session, SESSION_CLUSTER "Status", &request.base,
+                        &heimdall__v1__status_response__descriptor, on_status, &lookup, err);
+}
+
+enum grpc_code lookup_node(struct session *session, const char *word, char id[ACCESS_ID_MAX + 1],
+                           struct err *err)
+{
+    PB(NodesRequest) request;
+    struct lookup lookup;
+    enum grpc_code code = lookup_init(&lookup, word, id, err);
+    if (code != GRPC_OK)
+        return code;
+    PB_FN(nodes_request__init)(&request);
+    return session_call(session, SESSION_HEIMDALL "Nodes", &request.base,
+                        &PB_FN(nodes_response__descriptor), on_nodes, &lookup, err);
+}

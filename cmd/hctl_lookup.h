@@ -1,0 +1,38 @@
+#ifndef CMD_HCTL_LOOKUP_H
+#define CMD_HCTL_LOOKUP_H
+
+#include "cmd/hctl_session.h"
+#include "control/access.h"
+#include "proto/cluster.pb-c.h"
+
+#include <stddef.h>
+
+/* Peers and nodes as people name them. */
+
+enum { LOOKUP_PREFIX_MIN = 8 }; /* as many letters of an id as logs show */
+
+struct lookup_entry {
+    const char *id;
+    const char *name; /* "": none */
+};
+
+enum lookup_outcome { LOOKUP_FOUND, LOOKUP_NONE, LOOKUP_MANY };
+
+/* The one with this id, else the one with this name, else the only one whose id begins with the
+ * word. */
+enum lookup_outcome lookup_find(const struct lookup_entry *entries, size_t count, const char *word,
+                                size_t *place);
+
+/* The peer that the word names in a status. NOT_FOUND, or INVALID_ARGUMENT when several ids begin
+ * so. */
+enum grpc_code lookup_peer_status(const Heimdall__V1__StatusResponse *status, const char *word,
+                                  const Heimdall__V1__PeerStatus **out, struct err *err);
+
+/* Asks the node for the id behind the word. A word that nothing is known by is its own id: the node
+ * has the last word on it. INVALID_ARGUMENT when several ids begin so. */
+enum grpc_code lookup_peer(struct session *session, const char *word, char id[ACCESS_ID_MAX + 1],
+                           struct err *err);
+enum grpc_code lookup_node(struct session *session, const char *word, char id[ACCESS_ID_MAX + 1],
+                           struct err *err);
+
+#endif
