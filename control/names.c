@@ -13,17 +13,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ADDRESSES_MAX = 2 };
+/* What is missing, an address to listen on or a resolver to ask, is tried again from time to time:
+ * the program that held the port may end, and a host may learn its resolvers after its start. */
+
+enum {
+    ADDRESSES_MAX = 2,
+    OWN_MAX = ADDRESSES_MAX + 2,
+    RETRY_MS = 3000,
+};
 
 struct names {
     const struct names_options *options;
     struct resolver_paths paths;
     struct dns_server *server;
     struct upstream *upstream;
+    uv_timer_t retry;
+    struct ip_addr own[OWN_MAX]; /* the tunnel's addresses, and what the option says */
+    size_t tunnel_count;         /* of them */
+    size_t own_count;
     union endpoint listening[ADDRESSES_MAX]; /* asked for, whether or not it worked */
     size_t listening_count;
-    bool upstream_tried;
-    bool is_served; /* as asked */
+    bool upstream_told; /* that there is none */
+    bool is_served;     /* as asked */
 };
 
 void names_clean(const char *data_dir)
@@ -34,6 +45,11 @@ void names_clean(const char *data_dir)
         log_warn("the resolver of an earlier run cannot be put back", F_STR("error", err.text));
 }
 
+static void on_retry_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
 int names_open(struct names **out, const struct names_options *options)
 {
     *out = NULL;
@@ -42,13 +58,22 @@ int names_open(struct names **out, const struct names_options *options)
         return -ENOMEM;
     names->options = options;
     names->paths = resolver_paths_default(options->data_dir);
+    (void)uv_timer_init(options->loop, &names->retry);
+    names->retry.data = names;
     int code = dns_server_create(&names->server, options->loop);
     if (code < 0) {
-        free(names);
+        uv_close((uv_handle_t *)&names->retry, on_retry_closed);
         return code;
     }
     *out = names;
     return 0;
+}
+
+static struct ip_addr loopback(uint8_t family)
+{
+    struct ip_addr addr;
+    (void)ip_addr_parse(&addr, family == 4 ? "127.0.0.1" : "::1");
+    return addr;
 }
 
 /* Where to listen: what the option says, else this node's addresses in the tunnel. */
@@ -67,6 +92,31 @@ static size_t wanted_addresses(const struct names *names, const struct plan *pla
     return count;
 }
 
+static bool is_tunnel(const struct names *names, const struct ip_addr *addr)
+{
+    for (size_t i = 0; i < names->tunnel_count; i++)
+        if (ip_addr_equal(&names->own[i], addr))
+            return true;
+    return false;
+}
+
+/* An upstream must not be ourselves. */
+static void learn_own(struct names *names, const struct plan *plan)
+{
+    const union endpoint *address = &names->options->address;
+    size_t count = 0;
+    for (size_t i = 0; i < plan->address_count && count < ADDRESSES_MAX; i++)
+        names->own[count++] = plan->addresses[i].addr;
+    names->tunnel_count = count;
+    if (endpoint_is_set(address)) {
+        endpoint_addr(address, &names->own[count]);
+        if (bytes_is_zero_ct(names->own[count].bytes, sizeof names->own[count].bytes))
+            names->own[count] = loopback(names->own[count].family);
+        count++;
+    }
+    names->own_count = count;
+}
+
 static size_t upstreams_from_options(const struct option_list *list,
                                      union endpoint out[RESOLVER_NAMESERVERS])
 {
@@ -81,29 +131,31 @@ static size_t upstreams_from_options(const struct option_list *list,
 }
 
 /* Asked for before the host's resolver is pointed at us. */
-static void open_upstream(struct names *names, const struct plan *plan)
+static void open_upstream(struct names *names)
 {
     struct resolver_upstreams found = {.count = 0};
-    struct ip_addr ours[ADDRESSES_MAX];
     struct err err;
-    if (names->upstream_tried)
+    bool told = names->upstream_told;
+    if (names->upstream != NULL)
         return;
-    names->upstream_tried = true;
-    for (size_t i = 0; i < plan->address_count; i++)
-        ours[i] = plan->addresses[i].addr;
+    names->upstream_told = true;
     found.count = upstreams_from_options(names->options->upstreams, found.servers);
     if (found.count == 0 &&
-        resolver_read(&names->paths, ours, plan->address_count, &found, &err) < 0)
+        resolver_read(&names->paths, names->own, names->own_count, &found, &err) < 0 && !told)
         log_warn("the host's resolvers are not known", F_STR("error", err.text));
     if (found.count == 0) {
-        log_info("no upstream resolver: only the network's own names are answered");
+        if (!told)
+            log_info("no upstream resolver: only the network's own names are answered");
         return;
     }
     struct upstream_config config = {.servers = found.servers, .server_count = found.count};
-    if (upstream_create(&names->upstream, names->options->loop, &config, &err) < 0)
-        log_warn("other names cannot be resolved", F_STR("error", err.text));
-    else
+    if (upstream_create(&names->upstream, names->options->loop, &config, &err) == 0) {
         dns_server_set_upstream(names->server, names->upstream);
+        if (told)
+            log_info("other names are resolved now");
+    } else if (!told) {
+        log_warn("other names cannot be resolved", F_STR("error", err.text));
+    }
 }
 
 /* This host asks us too, if we are where a resolver looks: port 53 of an address. */
@@ -115,9 +167,10 @@ static void point_resolver(const struct names *names)
     for (size_t i = 0; i < names->listening_count; i++) {
         struct ip_addr addr;
         endpoint_addr(&names->listening[i], &addr);
-        if (endpoint_port(&names->listening[i]) == 53 &&
-            !bytes_is_zero_ct(addr.bytes, sizeof addr.bytes))
-            nameservers[count++] = addr;
+        if (endpoint_port(&names->listening[i]) != 53)
+            continue;
+        bool is_any = bytes_is_zero_ct(addr.bytes, sizeof addr.bytes);
+        nameservers[count++] = is_any ? loopback(addr.family) : addr;
     }
     if (count == 0)
         return;
@@ -132,10 +185,25 @@ static void point_resolver(const struct names *names)
         log_warn("this host does not resolve the network's names", F_STR("error", err.text));
 }
 
+/* Listens where it is wanted and does not yet. `told`: failure was told before. */
+static void serve(struct names *names, bool told)
+{
+    struct err err;
+    names->is_served =
+        dns_server_listen(names->server, names->listening, names->listening_count, &err) == 0;
+    if (!names->is_served && !told)
+        log_warn("DNS is not served as asked; this is tried again until it works",
+                 F_STR("error", err.text));
+    if (!names->is_served)
+        return;
+    if (told)
+        log_info("DNS is served now");
+    point_resolver(names);
+}
+
 static void listen_on(struct names *names, const struct plan *plan)
 {
     union endpoint wanted[ADDRESSES_MAX] = {0};
-    struct err err;
     size_t count = wanted_addresses(names, plan, wanted);
     if (count == names->listening_count &&
         memcmp(wanted, names->listening, count * sizeof wanted[0]) == 0)
@@ -143,21 +211,37 @@ static void listen_on(struct names *names, const struct plan *plan)
     memcpy(names->listening, wanted, sizeof wanted);
     names->listening_count = count;
     names->is_served = false;
-    if (count == 0)
-        return;
-    if (dns_server_listen(names->server, wanted, count, &err) < 0) {
-        log_warn("DNS is not served as asked", F_STR("error", err.text));
-    } else {
-        names->is_served = true;
-        point_resolver(names);
-    }
+    if (count > 0)
+        serve(names, false);
 }
 
-/* The overlay's own hosts may ask for other names, nobody else. */
+static void on_retry(uv_timer_t *timer)
+{
+    struct names *names = timer->data;
+    bool had_upstream = names->upstream != NULL;
+    open_upstream(names);
+    if (!names->is_served && names->listening_count > 0)
+        serve(names, true);
+    else if (names->is_served && !had_upstream && names->upstream != NULL)
+        point_resolver(names); /* who wrote down the host's resolvers took ours away */
+    if (names->is_served && names->upstream != NULL)
+        uv_timer_stop(timer);
+}
+
+/* The overlay's own hosts and this one may ask for other names, nobody else. */
 static void allow_recursion(const struct names *names, const struct plan *plan)
 {
-    if (dns_server_set_recursion(names->server, plan->overlay, plan->overlay_count) < 0)
+    static const char *const host[] = {"127.0.0.0/8", "::1/128"};
+    enum { HOST_COUNT = sizeof host / sizeof host[0] };
+    size_t count = plan->overlay_count;
+    struct ip_prefix *allowed = calloc(count + HOST_COUNT, sizeof *allowed);
+    if (allowed != NULL && count > 0)
+        memcpy(allowed, plan->overlay, count * sizeof *allowed);
+    for (size_t i = 0; i < HOST_COUNT && allowed != NULL; i++)
+        (void)ip_prefix_parse(&allowed[count++], host[i]);
+    if (allowed == NULL || dns_server_set_recursion(names->server, allowed, count) < 0)
         log_warn("out of memory: who may ask DNS is unchanged");
+    free(allowed);
 }
 
 void names_update(struct names *names, const struct plan *plan, uint32_t serial)
@@ -169,9 +253,13 @@ void names_update(struct names *names, const struct plan *plan, uint32_t serial)
     else
         dns_server_set_zone(names->server, zone);
     zone_put(zone);
-    open_upstream(names, plan);
+    learn_own(names, plan);
+    open_upstream(names);
     allow_recursion(names, plan);
     listen_on(names, plan);
+    bool complete = names->is_served && names->upstream != NULL;
+    if (!complete && !uv_is_active((uv_handle_t *)&names->retry))
+        (void)uv_timer_start(&names->retry, on_retry, RETRY_MS, RETRY_MS);
 }
 
 bool names_are_served(const struct names *names)
@@ -183,6 +271,18 @@ void names_repoint(struct names *names)
 {
     if (names->is_served)
         point_resolver(names);
+}
+
+const char *names_domain_for_peers(const struct names *names)
+{
+    for (size_t i = 0; i < names->listening_count; i++) {
+        struct ip_addr addr;
+        endpoint_addr(&names->listening[i], &addr);
+        bool is_any = addr.family == 4 && bytes_is_zero_ct(addr.bytes, sizeof addr.bytes);
+        if (endpoint_port(&names->listening[i]) == 53 && (is_any || is_tunnel(names, &addr)))
+            return names->options->domain;
+    }
+    return NULL;
 }
 
 void names_stats(const struct names *names, struct dns_server_stats *out)
@@ -199,5 +299,5 @@ void names_close(struct names *names)
         log_error("the resolver cannot be put back", F_STR("error", err.text));
     dns_server_destroy(names->server);
     upstream_destroy(names->upstream);
-    free(names);
+    uv_close((uv_handle_t *)&names->retry, on_retry_closed);
 }

@@ -9,7 +9,7 @@
 
 /* A node's DNS: the server on its tunnel address, the zone that follows the plan, the upstream for
  * other names, and this host's own resolver pointed at it. Whatever of this does not work is told
- * in the log; the node runs on without. */
+ * in the log and tried again; the node runs on without. */
 
 struct dns_server_stats;
 struct names;
@@ -37,6 +37,10 @@ bool names_are_served(const struct names *names);
 
 /* The tunnel's interface is another than before: points this host's resolver at us once more. */
 void names_repoint(struct names *names);
+
+/* The domain to tell to peers, or NULL: DNS is not where they would ask, on port 53 of the tunnel.
+ */
+const char *names_domain_for_peers(const struct names *names);
 
 void names_stats(const struct names *names, struct dns_server_stats *out);
 

@@ -169,6 +169,12 @@ static void env_settle(void *ctx)
     node_settle(ctx);
 }
 
+static const char *env_dns_domain(void *ctx)
+{
+    const struct node *node = ctx;
+    return names_domain_for_peers(node->names);
+}
+
 static int env_tunnel_info(void *ctx, struct path_info *out)
 {
     struct node *node = ctx;
@@ -242,7 +248,6 @@ static int make_api(struct node *node)
         .node_id = node->identity.id,
         .cluster_key = node->identity.cluster_key,
         .public_key = node->public_key,
-        .dns_domain = node->config->dns_domain,
         .run = node->run,
         .writer = node->writer,
         .ctx = node,
@@ -250,6 +255,7 @@ static int make_api(struct node *node)
         .settle = env_settle,
         .tunnel_info = env_tunnel_info,
         .host = env_host,
+        .dns_domain = env_dns_domain,
     };
     int code = keyring_create(&node->keyring, node->identity.cluster_key, node->seed);
     node->rpc = rpc_server_create(&node->loop);

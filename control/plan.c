@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ZONE_TTL_S = 30, ZONE_NEGATIVE_TTL_S = 5 };
+enum { ZONE_TTL_S = 30, ZONE_NEGATIVE_TTL_S = 5, DNS_PORT = 53 };
 
 /* One allowed IP as it was asked for. */
 struct plan_grant {
@@ -272,6 +272,16 @@ static int add_host(struct zone_builder *builder, const struct plan_name *name)
     return rc == -ENOMEM ? rc : 0;
 }
 
+/* Where the zone's DNS is (RFC 2782), beside its NS. Nothing else is known to be served inside. */
+static int add_services(struct zone_builder *builder, const char *ns)
+{
+    static const char *const services[] = {"_domain._udp", "_domain._tcp"};
+    int rc = 0;
+    for (size_t i = 0; i < sizeof services / sizeof services[0] && rc == 0; i++)
+        rc = zone_builder_add_srv(builder, services[i], 0, 0, DNS_PORT, ns);
+    return rc;
+}
+
 struct zone *plan_zone(const struct plan *plan, const char *domain, const char *ns, uint32_t serial,
                        const uint8_t seed[16])
 {
@@ -287,6 +297,8 @@ struct zone *plan_zone(const struct plan *plan, const char *domain, const char *
         rc = add_host(builder, &plan->names[i]);
     for (size_t i = 0; rc == 0 && i < plan->overlay_count; i++)
         rc = zone_builder_add_network(builder, &plan->overlay[i]);
+    if (rc == 0)
+        rc = add_services(builder, ns);
     if (rc == 0)
         return zone_build(builder);
     zone_builder_destroy(builder);

@@ -77,8 +77,9 @@ int plan_of_peer(const PB(ConnectResponse) * response, const char *exit_node, st
                  struct err *err);
 
 /* What a peer is told: its addresses, every node as a peer with its allowed IPs, resolvers, the
- * control API of every node. Nothing of other peers, no private key. NULL when the state has no
- * such peer or memory is short; freed by connect_response__free_unpacked. */
+ * control API of every node. Nothing of other peers, no private key. Without `dns_domain` (NULL) no
+ * resolvers. NULL when the state has no such peer or memory is short; freed by
+ * connect_response__free_unpacked. */
 PB(ConnectResponse) *
     plan_connect_response(const struct state *state, const char *peer_id, const char *dns_domain);
 

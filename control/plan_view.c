@@ -247,16 +247,25 @@ static void put_nodes(struct answer *answer, const struct state *state,
 {
     size_t count = state_node_count(state);
     response->peers = zeroed(answer, count, sizeof *response->peers);
-    response->dns = zeroed(answer, count, sizeof *response->dns);
     response->node_addresses = zeroed(answer, count, sizeof *response->node_addresses);
     for (size_t i = 0; i < count && !answer->failed; i++) {
         const struct state_node *node = state_node_at(state, i);
         response->peers[i] = make_node(answer, state, node);
         response->n_peers += response->peers[i] != NULL;
-        response->dns[i] = copy(answer, node->pb->gateway_ip);
-        response->n_dns += response->dns[i] != NULL;
         response->node_addresses[i] = copy(answer, node->pb->addr);
         response->n_node_addresses += response->node_addresses[i] != NULL;
+    }
+}
+
+static void put_dns(struct answer *answer, const struct state *state, const char *domain,
+                    PB(ConnectResponse) * response)
+{
+    size_t count = state_node_count(state);
+    response->dns_domain = copy(answer, domain);
+    response->dns = zeroed(answer, count, sizeof *response->dns);
+    for (size_t i = 0; i < count && !answer->failed; i++) {
+        response->dns[i] = copy(answer, state_node_at(state, i)->pb->gateway_ip);
+        response->n_dns += response->dns[i] != NULL;
     }
 }
 
@@ -275,8 +284,9 @@ PB(ConnectResponse) *
     response->keypair = make_keypair(&answer, peer->public_key);
     response->address = address_in(&answer, &peer->address, &settings->peer_network);
     response->address6 = address_in(&answer, &peer->address6, &settings->peer_network6);
-    response->dns_domain = copy(&answer, dns_domain);
     put_nodes(&answer, state, response);
+    if (dns_domain != NULL)
+        put_dns(&answer, state, dns_domain, response);
     if (!answer.failed)
         return response;
     PB_FN(connect_response__free_unpacked)(response, NULL);

@@ -246,7 +246,7 @@ static enum grpc_code build_connect(const struct mutation *mutation, struct chan
 PB(ConnectResponse) * rpc_env_connect_response(const struct rpc_env *env, const char *peer_id)
 {
     PB(ConnectResponse) *response =
-        plan_connect_response(env->state(env->ctx), peer_id, env->dns_domain);
+        plan_connect_response(env->state(env->ctx), peer_id, env->dns_domain(env->ctx));
     char *public_key = strdup(env->public_key);
     if (response == NULL || public_key == NULL) {
         free(public_key);

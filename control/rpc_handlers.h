@@ -22,8 +22,7 @@ struct rpc_env {
     const char *node_id;
     const char *cluster_key;
     const char *public_key; /* of the tunnel, base64 */
-    const char *dns_domain;
-    uint64_t run; /* random, for this run of the process */
+    uint64_t run;           /* random, for this run of the process */
     struct writer *writer;
     void *ctx;
     const struct state *(*state)(void *ctx); /* NULL: not loaded yet */
@@ -31,6 +30,7 @@ struct rpc_env {
     void (*settle)(void *ctx);
     int (*tunnel_info)(void *ctx, struct path_info *out);
     void (*host)(void *ctx, struct status_host *out); /* `out` borrows its strings */
+    const char *(*dns_domain)(void *ctx); /* NULL: peers are to ask no resolver of ours */
 };
 
 /* `env` is copied. Adds the methods to the server; the server must be destroyed (its calls ended)

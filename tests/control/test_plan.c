@@ -177,6 +177,26 @@ END_TEST
 
 /* ---- peers */
 
+START_TEST(peer_view_without_dns)
+{
+    struct network network;
+    struct plan plan;
+    struct err err = {0};
+    network_init(&network);
+    ck_assert_int_eq(network_put_node(&network, 1, "a"), GRPC_OK);
+    network_add_peer(&network, 4, "p");
+    PB(ConnectResponse) *response = plan_connect_response(network.state, test_id(4), NULL);
+    ck_assert_ptr_nonnull(response);
+    ck_assert_uint_eq(response->n_dns, 0);
+    ck_assert_str_eq(response->dns_domain, "");
+    ck_assert_int_eq(plan_of_peer(response, NULL, &plan, &err), 0);
+    ck_assert_uint_eq(plan.dns_count, 0);
+    plan_fini(&plan);
+    PB_FN(connect_response__free_unpacked)(response, NULL);
+    network_fini(&network);
+}
+END_TEST
+
 START_TEST(peer_view)
 {
     struct network network;
@@ -421,6 +441,29 @@ START_TEST(duplicates)
 }
 END_TEST
 
+/* What a name of the zone has: record types, ports and targets of services, names behind an
+ * address. */
+static const char *zone_text(const struct zone *zone, const char *text)
+{
+    static char out[512];
+    char name_text[DNS_TEXT_MAX];
+    struct dns_name name;
+    struct zone_match match;
+    char *to = out;
+    ck_assert(dns_name_from_text(&name, text));
+    zone_find(zone, &name, &match);
+    out[0] = '\0';
+    for (const struct zone_record *record = match.records; record != NULL; record = record->next)
+        if (record->type == DNS_TYPE_SRV)
+            to += sprintf(to, "%d:%d:%s ", record->type, record->srv.port,
+                          dns_name_to_text(record->srv.target, name_text));
+        else
+            to += sprintf(to, "%d ", record->type);
+    for (size_t i = 0; i < match.ptr_count; i++)
+        to += sprintf(to, "%s ", dns_name_to_text(zone_ptr_name(&match, i), name_text));
+    return out;
+}
+
 START_TEST(zone_of_a_plan)
 {
     struct network network;
@@ -432,6 +475,11 @@ START_TEST(zone_of_a_plan)
     struct zone *zone = plan_zone(&plan, "heimdall", "router", 7, network_seed);
     ck_assert_ptr_nonnull(zone);
     ck_assert_uint_eq(zone_serial(zone), 7);
+    ck_assert_str_eq(zone_text(zone, "client.heimdall"), "1 28 ");
+    ck_assert_str_eq(zone_text(zone, "1.0.11.10.in-addr.arpa"), "router.heimdall. ");
+    ck_assert_str_eq(zone_text(zone, "_domain._udp.heimdall"), "33:53:router.heimdall. ");
+    ck_assert_str_eq(zone_text(zone, "_domain._tcp.heimdall"), "33:53:router.heimdall. ");
+    ck_assert_str_eq(zone_text(zone, "_ldap._tcp.heimdall"), "");
     zone_put(zone);
     ck_assert_ptr_null(plan_zone(&plan, "not a name", "router", 7, network_seed));
     plan_fini(&plan);
@@ -562,6 +610,7 @@ int main(void)
     tcase_add_test(tc, a_peer_without_ipv6);
     tcase_add_test(tc, three_nodes);
     tcase_add_test(tc, peer_view);
+    tcase_add_test(tc, peer_view_without_dns);
     tcase_add_test(tc, bad_answers);
     tcase_add_test(tc, diff_steps);
     tcase_add_test(tc, moved_prefix);
