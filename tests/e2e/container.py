@@ -12,12 +12,17 @@ LEAST = ["net_admin", "net_bind_service"]
 
 ENV = ["env", "-i", "HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
 
+# As on Docker's own network: without IPv6, and forwarding, since Docker has told its host to; `ping` needs no right.
+SYSCTLS = """sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1 net.ipv4.ip_forward=1 \
+    net.ipv4.ping_group_range="0 2147483647" """
+
 # Layers below one that can be written; it lives as long as the host does, as a container's does between `stop` and `start`.
 CREATE = """
 mkdir -p /run/image
 mount -t tmpfs tmpfs /run/image
 mkdir /run/image/upper /run/image/work /run/image/root
 mount -t overlay -o "lowerdir=$1,upperdir=/run/image/upper,workdir=/run/image/work" overlay /run/image/root
+touch /run/image/root/etc/resolv.conf /run/image/root/etc/hosts
 """
 
 # As process 1 of the container. What /proc and /sys do not let through is Docker's list.
@@ -36,10 +41,7 @@ ln -s /proc/self/fd $root/dev/fd
 ln -s /proc/self/fd/0 $root/dev/stdin
 ln -s /proc/self/fd/1 $root/dev/stdout
 ln -s /proc/self/fd/2 $root/dev/stderr
-for file in resolv.conf hosts; do
-    touch $root/etc/$file
-    mount --bind /etc/$file $root/etc/$file
-done
+for file in resolv.conf hosts; do mount --bind /etc/$file $root/etc/$file; done
 for volume in /var/lib/heimdall /var/lib/heimdall-peer; do
     mkdir -p $root$volume
     mount --bind $volume $root$volume

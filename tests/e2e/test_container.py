@@ -10,14 +10,11 @@ import tempfile
 import unittest
 
 import image
-from container import DOCKER, LEAST, Container
+from container import DOCKER, LEAST, SYSCTLS, Container
 from netns import Lab, wait_until
 from story import Network, table
 
 BIN = sys.argv.pop(1)
-# As on Docker's own network: without IPv6, and forwarding, since Docker has told its host to; `ping` needs no right.
-SYSCTLS = """sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1 net.ipv4.ip_forward=1 \
-    net.ipv4.ping_group_range="0 2147483647" """
 IPV6_TOLD = "IPv6 is switched off on this host"
 
 
