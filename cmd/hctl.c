@@ -63,11 +63,23 @@ enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 /* ---- the command line ---- */
 
+/* What a node or network must look like, the node knows. */
+static bool parse_word(void *out, const char *text)
+{
+    *(const char **)out = text;
+    return *text != '\0';
+}
+
+static const struct option_kind kind_node = {"NODE", "a node's id or name", false, false,
+                                             parse_word};
+static const struct option_kind kind_network = {"CIDR", "a network, as 192.168.50.0/24", false,
+                                                false, parse_word};
+
 static const struct option route_rows[] = {
-    {"node-id", 0, NULL, &option_text, NULL,
+    {"node-id", 0, NULL, &kind_node, NULL,
      "for routes create: id or name of the node that the network is behind",
      offsetof(struct route_options, node_id)},
-    {"network", 0, NULL, &option_text, NULL, "for routes create: the network, as 192.168.50.0/24",
+    {"network", 0, NULL, &kind_network, NULL, "for routes create: the network, as 192.168.50.0/24",
      offsetof(struct route_options, network)},
 };
 

@@ -89,6 +89,8 @@ static bool parse_duration(void *out, const char *text)
 const struct option_kind option_flag = {NULL, "true or false", false, false, parse_flag};
 const struct option_kind option_text = {"VALUE", "a value that is not empty", false, false,
                                         parse_text};
+const struct option_kind option_filename = {"FILE", "a file's name", false, false, parse_text};
+const struct option_kind option_folder = {"DIR", "a folder's name", false, false, parse_text};
 const struct option_kind option_path = {"FILE", "a file's name", false, false, parse_text};
 const struct option_kind option_list = {"VALUE", "a value that is not empty", true, false,
                                         parse_list};

@@ -50,6 +50,8 @@ struct option_list {
 extern const struct option_kind option_path;     /* the file's; as text, but not in the file */
 extern const struct option_kind option_flag;     /* bool */
 extern const struct option_kind option_text;     /* const char *, not empty */
+extern const struct option_kind option_filename; /* as text */
+extern const struct option_kind option_folder;   /* as text */
 extern const struct option_kind option_list;     /* struct option_list */
 extern const struct option_kind option_port;     /* uint16_t, 1..65535 */
 extern const struct option_kind option_duration; /* uint64_t nanoseconds, at least 100 ms */
