@@ -236,7 +236,7 @@ class Lab:
             for line in process.output().split("\n"):
                 for secret, name in secrets.items():
                     if secret in line and not (pathlib.Path(process.argv[0]).name == "hpeer" and
-                                               "hctl peers authorize" in line and name in ("--id", "a peer's id")):
+                                               re.search("hctl peers (authorize|rekey)", line) and name in ("--id", "a peer's id")):
                         yield f"{process.host.name}: {process.argv[0]} logged {name}: {line}"
 
     def print_logs(self):

@@ -1,4 +1,5 @@
 """The pieces of the README's walk-through that the demo, the tests and the benchmarks share."""
+import json
 import pathlib
 import re
 import uuid
@@ -58,3 +59,19 @@ def table(text):
             row[name] = line[start:end].strip()
         rows.append(row)
     return rows
+
+
+def traces(host):
+    """Everything that a program may leave behind outside its data folder."""
+    return {
+        "links": [link["ifname"] for link in json.loads(host.sh("ip -j link"))],
+        # The kernel's own for a cable that came up (ff00::/8) appear when they like.
+        "routes": sorted({re.sub(r" (proto|metric|pref) \S+", "", line)
+                          for line in host.sh("ip route show table all; ip -6 route show table all").splitlines()
+                          if "ff00::/8 dev eth" not in line}),
+        "rules": host.sh("ip rule; ip -6 rule"),
+        "nft": host.sh("nft list tables 2>/dev/null || true"),
+        "programs": host.programs(),
+        "sockets": host.sh("find /run /tmp -type s"),
+        "resolver": host.resolv_conf(),
+    }

@@ -1,14 +1,12 @@
 """The README's walk-through word for word, and what a first user does next."""
 import json
 import os
-import re
 import signal
 import unittest
 
 from labtest import InLab
 from netns import wait_until
-from story import Network, table
-
+from story import Network, table, traces
 
 
 class Walkthrough(InLab):
@@ -154,28 +152,12 @@ class Walkthrough(InLab):
         """SIGTERM and SIGINT leave nothing and restore the resolver"""
         for number in (signal.SIGTERM, signal.SIGINT):
             with self.subTest(signal=number.name):
-                before = [self.traces(host) for host in (self.net.router, self.net.client)]
+                before = [traces(host) for host in (self.net.router, self.net.client)]
                 self.connect()
                 self.assertEqual(self.peer.stop(number), 0, self.peer.output())
                 self.assertEqual(self.net.node.stop(number), 0, self.net.node.output())
-                after = [self.traces(host) for host in (self.net.router, self.net.client)]
+                after = [traces(host) for host in (self.net.router, self.net.client)]
                 self.assertEqual(before, after)
-
-    def traces(self, host):
-        """Everything that a program may leave behind outside its data folder."""
-        ruleset = host.sh("nft list tables 2>/dev/null || true")
-        return {
-            "links": [link["ifname"] for link in json.loads(host.sh("ip -j link"))],
-            # The kernel's own for a cable that came up (ff00::/8) appear when they like.
-            "routes": sorted({re.sub(r" (proto|metric|pref) \S+", "", line)
-                              for line in host.sh("ip route show table all; ip -6 route show table all").splitlines()
-                              if "ff00::/8 dev eth" not in line}),
-            "rules": host.sh("ip rule; ip -6 rule"),
-            "nft": ruleset,
-            "programs": host.programs(),
-            "sockets": host.sh("find /run /tmp -type s"),
-            "resolver": host.resolv_conf(),
-        }
 
 
 class LeastPrivilege(Walkthrough):
