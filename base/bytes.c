@@ -59,7 +59,8 @@ void store_le64(uint8_t *out, uint64_t value)
 
 void bytes_wipe(void *secret, size_t len)
 {
-    explicit_bzero(secret, len);
+    memset(secret, 0, len);
+    __asm__ volatile("" : : "r"(secret) : "memory"); /* somebody may look at it */
 }
 
 bool bytes_equal_ct(const void *a, const void *b, size_t len)

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Fails when a file includes a header that its layer may not see (docs/architecture.md, "Layers")."""
+"""Fails when a file includes a header that its layer may not see (docs/architecture.md, "Layers"), or has what only Linux has
+outside a *_linux.c."""
 import pathlib
 import re
 import sys
@@ -34,6 +35,26 @@ LIBRARIES = {
     r"unbound\.h": ["dns/upstream"],
 }
 
+# What only Linux has, in the layers that other systems are to run: for files called *_linux.c. A file that has another way for
+# them may ask for the name first, as base/clock.c does.
+LINUX_LAYERS = ("base", "wg", "wg/crypto", "wg/uapi", "wg/path", "tun")
+LINUX_HEADERS = r"linux/|sys/(epoll|eventfd|timerfd|signalfd|inotify|prctl|syscall|sysinfo)\.h|libmnl/|sched\.h"
+LINUX_NAMES = (r"\b(accept4|pipe2|prctl|ppoll|sendmmsg|recvmmsg|explicit_bzero|getrandom|memfd_create|setns|unshare|gettid|"
+               r"pthread_setname_np|pthread_setaffinity_np|SOCK_CLOEXEC|SOCK_NONBLOCK|MSG_CMSG_CLOEXEC|SO_MARK|SO_PEERCRED|"
+               r"UDP_SEGMENT|UDP_GRO|CLOCK_BOOTTIME|IFF_TUN|TUNSETIFF)\b|/proc/|/sys/")
+
+
+def linux_faults(rel, layer, number, line, text):
+    """Whether this line belongs into a *_linux.c."""
+    if layer not in LINUX_LAYERS or rel.stem.endswith("_linux"):
+        return
+    header = re.match(rf"\s*#\s*include\s+<(({LINUX_HEADERS})[^>]*)>", line)
+    name = re.search(LINUX_NAMES, re.sub(r"/\*.*", "", line))
+    if header:
+        yield f"{rel}:{number}: <{header.group(1)}> is for *_linux.c only"
+    if name and f"#ifdef {name.group()}\n" not in text:
+        yield f"{rel}:{number}: {name.group()} is for *_linux.c only"
+
 
 def layer_of(path):
     """The longest layer name that is a folder of `path`."""
@@ -49,7 +70,9 @@ def faults(root):
         if rel.parts[0] in ("build", "fuzz"):
             continue
         layer = layer_of(rel)
-        for number, line in enumerate(path.read_text().splitlines(), 1):
+        text = path.read_text()
+        for number, line in enumerate(text.splitlines(), 1):
+            yield from linux_faults(rel, layer, number, line, text)
             own = re.match(r'\s*#\s*include\s+"([^"]+)"', line)
             if own and layer:
                 target = layer_of(pathlib.PurePath(own.group(1)))
@@ -71,7 +94,9 @@ def self_test():
         root = pathlib.Path(folder)
         (root / "base").mkdir()
         (root / "base/a.c").write_text('#include "wg/wg.h"\n#include <uv.h>\n#include "a.h"\n')
-        assert len(list(faults(root))) == 3, "check_layers does not find planted faults"
+        (root / "base/b.c").write_text("#include <sys/epoll.h>\n    int fd = accept4(1, 0, 0, 0); /* prctl */\n")
+        (root / "base/b_linux.c").write_text("#include <sys/epoll.h>\n    int fd = accept4(1, 0, 0, 0);\n")
+        assert len(list(faults(root))) == 5, "check_layers does not find planted faults"
 
 
 self_test()

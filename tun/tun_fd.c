@@ -1,7 +1,8 @@
 #include "tun/tun_impl.h"
 
+#include "base/fd.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -10,15 +11,6 @@
 #include <unistd.h>
 
 enum { FD_MTU = 1500 };
-
-int tun_fd_prepare(int fd)
-{
-    int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
-        fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
-        return -errno;
-    return 0;
-}
 
 int tun_fd_read_packet(int fd, void *header, size_t header_len, struct tun_packet *packet)
 {
@@ -119,7 +111,7 @@ int tun_fd_adopt(struct tun **out, int fd, struct err *err)
     struct tun *tun = calloc(1, sizeof *tun);
     if (tun == NULL)
         return err_set_errno(err, -ENOMEM, "cannot take over descriptor %d", fd);
-    int rc = tun_fd_prepare(fd);
+    int rc = fd_prepare(fd);
     if (rc < 0) {
         free(tun);
         return err_set_errno(err, rc, "cannot take over descriptor %d", fd);

@@ -41,7 +41,4 @@ int tun_fd_read_packet(int fd, void *header, size_t header_len, struct tun_packe
 int tun_fd_write_packet(int fd, const void *header, size_t header_len,
                         const struct tun_packet *packet);
 
-/* Non-blocking and closed on exec. */
-int tun_fd_prepare(int fd);
-
 #endif

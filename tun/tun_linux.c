@@ -1,4 +1,6 @@
 #include "tun/tun_impl.h"
+
+#include "base/fd.h"
 #include "tun/watch_linux.h"
 
 #include <errno.h>
@@ -142,7 +144,7 @@ static int create(struct tun **out, int fd, const struct ifreq *ifr, struct err 
     struct linux_tun *self = calloc(1, sizeof *self);
     if (self == NULL)
         return err_set_errno(err, -ENOMEM, "cannot open interface %s", ifr->ifr_name);
-    int rc = tun_fd_prepare(fd);
+    int rc = fd_prepare(fd);
     if (rc < 0)
         err_set_errno(err, rc, "cannot use interface %s", ifr->ifr_name);
     else

@@ -1,5 +1,7 @@
 #include "tun/tun_impl.h"
 
+#include "base/fd.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,11 +105,11 @@ static struct tun *mem_create(int fd, const char *name)
     int queue = MEM_QUEUE;
     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &queue, sizeof queue);
     int ends[2];
-    if (tun_fd_prepare(fd) < 0 || pipe(ends) < 0)
+    if (fd_prepare(fd) < 0 || pipe(ends) < 0)
         goto fail;
     mem->tun.events_fd = ends[0];
     mem->post_fd = ends[1];
-    if (tun_fd_prepare(ends[0]) < 0 || tun_fd_prepare(ends[1]) < 0)
+    if (fd_prepare(ends[0]) < 0 || fd_prepare(ends[1]) < 0)
         goto fail;
     return &mem->tun;
 fail:

@@ -190,7 +190,9 @@ class Unreachable(InLab):
                 "nft add rule inet n post oifname wg0 masquerade")
         client.run(["ping", "-c1", "-W5", pair.b.inner4])
         client.run(["ping", "-c1", "-W5", pair.b.inner6])
-        for dest in ("10.9.0.77", "fd00:9::77"):
+        nowhere = host.sh("wg genkey | wg pubkey").strip()
+        pair.a.set("peer", nowhere, "allowed-ips", "10.9.0.50/32,fd00:9::50/128")  # and no endpoint
+        for dest in ("10.9.0.77", "fd00:9::77", "10.9.0.50", "fd00:9::50"):
             said = client.run(["ping", "-c1", "-W2", dest], check=False).stdout
             self.assertRegex(said, "(Destination Host|Address) [Uu]nreachable", dest)
 

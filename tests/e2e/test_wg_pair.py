@@ -1,5 +1,6 @@
 """heimdall-wg against itself, driven by wg(8) and wg-quick."""
 import pathlib
+import secrets
 import signal
 import sys
 import time
@@ -8,6 +9,7 @@ import unittest
 from labtest import BIN, InLab
 from netns import Lab, wait_until
 from wgpair import PORT, End, Pair
+from wgtest import uapi
 
 MEGABYTE = 1 << 20
 
@@ -64,9 +66,9 @@ class Traffic(InLab):
 
     def test_idle_device_does_not_wake_up(self):
         end = End(self.lab.host("idle"), 1, "heimdall-wg")
-        peers = "".join(f"peer {end.host.sh('wg genkey | wg pubkey').strip()} allowed-ips 10.1.0.{n}/32 "
-                        for n in range(20))
-        end.set("private-key", "key:" + end.private, *peers.split())
+        end.set("private-key", "key:" + end.private)
+        peers = "".join(f"public_key={secrets.token_hex(32)}\nallowed_ip=10.1.{n >> 8}.{n & 255}/32\n" for n in range(10000))
+        self.assertEqual(uapi(end.host, f"set=1\n{peers}\n"), "errno=0\n\n")
         end.up()
         pid = end.process.pids()[0]
 

@@ -4,9 +4,12 @@
 #include "base/clock.h"
 #include "tests/unit.h"
 #include "tun/tun.h"
+#include "wg/cookie.h"
+#include "wg/wire.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +31,27 @@ struct side {
 };
 
 static struct side a, b;
+
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+int __real_posix_memalign(void **out, size_t alignment, size_t size);
+int __wrap_posix_memalign(void **out, size_t alignment, size_t size);
+static atomic_long allowed_allocations = -1; /* -1: any number */
+
+static bool is_refused(void)
+{
+    return atomic_load(&allowed_allocations) >= 0 && atomic_fetch_sub(&allowed_allocations, 1) == 0;
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return is_refused() ? NULL : __real_calloc(count, size);
+}
+
+int __wrap_posix_memalign(void **out, size_t alignment, size_t size)
+{
+    return is_refused() ? ENOMEM : __real_posix_memalign(out, alignment, size);
+}
 
 static void on_closed(void *ctx, const char *reason)
 {
@@ -299,6 +323,85 @@ START_TEST(device_stops_and_starts_again)
 }
 END_TEST
 
+/* The first, the second, and every later piece of memory refused. */
+START_TEST(refused_memory_makes_no_path)
+{
+    struct tun *inner, *outer;
+    struct path *path = NULL;
+    struct err err = {0};
+    ck_assert_int_eq(tun_memory(&inner, &outer), 0);
+    int rc = -ENOMEM;
+    int n = 0;
+    for (; rc != 0; n++) {
+        struct path_options options = {.tun = inner};
+        atomic_store(&allowed_allocations, n);
+        rc = path_create(&path, &options, &err);
+        atomic_store(&allowed_allocations, -1);
+        ck_assert(rc == 0 || rc == -ENOMEM);
+        ck_assert_msg((path == NULL) == (rc != 0), "%s", err.text);
+    }
+    ck_assert_int_eq(n, 4); /* the path, the queue, the device; then it has all */
+    path_destroy(path);
+    tun_close(outer);
+}
+END_TEST
+
+enum { STRANGERS = 20000 };
+
+/* Holds the slow thread up: it waits for the device's lock meanwhile. */
+static void configure_strangers(struct side *side, bool remove)
+{
+    static struct wg_peer_config peers[STRANGERS];
+    for (uint32_t i = 0; i < STRANGERS; i++) {
+        peers[i].remove = remove;
+        store_be32(peers[i].public_key, i + 1);
+    }
+    struct wg_device_config change = {.peers = peers, .peer_count = STRANGERS};
+    configure(side, &change);
+}
+
+static atomic_bool flooding;
+
+/* Initiations that nobody made, but whose first mac is right, to b. */
+static void *flood(void *fd)
+{
+    struct cookie_maker maker;
+    uint8_t message[WIRE_INITIATION_LEN] = {WIRE_INITIATION};
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(b.port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    cookie_maker_init(&maker, b.public_key);
+    for (uint32_t i = 0; atomic_load(&flooding); i++) {
+        store_be32(message + 4, i);
+        cookie_maker_add_macs(&maker, message, sizeof message, 1);
+        sendto(*(int *)fd, message, sizeof message, 0, (struct sockaddr *)&to, sizeof to);
+    }
+    return NULL;
+}
+
+/* Whoever floods is asked for a cookie, and only then. */
+START_TEST(load_is_answered_with_cookies)
+{
+    uint8_t answer[WIRE_INITIATION_LEN];
+    pthread_t thread;
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    bool answered = false;
+    atomic_store(&flooding, true);
+    ck_assert_int_eq(pthread_create(&thread, NULL, flood, &fd), 0);
+    for (int i = 0; i < 50 && !answered; i++) {
+        configure_strangers(&b, i % 2 != 0);
+        answered = poll(&ready, 1, 100) == 1;
+    }
+    atomic_store(&flooding, false);
+    pthread_join(thread, NULL);
+    ck_assert(answered);
+    ck_assert_int_eq(recv(fd, answer, sizeof answer, 0), WIRE_COOKIE_REPLY_LEN);
+    ck_assert_uint_eq(answer[0], WIRE_COOKIE_REPLY);
+    close(fd);
+}
+END_TEST
+
 /* Junk and a flood of false handshakes leave the session alone. */
 START_TEST(flood_does_not_stop_data)
 {
@@ -335,6 +438,8 @@ int main(void)
     tcase_add_test(tc, link_is_followed);
     tcase_add_test(tc, closed_interface_is_reported_once);
     tcase_add_test(tc, device_stops_and_starts_again);
+    tcase_add_test(tc, refused_memory_makes_no_path);
+    tcase_add_test(tc, load_is_answered_with_cookies);
     tcase_add_test(tc, flood_does_not_stop_data);
     return unit_run(tc);
 }

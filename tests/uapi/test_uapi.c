@@ -1,5 +1,6 @@
 #include "wg/uapi/uapi.h"
 
+#include "base/bytes.h"
 #include "tests/unit.h"
 
 #include <errno.h>
@@ -32,6 +33,27 @@ static const char full_request[] = "set=1\n"
                                    "endpoint=5.152.198.39:51820\n"
                                    "\n";
 
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__real_realloc(void *former, size_t size);
+void *__wrap_realloc(void *former, size_t size);
+static long allowed_allocations = -1; /* -1: any number */
+
+static bool is_refused(void)
+{
+    return allowed_allocations >= 0 && allowed_allocations-- == 0;
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return is_refused() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *former, size_t size)
+{
+    return is_refused() ? NULL : __real_realloc(former, size);
+}
+
 static int parse(struct wg_device_config *out, const char *text)
 {
     return uapi_parse_set(out, text, strlen(text));
@@ -63,6 +85,30 @@ START_TEST(full_request_is_read)
     }
     ck_assert(b->remove && !b->update_only && !b->has_preshared_key && !b->has_keepalive);
     ck_assert_str_eq(endpoint_format(&b->endpoint, text), "5.152.198.39:51820");
+    wg_device_config_fini(&c);
+}
+END_TEST
+
+static bool is_empty(const struct wg_device_config *config)
+{
+    return bytes_is_zero_ct(config, sizeof *config);
+}
+
+/* The first, the second, and every later piece of memory refused: an error, and nothing is left. */
+START_TEST(refused_memory_leaves_nothing)
+{
+    struct wg_device_config c;
+    int n = 0;
+    for (;; n++) {
+        allowed_allocations = n;
+        int result = parse(&c, full_request);
+        allowed_allocations = -1;
+        if (result == 0)
+            break;
+        ck_assert_int_eq(result, -ENOMEM);
+        ck_assert(is_empty(&c));
+    }
+    ck_assert_int_ge(n, 4);
     wg_device_config_fini(&c);
 }
 END_TEST
@@ -297,6 +343,7 @@ int main(void)
 {
     TCase *tc = tcase_create("uapi");
     tcase_add_test(tc, full_request_is_read);
+    tcase_add_test(tc, refused_memory_leaves_nothing);
     tcase_add_loop_test(tc, request_is_accepted, 0, ARRAY_LEN(accepted));
     tcase_add_loop_test(tc, request_is_refused_and_leaves_nothing, 0, ARRAY_LEN(refused));
     tcase_add_test(tc, nul_in_a_value_is_refused);

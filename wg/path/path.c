@@ -6,13 +6,14 @@
 #include "wg/path/rcu.h"
 #include "wg/path/shared.h"
 #include "wg/path/slow.h"
+#include "wg/path/thread.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/random.h>
 
 /* The owner's side: threads and sockets come and go here. The threads are described in shared.h. */
 
@@ -81,7 +82,7 @@ static int start_thread(pthread_t *thread, void *(*run)(void *), const char *nam
     if (rc == 0) {
         char text[16];
         snprintf(text, sizeof text, "%s-%.10s", name, tun_name(path->tun));
-        pthread_setname_np(*thread, text);
+        thread_set_name(*thread, text);
     }
     return -rc;
 }

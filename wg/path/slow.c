@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "wg/path/alarm.h"
+#include "wg/path/load.h"
 #include "wg/path/rcu.h"
 #include "wg/path/shared.h"
 #include "wg/path/sources.h"
@@ -15,28 +16,15 @@
  * so that timers stay on time through a flood. Sleeps until woken, until the engine's deadline, or
  * until the link changes; with nothing to do, for ever. */
 
-enum {
-    HANDSHAKES_A_TURN = 32,
-    LOADED_LEN = QUEUE_LIMIT / 8,
-};
-
-#define LOADED_FOR NS_PER_SEC
+enum { HANDSHAKES_A_TURN = 32 };
 
 struct slow {
     struct path *path;
     struct alarm alarm;
     struct sources sources;
     struct drop_log drops;
-    uint64_t loaded_until; /* boot time */
+    struct load load;
 };
-
-/* Under load: the queue reached an eighth of its limit within the last second. */
-static bool is_loaded(struct slow *slow, uint64_t boot_ns)
-{
-    if (queue_len(slow->path->handshakes) >= LOADED_LEN)
-        slow->loaded_until = boot_ns + LOADED_FOR;
-    return boot_ns < slow->loaded_until;
-}
 
 /* Returns whether there may be more. */
 static bool handle_handshakes(struct slow *slow, const struct wg_sink *sink)
@@ -47,8 +35,9 @@ static bool handle_handshakes(struct slow *slow, const struct wg_sink *sink)
         if (message == NULL)
             return false;
         struct wg_time now = path_now();
-        if (!wg_device_handshake(path->device, message->bytes, message->len, &message->from,
-                                 is_loaded(slow, now.boot_ns), now, sink))
+        bool loaded = load_is_high(&slow->load, queue_len(path->handshakes), now.boot_ns);
+        if (!wg_device_handshake(path->device, message->bytes, message->len, &message->from, loaded,
+                                 now, sink))
             drop_log_add(&slow->drops, path, "handshake", &message->from, now.boot_ns);
         queue_pop(path->handshakes);
     }

@@ -1,10 +1,10 @@
 #include "wg/path/udp.h"
 
+#include "base/fd.h"
 #include "wg/path/udp_io.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -40,18 +40,9 @@ static int set_options6(int fd)
     return rc != 0 ? rc : set_option(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
 }
 
-static int set_nonblocking(int fd)
-{
-    int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
-        fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
-        return -errno;
-    return 0;
-}
-
 static int prepare(int fd, enum udp_family family, uint32_t fwmark, const struct udp_io *io)
 {
-    int rc = set_nonblocking(fd);
+    int rc = fd_prepare(fd);
     if (rc == 0)
         rc = family == UDP_IPV4 ? set_options4(fd) : set_options6(fd);
     if (rc == 0)

@@ -1,6 +1,7 @@
 #include "wg/uapi/uapi_socket.h"
 
 #include "base/bytes.h"
+#include "base/fd.h"
 #include "base/list.h"
 #include "base/log.h"
 
@@ -344,11 +345,23 @@ static void on_folder_event(uv_fs_event_t *watcher, const char *name, int events
         socket->options.on_removed(socket->options.ctx);
 }
 
-static int connect_to(const struct sockaddr_un *addr)
+static int open_unix(void)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     if (fd < 0)
         return -errno;
+    int rc = fd_prepare(fd);
+    if (rc == 0)
+        return fd;
+    close(fd);
+    return rc;
+}
+
+static int connect_to(const struct sockaddr_un *addr)
+{
+    int fd = open_unix();
+    if (fd < 0)
+        return fd;
     int rc = connect(fd, (const struct sockaddr *)addr, sizeof *addr) == 0 ? 0 : -errno;
     close(fd);
     return rc;
@@ -373,8 +386,8 @@ static int remove_stale(const struct sockaddr_un *addr, struct err *err)
     return 0;
 }
 
-/* Makes the socket beside its place and moves it there when it listens, with its mode: wg(8) deletes
- * a socket that refuses its connection, which one does between bind and listen. */
+/* Makes the socket beside its place and moves it there when it listens, with its mode: wg(8)
+ * deletes a socket that refuses its connection, which one does between bind and listen. */
 static int bind_and_listen(int fd, const struct sockaddr_un *addr, struct err *err)
 {
     struct sockaddr_un beside = {.sun_family = AF_UNIX};
@@ -405,9 +418,9 @@ static int listen_at(struct sockaddr_un *addr, const char *folder, const char *n
     int rc = remove_stale(addr, err);
     if (rc != 0)
         return rc;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = open_unix();
     if (fd < 0)
-        return err_set_errno(err, -errno, "cannot create a unix socket");
+        return err_set_errno(err, fd, "cannot create a unix socket");
     rc = bind_and_listen(fd, addr, err);
     if (rc != 0) {
         close(fd);
