@@ -23,6 +23,8 @@ import sys
 import tempfile
 import time
 
+from leaks import Secrets
+
 LEAST_PRIVILEGE = ["setpriv", "--bounding-set=-all,+net_admin,+net_bind_service", "--inh-caps=-all"]
 
 # Every bound is for a machine that has nothing else to do; a busy one, or a sanitizer, takes this many times longer.
@@ -134,15 +136,18 @@ class Host:
 
     def run(self, argv, check=True, timeout=20, least_privilege=False, input=None, env=None):
         """Runs a program to its end; returns its CompletedProcess with stdout and stderr as text."""
+        argv = [str(arg) for arg in argv]
+        self.lab.secrets.told(argv, env)
         try:
             done = subprocess.run(self.argv(argv, least_privilege), capture_output=True, text=True,
                                   timeout=timeout * PATIENCE, input=input, env=self.lab.env(env),
                                   stdin=None if input is not None else subprocess.DEVNULL)
         except subprocess.TimeoutExpired as error:
-            raise Failure(f"{self.name}# {shlex.join(map(str, argv))}: not done within {timeout * PATIENCE} s\n"
+            raise Failure(f"{self.name}# {shlex.join(argv)}: not done within {timeout * PATIENCE} s\n"
                           f"{error.stdout}\n{error.stderr}") from None
+        self.lab.secrets.answered(self.name, argv, done.stdout, done.stderr)
         if check and done.returncode != 0:
-            raise Failure(f"{self.name}# {shlex.join(map(str, argv))}: exit {done.returncode}\n"
+            raise Failure(f"{self.name}# {shlex.join(argv)}: exit {done.returncode}\n"
                           f"{done.stdout}{done.stderr}")
         return done
 
@@ -152,11 +157,13 @@ class Host:
     def start(self, argv, least_privilege=False, env=None):
         """Starts a program; its output goes to a file of the lab."""
         self.count += 1
-        log = self.dir / f"{self.count}-{pathlib.Path(str(argv[0])).name}.log"
+        argv = [str(arg) for arg in argv]
+        self.lab.secrets.told(argv, env)
+        log = self.dir / f"{self.count}-{pathlib.Path(argv[0]).name}.log"
         with log.open("w") as out:
             popen = subprocess.Popen(self.argv(argv, least_privilege), stdin=subprocess.DEVNULL, stdout=out,
                                      stderr=subprocess.STDOUT, env=self.lab.env(env))
-        process = Process(self, [str(arg) for arg in argv], popen, log)
+        process = Process(self, argv, popen, log)
         self.lab.processes.append(process)
         return process
 
@@ -186,7 +193,7 @@ class Host:
 class Lab:
     def __init__(self, bin_dir=None):
         self.bin = pathlib.Path(bin_dir).resolve() if bin_dir else None
-        self.hosts, self.processes = [], []
+        self.hosts, self.processes, self.secrets = [], [], Secrets()
 
     def __enter__(self):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="heimdall-lab-"))
@@ -207,21 +214,6 @@ class Lab:
         if faults:
             raise Failure("\n".join(faults[:5]))
 
-    def secrets(self):
-        """What must not be logged, and what it is: keys and peers' ids in the data folders and on the command lines."""
-        found = {}
-        for key in self.dir.rglob("*.key"):
-            with contextlib.suppress(OSError):
-                found[key.read_text().strip()] = key.name
-                peer_id = key.with_name("id")
-                if key.name == "wireguard.key" and not key.with_name("cluster.key").exists() and peer_id.exists():
-                    found[peer_id.read_text().strip()] = "a peer's id"
-        for process in self.processes:
-            for option, value in zip(process.argv, process.argv[1:]):
-                if option in ("--cluster-key", "--authorized-peer") or option == "--id" and "hpeer" in process.argv:
-                    found[value] = option
-        return {secret: name for secret, name in found.items() if len(secret) >= 16}
-
     def faults(self):
         """What no program may say, whatever the test looks at."""
         yield from self.leaks()
@@ -230,14 +222,12 @@ class Lab:
                 yield f"{process.host.name}: a sanitizer reports of {process.argv[0]}:\n{process.output()[-KEPT_OUTPUT:]}"
 
     def leaks(self):
-        """Lines of programs' output with a secret in them. `hpeer` prints its own id for the administrator to use."""
-        secrets = self.secrets()
-        for process in self.processes:
-            for line in process.output().split("\n"):
-                for secret, name in secrets.items():
-                    if secret in line and not (pathlib.Path(process.argv[0]).name == "hpeer" and
-                                               re.search("hctl peers (authorize|rekey)", line) and name in ("--id", "a peer's id")):
-                        yield f"{process.host.name}: {process.argv[0]} logged {name}: {line}"
+        """Lines with a secret in them, of what programs said and of log files, Redis' own too."""
+        self.secrets.read(self.dir)
+        logs = [(f"{process.host.name}: {process.argv[0]}", process.argv, process.output()) for process in self.processes]
+        files = [*self.dir.rglob("redis.log"), *self.dir.rglob("tmp/out"), *self.dir.rglob("tmp/err")]
+        logs += [(str(path.relative_to(self.dir)), [], path.read_text(errors="replace")) for path in files]
+        return self.secrets.in_texts(logs)
 
     def print_logs(self):
         for process in self.processes:

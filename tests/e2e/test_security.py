@@ -11,6 +11,7 @@ import time
 import unittest
 import uuid
 
+import leaks
 from labtest import BIN, InLab, LabTest
 from netns import Failure, Lab, wait_until
 from story import Network, table
@@ -473,8 +474,11 @@ class Secrets(unittest.TestCase):
                         self.assertNotIn(form, content, place)
             self.assertEqual([path for path in lab.dir.rglob("var/*/*") if path.is_file() and path.stat().st_mode & 0o77], [])
 
+
+class Search(unittest.TestCase):
+    """The search for secrets in what was logged, which ends every lab."""
+
     def test_a_leak_is_found(self):
-        """The search that ends every lab"""
         def leak():
             with Lab(BIN) as lab:
                 net = Network(lab)
@@ -487,6 +491,34 @@ class Secrets(unittest.TestCase):
             with Lab(BIN) as lab:
                 lab.host("a").start(["echo", "x.c:1:2: runtime error: overflow"]).popen.wait(5)
         self.assertRaisesRegex(Failure, "a: a sanitizer reports of echo", report)
+
+    def test_what_it_knows(self):
+        """Keys of both kinds and ids, wherever they were given, in each spelling"""
+        key, peer = base64.b64encode(bytes(range(32))).decode(), str(uuid.uuid4())
+        log = f"INF connected peer={peer}"
+        for told, said, argv, found in (
+                (["hpeer", "--id", peer], log, ["heimdall"], True), (["hctl", "peers", "authorize", peer], log, ["heimdall"], True),
+                (["heimdall", "--id", peer], log, ["heimdall"], False), (["hpeer", "--id", peer], log, ["hctl"], False),
+                (["hpeer", "--id", peer], f"WRN Run on a node: hctl peers authorize {peer}", ["hpeer"], False),
+                (["hpeer", "--id", peer], f"WRN Run on a node: hctl peers authorize {peer}", ["heimdall"], True),
+                (["hctl", "--cluster-key", peer], log, ["hctl"], True), (["wg", "genkey"], key, ["heimdall-wg"], True),
+                (["wg", "genpsk"], bytes(range(32)).hex(), ["heimdall-wg"], True), (["wg", "show"], key, ["heimdall-wg"], False)):
+            with self.subTest(told=told, said=said, argv=argv):
+                secrets = leaks.Secrets()
+                secrets.told(told, None)
+                secrets.answered("host", told, key, "")
+                self.assertEqual(bool(list(secrets.in_texts([("host", argv, f"one\n{said}\n")]))), found)
+
+    def test_nobody_goes_without(self):
+        """Programs of ours are started by a lab alone"""
+        texts = {path.stem: path.read_text() for path in pathlib.Path(__file__).parent.glob("*.py")}
+
+        def uses_lab(name):
+            return name == "netns" or any(uses_lab(other) for other in re.findall(r"(?m)^from (\w+) import", texts.get(name, "")))
+        for name, text in texts.items():
+            if name.startswith("test_"):
+                started = [line for line in text.split("\n") if "subprocess." in line and "BIN" in line and '"-h"' not in line]
+                self.assertEqual((uses_lab(name), started), (True, []), name)
 
 
 if __name__ == "__main__":

@@ -17,13 +17,16 @@ class Client:
     """A connection to the socket of an end, which this side reaches through the file system of the end's host."""
 
     def __init__(self, end, timeout=10):
+        self.secrets = end.host.lab.secrets
         self.socket = socket.socket(socket.AF_UNIX)
         # Waits for a place in the queue, which a socket with a timeout would not.
         self.socket.connect(f"/proc/{end.host.pid}/root/run/wireguard/wg0.sock")
         self.socket.settimeout(timeout)
 
     def send(self, text):
-        self.socket.sendall(text if isinstance(text, bytes) else text.encode())
+        data = text if isinstance(text, bytes) else text.encode()
+        self.secrets.requested(data.decode(errors="replace"))
+        self.socket.sendall(data)
 
     def answer(self):
         """One whole answer, or what came before the connection was closed."""

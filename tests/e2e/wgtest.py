@@ -92,6 +92,7 @@ def handshake_time(end):
 
 def uapi(host, request, name="wg0"):
     """One request on the UAPI socket, its answer whole."""
+    host.lab.secrets.requested(request)
     sock = socket.socket(socket.AF_UNIX)
     sock.settimeout(10)
     with contextlib.closing(sock):
