@@ -15,6 +15,8 @@
 #include "control/presence.h"
 #include "control/redis_proc.h"
 #include "control/rpc_events.h"
+#include "control/rpc_health.h"
+#include "control/rpc_reflection.h"
 #include "control/rpc_server.h"
 #include "control/rpc_status.h"
 #include "control/rpc_watch.h"
@@ -270,6 +272,10 @@ static int make_api(struct node *node)
     if (code == 0)
         code = rpc_events_create(&node->events, node->rpc, &node->env);
     if (code == 0)
+        code = rpc_health_create(&node->health, node->rpc);
+    if (code == 0)
+        code = rpc_reflection_create(&node->reflection, node->rpc);
+    if (code == 0)
         code = keyring_update(node->keyring, node->state, on_deauthorized, node);
     if (code == 0)
         code = node_presence_start(node);
@@ -440,6 +446,8 @@ static int start(struct node *node, struct err *err)
 static void on_store_closed(struct node *node)
 {
     rpc_handlers_destroy(node->handlers);
+    rpc_reflection_destroy(node->reflection);
+    rpc_health_destroy(node->health);
     rpc_events_destroy(node->events);
     rpc_status_destroy(node->status);
     rpc_watch_destroy(node->watch);
@@ -448,6 +456,8 @@ static void on_store_closed(struct node *node)
     node->handlers = NULL;
     node->status = NULL;
     node->events = NULL;
+    node->health = NULL;
+    node->reflection = NULL;
     node->watch = NULL;
     node->keyring = NULL;
     node->presence = NULL;
@@ -478,6 +488,7 @@ static void stop(struct node *node)
     if (node->stopping)
         return;
     node->stopping = true;
+    rpc_health_shut_down(node->health);
     if (node->rpc != NULL)
         rpc_server_shut_down(node->rpc, GOODBYE_MS, close_rest, node);
     else

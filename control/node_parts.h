@@ -21,6 +21,8 @@ struct metrics_server;
 struct presence;
 struct redis_proc;
 struct rpc_events;
+struct rpc_health;
+struct rpc_reflection;
 struct rpc_server;
 struct rpc_status;
 struct rpc_watch;
@@ -63,6 +65,8 @@ struct node {
     struct rpc_watch *watch;
     struct rpc_status *status;
     struct rpc_events *events;
+    struct rpc_health *health;
+    struct rpc_reflection *reflection;
     struct metrics_server *metrics;
     struct presence *presence;
 

@@ -576,6 +576,18 @@ int rpc_server_add(struct rpc_server *server, const struct rpc_method *methods, 
     return 0;
 }
 
+bool rpc_server_has_service(const struct rpc_server *server, const char *service)
+{
+    size_t len = strlen(service);
+    for (size_t t = 0; t < server->table_count; t++)
+        for (size_t m = 0; m < server->tables[t].count; m++) {
+            const char *path = server->tables[t].methods[m].path;
+            if (strncmp(path + 1, service, len) == 0 && path[1 + len] == '/')
+                return true;
+        }
+    return false;
+}
+
 void rpc_server_each_count(const struct rpc_server *server,
                            void (*each)(void *ctx, const char *method, enum grpc_code code,
                                         uint64_t count),

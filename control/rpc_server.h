@@ -47,6 +47,9 @@ void rpc_server_destroy(struct rpc_server *server);
 int rpc_server_add(struct rpc_server *server, const struct rpc_method *methods, size_t count,
                    void *ctx);
 
+/* Whether methods of this service ("package.Service") were added. */
+bool rpc_server_has_service(const struct rpc_server *server, const char *service);
+
 /* 0 or a negative errno with a text that names the address. `limits` NULL: the defaults. */
 int rpc_server_listen(struct rpc_server *server, const struct address *address,
                       struct transport_tls *tls, uint32_t fwmark,

@@ -53,6 +53,8 @@ static void got_message(void *ctx, struct h2_call *call, const uint8_t *bytes, s
     served->messages++;
     int rc = h2_call_send(call, bytes, len);
     require(rc == 0 || h2_call_pending(call) > 0);
+    if (!served->serving->echo && len > 0 && bytes[0] == 'd')
+        h2_call_drop_queue(call);
     if (!served->serving->echo && len > 0 && bytes[0] == 'x')
         h2_call_finish(call, GRPC_NOT_FOUND, "no\nsuch %thing");
 }

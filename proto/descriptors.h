@@ -1,0 +1,43 @@
+#ifndef PROTO_DESCRIPTORS_H
+#define PROTO_DESCRIPTORS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The schemas of the API, looked up by the names that clients know (gRPC server reflection). */
+
+struct descriptors;
+
+enum { DESCRIPTORS_FILES_MAX = 16, DESCRIPTORS_SERVICES_MAX = 16 };
+
+struct descriptors_file {
+    const char *name;     /* "heimdall.proto" */
+    const uint8_t *bytes; /* a packed google.protobuf.FileDescriptorProto */
+    size_t len;
+};
+
+/* 0 or -ENOMEM. */
+int descriptors_create(struct descriptors **out);
+void descriptors_destroy(struct descriptors *descriptors);
+
+/* NULL: there is no such file; no file that defines the symbol. A symbol is a full name without a
+ * dot in front: of a service, method, message, field, enum or value. */
+const struct descriptors_file *descriptors_by_name(const struct descriptors *descriptors,
+                                                   const char *name);
+const struct descriptors_file *descriptors_by_symbol(const struct descriptors *descriptors,
+                                                     const char *symbol);
+
+/* Whether the symbol is a message. */
+bool descriptors_is_message(const struct descriptors *descriptors, const char *symbol);
+
+/* The file, then all that it imports, each once; returns how many. */
+size_t descriptors_with_imports(const struct descriptors *descriptors,
+                                const struct descriptors_file *file,
+                                const struct descriptors_file *out[DESCRIPTORS_FILES_MAX]);
+
+/* The full name of each service. */
+size_t descriptors_service_count(const struct descriptors *descriptors);
+const char *descriptors_service_at(const struct descriptors *descriptors, size_t i);
+
+#endif
