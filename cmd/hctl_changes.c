@@ -34,6 +34,8 @@ static enum grpc_code output_ids(const struct invocation *invocation, char **ids
                                  enum grpc_code code, struct err *err)
 {
     PB(AuthorizedPeersResponse) done;
+    if (code != GRPC_OK && count == 0)
+        return code;
     PB_FN(authorized_peers_response__init)(&done);
     done.ids = ids;
     done.n_ids = count;

@@ -2,14 +2,13 @@
 
 #include "base/addr.h"
 #include "base/clock.h"
+#include "cmd/hctl_condition.h"
 #include "cmd/hctl_lookup.h"
 #include "cmd/hctl_output.h"
-#include "cmd/hctl_problems.h"
 #include "cmd/hctl_text.h"
 #include "control/record.h"
 #include "proto/cluster.pb-c.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -127,34 +126,35 @@ static enum grpc_code print_peers(const struct invocation *invocation,
         if (peer == NULL)
             continue;
         set_row(&table, i,
-                &(struct row){called(peer->name, peer->id), peer->peer_ip,
-                              peer_condition_text(peer_condition(status->peers[i], now)),
-                              tunnel != NULL ? tunnel->endpoint : "", tunnel, peer->version},
+                &(struct row){
+                    called(peer->name, peer->id), peer->peer_ip,
+                    peer_condition_text(peer_condition(status->peers[i], status->n_nodes, now)),
+                    tunnel != NULL ? tunnel->endpoint : "", tunnel, peer->version},
                 now);
     }
     return output_table(invocation, &table, err);
 }
 
-static void print_problems(const struct problems *problems)
+static void print_problems(const Heimdall__V1__StatusResponse *status)
 {
-    if (problems->count == 0)
+    if (status->n_problems == 0)
         printf("\nAll is well.\n");
     else
         printf("\nPROBLEMS\n");
-    for (size_t i = 0; i < problems->count; i++) {
+    for (size_t i = 0; i < status->n_problems; i++) {
         printf("- ");
-        text_put_line(stdout, problems->all[i]->what);
-        if (problems->all[i]->remedy[0] == '\0')
+        text_put_line(stdout, status->problems[i]->what);
+        if (status->problems[i]->remedy[0] == '\0')
             continue;
         printf("  -> ");
-        text_put_line(stdout, problems->all[i]->remedy);
+        text_put_line(stdout, status->problems[i]->remedy);
     }
 }
 
 static enum grpc_code print_status(const struct invocation *invocation,
-                                   const Heimdall__V1__StatusResponse *status,
-                                   const struct problems *problems, int64_t now, struct err *err)
+                                   const Heimdall__V1__StatusResponse *status, struct err *err)
 {
+    int64_t now = now_s();
     print_overview(status, now);
     putchar('\n');
     enum grpc_code code = print_nodes(invocation, status, now, err);
@@ -164,29 +164,17 @@ static enum grpc_code print_status(const struct invocation *invocation,
     } else if (code == GRPC_OK)
         printf("\nNo peer is authorized: hctl peers authorize makes an id for one.\n");
     if (code == GRPC_OK)
-        print_problems(problems);
+        print_problems(status);
     return code;
 }
 
 static enum grpc_code on_status(void *ctx, const ProtobufCMessage *message, struct err *err)
 {
     struct invocation *invocation = ctx;
-    Heimdall__V1__StatusResponse status = *(const Heimdall__V1__StatusResponse *)message;
-    struct problems problems;
-    int64_t now = now_s();
-    enum grpc_code code = GRPC_RESOURCE_EXHAUSTED;
-    if (problems_find(&problems, &status, now) < 0) {
-        err_set(err, -ENOMEM, "out of memory");
-        goto out;
-    }
-    status.problems = problems.all;
-    status.n_problems = problems.count;
-    invocation->has_problems = problems.count > 0;
-    code = invocation->config.json ? output_json(&status.base, err)
-                                   : print_status(invocation, &status, &problems, now, err);
-out:
-    problems_fini(&problems);
-    return code;
+    const Heimdall__V1__StatusResponse *status = (const Heimdall__V1__StatusResponse *)message;
+    invocation->has_problems = status->n_problems > 0;
+    return invocation->config.json ? output_json(message, err)
+                                   : print_status(invocation, status, err);
 }
 
 static enum grpc_code ask_status(struct invocation *invocation, session_answer *answer,
@@ -217,13 +205,15 @@ static void print_peer_tunnel(const Heimdall__V1__TunnelStatus *tunnel, int64_t 
     print_fact("Traffic:", text);
 }
 
-static void print_peer(const Heimdall__V1__PeerStatus *status, int64_t now)
+static void print_peer(const Heimdall__V1__PeerStatus *status, size_t nodes, int64_t now)
 {
     const PB(Peer) *peer = status->peer;
     char age[TEXT_AGE];
     print_fact("Name:", peer->name);
+    if (strcmp(peer->own_name, peer->name) != 0)
+        print_fact("Calls itself:", peer->own_name);
     print_fact("Id:", peer->id);
-    print_fact("State:", peer_condition_text(peer_condition(status, now)));
+    print_fact("State:", peer_condition_text(peer_condition(status, nodes, now)));
     print_fact("Address:", peer->peer_ip);
     print_fact("IPv6 address:", peer->peer_ip6);
     print_fact("Public key:", peer->keypair != NULL ? peer->keypair->public_key : "");
@@ -250,7 +240,7 @@ static enum grpc_code on_peer(void *ctx, const ProtobufCMessage *message, struct
         return code;
     if (invocation->config.json)
         return output_json(&found->base, err);
-    print_peer(found, now_s());
+    print_peer(found, status->n_nodes, now_s());
     return GRPC_OK;
 }
 

@@ -81,7 +81,7 @@ class Redis(Faults):
             done = self.authorize()
             if done.returncode != 0:
                 break
-        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.returncode, 5)
         self.assertIn("disk of the data dir is full", done.stderr)
         net.node.wait_for("the disk of the data dir is full: changes are refused until there is room")
         self.pings()

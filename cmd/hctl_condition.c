@@ -1,0 +1,39 @@
+#include "cmd/hctl_condition.h"
+
+#include <stdbool.h>
+
+/* A session is renewed every two minutes while anything is sent, and peers send keepalives; the
+ * protocol gives one up after three. */
+enum { HANDSHAKE_OLD_S = 180 };
+
+static bool is_recent(const Heimdall__V1__TunnelStatus *tunnel, int64_t now)
+{
+    return tunnel != NULL && tunnel->last_handshake != NULL &&
+           now - tunnel->last_handshake->seconds <= HANDSHAKE_OLD_S;
+}
+
+enum peer_condition peer_condition(const Heimdall__V1__PeerStatus *peer, size_t nodes, int64_t now)
+{
+    if (peer->peer == NULL || peer->peer->keypair == NULL ||
+        peer->peer->keypair->public_key[0] == '\0')
+        return PEER_NEVER;
+    bool recent = is_recent(peer->tunnel, now);
+    if (!peer->watching && (nodes <= 1 || !recent))
+        return PEER_OFFLINE;
+    return recent ? PEER_CONNECTED : PEER_NO_HANDSHAKE;
+}
+
+const char *peer_condition_text(enum peer_condition condition)
+{
+    switch (condition) {
+    case PEER_NEVER:
+        return "never connected";
+    case PEER_CONNECTED:
+        return "connected";
+    case PEER_NO_HANDSHAKE:
+        return "no handshake";
+    case PEER_OFFLINE:
+        return "offline";
+    }
+    return "";
+}

@@ -1,0 +1,25 @@
+#ifndef CMD_HCTL_CONDITION_H
+#define CMD_HCTL_CONDITION_H
+
+#include "proto/cluster.pb-c.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* How a peer is doing, judged from a node's status. */
+
+enum peer_condition {
+    PEER_NEVER,        /* authorized, and never connected */
+    PEER_CONNECTED,    /* its tunnel works */
+    PEER_NO_HANDSHAKE, /* it reaches the control API, but not the tunnel */
+    PEER_OFFLINE,
+};
+
+/* `nodes`: how many there are: with several a peer's stream may be another one's. `now` in seconds
+ * since the UNIX epoch. */
+enum peer_condition peer_condition(const Heimdall__V1__PeerStatus *peer, size_t nodes, int64_t now);
+
+/* "connected" and so on. */
+const char *peer_condition_text(enum peer_condition condition);
+
+#endif
