@@ -37,6 +37,7 @@ enum {
     CONNECT_TIMEOUT_MS = 10000,
     DIAL_TIMEOUT_MS = 3000,
     PING_MS = 10000,
+    PROBE_MS = 2000,
 };
 
 enum told { TOLD_NOTHING, TOLD_WAITING, TOLD_REFUSED, TOLD_CONNECTED };
@@ -461,6 +462,14 @@ static void on_tunnel_recreated(void *ctx)
     set_resolver(agent, apply_current(agent->apply), domain);
 }
 
+/* A connection from an address that is gone would be found dead much later. */
+static void on_network_changed(void *ctx)
+{
+    const struct agent *agent = ctx;
+    if (agent->client != NULL)
+        rpc_client_probe(agent->client, PROBE_MS);
+}
+
 static int load(struct agent *agent, struct err *err)
 {
     const struct peer_config *config = agent->config;
@@ -524,6 +533,7 @@ static int start(struct agent *agent, struct err *err)
         .private_key = agent->identity.private_key,
         .ctx = agent,
         .recreated = on_tunnel_recreated,
+        .network_changed = on_network_changed,
     };
     code = apply_open(&agent->apply, &options, err);
     if (code < 0)

@@ -47,6 +47,7 @@ struct apply {
     struct route_watch *route_watch; /* NULL: the MTU is what it was at the last change */
     void *ctx;
     void (*recreated)(void *ctx);
+    void (*network_changed)(void *ctx);
     char *node_interface;
     char nft_table[sizeof NFT_TABLE + IFCONF_NAME_LEN];
     char reason[128]; /* written once by the path's thread before it rings `gone` */
@@ -273,6 +274,8 @@ static void on_routes_rest(uv_timer_t *timer)
 {
     struct apply *apply = ((struct watchers *)timer->data)->apply;
     interface_heal(&apply->interface, &apply->plan);
+    if (apply->network_changed != NULL)
+        apply->network_changed(apply->ctx);
 }
 
 static void on_routes(uv_poll_t *poll, int status, int events)
@@ -429,6 +432,7 @@ int apply_open(struct apply **out, const struct apply_options *options, struct e
     plan_init(&apply->plan);
     apply->ctx = options->ctx;
     apply->recreated = options->recreated;
+    apply->network_changed = options->network_changed;
     apply->firewall = options->firewall;
     apply->peer_to_peer = options->peer_to_peer;
     int code = interface_init(&apply->interface, options->interface_name,

@@ -30,6 +30,8 @@ struct apply_options {
     /* The interface was removed by somebody and made anew: what others tied to it (a resolver that
      * knows interfaces) is to be tied again. May be NULL. */
     void (*recreated)(void *ctx);
+    /* Addresses, routes or links of the host have changed, a moment ago. May be NULL. */
+    void (*network_changed)(void *ctx);
 };
 
 /* Removes what a killed run left behind, makes the interface, starts the engine without peers. On

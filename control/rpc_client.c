@@ -196,6 +196,15 @@ static void on_ping(uv_timer_t *timer)
     flush(client);
 }
 
+void rpc_client_probe(struct rpc_client *client, uint32_t within_ms)
+{
+    if (client->ending || client->session == NULL || h2_client_ping(client->session) < 0)
+        return;
+    client->pings++;
+    uv_timer_start(&client->pinger, on_ping, within_ms, client->options.ping_ms);
+    flush_later(client);
+}
+
 /* Hands a waiting call to the session. 0 or -EPIPE. */
 static int call_start(struct rpc_stream *call)
 {

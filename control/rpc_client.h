@@ -46,6 +46,10 @@ void rpc_client_destroy(struct rpc_client *client);
 /* The address that opened. */
 const struct address *rpc_client_address(const struct rpc_client *client);
 
+/* Looks now whether the server is still there: closed unless it answers within this time. Before
+ * `opened` it does nothing. */
+void rpc_client_probe(struct rpc_client *client, uint32_t within_ms);
+
 /* A unary call; before `opened` it waits for it. `timeout_ms` 0: none. `done` runs once, never
  * before this returns; its `response` is NULL unless `code` is GRPC_OK, and freed when it returns;
  * `text` is never NULL. 0 or -ENOMEM, -EPIPE when closed. */

@@ -526,9 +526,8 @@ START_TEST(second_address_is_tried)
 END_TEST
 
 /* A server that is there and says nothing. */
-START_TEST(ping_without_answer)
+static void connect_to_mute(const struct rpc_client_options *options)
 {
-    static const struct rpc_client_options options = {.ping_ms = 60};
     char command[256];
     rpc_client_destroy(client);
     snprintf(address.path, sizeof address.path, "%s/mute.sock", dir);
@@ -540,10 +539,42 @@ START_TEST(ping_without_answer)
     for (int i = 0; i < 100 && access(address.path, F_OK) < 0; i++)
         usleep(20000);
     usleep(50000);
-    connect_client(&options);
+    connect_client(options);
     ck_assert(loop_run_until(&loop, &opened, 1000));
+}
+
+START_TEST(ping_without_answer)
+{
+    static const struct rpc_client_options options = {.ping_ms = 60};
+    connect_to_mute(&options);
     ck_assert(loop_run_until(&loop, &closed, 1000));
     ck_assert_int_eq(closed_err.code, -ETIMEDOUT);
+}
+END_TEST
+
+/* Asked for, also without pings of its own. */
+START_TEST(probe_without_answer)
+{
+    static const struct rpc_client_options options = {.ping_ms = 60000};
+    connect_to_mute(_i == 0 ? &options : NULL);
+    rpc_client_probe(client, 60);
+    ck_assert(loop_run_until(&loop, &closed, 1000));
+    ck_assert_int_eq(closed_err.code, -ETIMEDOUT);
+}
+END_TEST
+
+START_TEST(probe_with_answer)
+{
+    rpc_client_destroy(client);
+    connect_client(NULL);
+    rpc_client_probe(client, 60); /* too early: nothing happens */
+    ck_assert(loop_run_until(&loop, &opened, 1000));
+    rpc_client_probe(client, 200);
+    rpc_client_probe(client, 200);
+    loop_run_for(&loop, 500);
+    ck_assert(!closed);
+    call("/t.T/Echo", "x", 1000);
+    ck_assert_int_eq(code, GRPC_OK);
 }
 END_TEST
 
@@ -600,6 +631,8 @@ int main(void)
     tcase_add_test(tc, second_address_is_tried);
     tcase_add_test(tc, ping_without_answer);
     tcase_add_test(tc, ping_with_answer);
+    tcase_add_loop_test(tc, probe_without_answer, 0, 2);
+    tcase_add_test(tc, probe_with_answer);
     tcase_add_loop_test(tc, codes_of_errnos, 0, (int)ARRAY_LEN(errnos));
     return unit_run(tc);
 }

@@ -176,7 +176,7 @@ class Restarts(Life):
         self.reaches()
         self.assertIn("172.17.0.9:", net.router.run(["wg", "show", "darknet", "endpoints"]).stdout)
         net.hctl("routes", "create", "--node-id", net.node_id(), "--network", "192.168.50.0/24")
-        self.reaches("192.168.50.10", timeout=30)
+        self.reaches("192.168.50.10", timeout=8)
         self.assertTrue(self.peer.alive())
 
     def rest_of_a_crash(self, host, start, process):
