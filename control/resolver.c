@@ -256,22 +256,22 @@ static int run_tool(const char *path, char *const argv[], const char *input)
 #define ARG(text) ((char *)(uintptr_t)(text))
 
 /* The domain is both routed to our servers and searched; without being a default route, the
- * interface gets no other names. */
+ * interface gets no other names. Our servers sign nothing and speak plain DNS in the tunnel,
+ * whatever the host's other servers do. */
 static int apply_resolved(const struct resolver_paths *paths, const struct resolver_setup *setup)
 {
+    static const char *const settings[][2] = {
+        {"domain", NULL}, {"default-route", "false"}, {"dnssec", "no"}, {"dnsovertls", "no"}};
     char addrs[RESOLVER_NAMESERVERS][IP_ADDR_TEXT];
     char *dns[RESOLVER_NAMESERVERS + 4] = {ARG("resolvectl"), ARG("dns"), ARG(setup->interface)};
-    char *const domain[] = {ARG("resolvectl"), ARG("domain"), ARG(setup->interface),
-                            ARG(setup->domain), NULL};
-    char *const route[] = {ARG("resolvectl"), ARG("default-route"), ARG(setup->interface),
-                           ARG("false"), NULL};
     for (size_t i = 0; i < setup->nameserver_count && i < RESOLVER_NAMESERVERS; i++)
         dns[3 + i] = ARG(ip_addr_format(&setup->nameservers[i], addrs[i]));
     int rc = run_tool(paths->resolvectl, dns, "");
-    if (rc == 0)
-        rc = run_tool(paths->resolvectl, domain, "");
-    if (rc == 0)
-        rc = run_tool(paths->resolvectl, route, "");
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0] && rc == 0; i++) {
+        char *const argv[] = {ARG("resolvectl"), ARG(settings[i][0]), ARG(setup->interface),
+                              ARG(settings[i][1] != NULL ? settings[i][1] : setup->domain), NULL};
+        rc = run_tool(paths->resolvectl, argv, "");
+    }
     return rc;
 }
 
@@ -279,6 +279,13 @@ static int revert_resolved(const struct resolver_paths *paths, const char *inter
 {
     char *const argv[] = {ARG("resolvectl"), ARG("revert"), ARG(interface), NULL};
     return paths->resolvectl != NULL ? run_tool(paths->resolvectl, argv, "") : 0;
+}
+
+/* Of several records, resolvconf and openresolv take those of tunnels first, by names like tun0; a
+ * resolver asks the first server, and takes its word that there is no such name. */
+static void record_name(const char *interface, char out[64])
+{
+    snprintf(out, 64, "tun0.%s.heimdall", interface);
 }
 
 static int apply_resolvconf(const struct resolver_paths *paths, const struct resolver_setup *setup)
@@ -291,7 +298,7 @@ static int apply_resolvconf(const struct resolver_paths *paths, const struct res
         buffer_printf(&input, "nameserver %s\n", ip_addr_format(&setup->nameservers[i], text));
     buffer_printf(&input, "search %s\n", setup->domain);
     buffer_append(&input, "", 1);
-    snprintf(name, sizeof name, "%s.heimdall", setup->interface);
+    record_name(setup->interface, name);
     char *const argv[] = {ARG("resolvconf"), ARG("-a"), name, NULL};
     int rc = buffer_failed(&input)
                  ? -ENOMEM
@@ -303,7 +310,7 @@ static int apply_resolvconf(const struct resolver_paths *paths, const struct res
 static int revert_resolvconf(const struct resolver_paths *paths, const char *interface)
 {
     char name[64];
-    snprintf(name, sizeof name, "%s.heimdall", interface);
+    record_name(interface, name);
     char *const argv[] = {ARG("resolvconf"), ARG("-d"), name, NULL};
     return paths->resolvconf != NULL ? run_tool(paths->resolvconf, argv, "") : 0;
 }

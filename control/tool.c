@@ -30,12 +30,14 @@ enum {
 struct tool {
     const char *path;
     const char *name;
-    const char *verbs[5];
+    const char *verbs[6];
 };
 
 static const struct tool tools[] = {
     {"nft", "nft", {"-j"}},
-    {"/usr/bin/resolvectl", "resolvectl", {"dns", "domain", "default-route", "revert"}},
+    {"/usr/bin/resolvectl",
+     "resolvectl",
+     {"dns", "domain", "default-route", "dnssec", "dnsovertls", "revert"}},
     {"/sbin/resolvconf", "resolvconf", {"-a", "-d"}},
 };
 

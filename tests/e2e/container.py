@@ -22,10 +22,10 @@ mkdir -p /run/image
 mount -t tmpfs tmpfs /run/image
 mkdir /run/image/upper /run/image/work /run/image/root
 mount -t overlay -o "lowerdir=$1,upperdir=/run/image/upper,workdir=/run/image/work" overlay /run/image/root
-touch /run/image/root/etc/resolv.conf /run/image/root/etc/hosts
+for file in $2; do touch /run/image/root/etc/$file; done
 """
 
-# As process 1 of the container. What /proc and /sys do not let through is Docker's list.
+# As process 1 of the container, with files of /etc from its runtime. What /proc and /sys do not let through is Docker's list.
 START = """
 root=/run/image/root
 mount --make-rprivate /
@@ -41,7 +41,7 @@ ln -s /proc/self/fd $root/dev/fd
 ln -s /proc/self/fd/0 $root/dev/stdin
 ln -s /proc/self/fd/1 $root/dev/stdout
 ln -s /proc/self/fd/2 $root/dev/stderr
-for file in resolv.conf hosts; do mount --bind /etc/$file $root/etc/$file; done
+for file in $1; do mount --bind /etc/$file $root/etc/$file; done
 for volume in /var/lib/heimdall /var/lib/heimdall-peer; do
     mkdir -p $root$volume
     mount --bind $volume $root$volume
@@ -57,6 +57,8 @@ done
 cd $root
 pivot_root . mnt
 umount -l mnt
+shift
+echo the container starts
 exec "$@"
 """
 
@@ -64,12 +66,12 @@ exec "$@"
 class Container(Host):
     """`run`, `sh` and `start` are `docker exec`."""
 
-    def __init__(self, outer, layers, caps):
-        """`layers`: folders of the image, the uppermost first."""
-        self.lab, self.name, self.outer, self.caps, self.count = outer.lab, outer.name, outer, caps, 0
+    def __init__(self, outer, layers, caps=DOCKER, files=("resolv.conf", "hosts")):
+        """`layers`: folders of the image, the uppermost first. `files`: what is bound over those of its /etc."""
+        self.lab, self.name, self.outer, self.caps, self.files, self.count = outer.lab, outer.name, outer, caps, files, 0
         self.dir = outer.dir / "container"
         self.dir.mkdir()
-        outer.run(["bash", "-ec", CREATE, "create", ":".join(map(str, layers))])
+        outer.run(["bash", "-ec", CREATE, "create", ":".join(map(str, layers)), " ".join(files)])
 
     def rights(self):
         return ["setpriv", f"--bounding-set=-all,{','.join(f'+{cap}' for cap in self.caps)}", "--inh-caps=-all", *ENV]
@@ -77,8 +79,9 @@ class Container(Host):
     def main(self, *argv):
         """`docker run` or `docker start`: the program is process 1."""
         self.process = self.outer.start(["unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child", "bash", "-ec", START,
-                                         "start", *self.rights(), *argv])
+                                         "start", " ".join(self.files), *self.rights(), *argv])
         self.process.argv = list(argv)  # what a lab looks for secrets in
+        self.process.wait_for("the container starts")
         return self.process
 
     @property

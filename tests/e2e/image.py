@@ -2,6 +2,7 @@
 last stage, as they are written there. Made once a machine and for each wording of those steps, in a folder under
 ${HEIMDALL_TOOLS:-/var/cache/heimdall-tools}; what the build stage hands over is installed from the build folder each time.
 """
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -11,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 
 DOCKERFILE = pathlib.Path(__file__).resolve().parents[2] / "Dockerfile"
 BASES = {"debian:12-slim": "bookworm"}
@@ -54,31 +56,69 @@ def run(argv, **options):
     return done.stdout
 
 
-def make(dockerfile, root):
+def run_in(root, script):
+    """What a RUN line does."""
+    shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
+    env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+    run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--root", root, "sh", "-c", script], env=env)
+
+
+def make_base(dockerfile, root):
     run(["debootstrap", "--variant=minbase", BASES[dockerfile.base], root])
     policy = root / "usr/sbin/policy-rc.d"
     policy.write_text(POLICY)
     policy.chmod(0o755)
-    env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
     for script in dockerfile.arguments("RUN"):
-        run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--root", root, "sh", "-c", script], env=env)
+        run_in(root, script)
+
+
+@contextlib.contextmanager
+def mounted(*argv):
+    """Below a temporary folder: mount ARGV FOLDER."""
+    with tempfile.TemporaryDirectory(prefix="heimdall-image-") as folder:
+        run(["mount", *argv, folder])
+        try:
+            yield pathlib.Path(folder)
+        finally:
+            run(["umount", "--lazy", folder])
+
+
+def make_layer(base, packages, layer):
+    """What packages change in the base. It is made in memory: not every file system can be the upper one of an overlay."""
+    with mounted("-t", "tmpfs", "tmpfs") as memory:
+        for name in ("upper", "work"):
+            (memory / name).mkdir()
+        with mounted("-t", "overlay", "-o", f"lowerdir={base},upperdir={memory}/upper,workdir={memory}/work", "overlay") as root:
+            run_in(root, f"apt-get update -q && apt-get install -y -q --no-install-recommends {shlex.join(packages)}"
+                         " && rm -rf /run/* /var/lib/apt/lists/* /var/cache/apt/*")
+        run(["cp", "-a", memory / "upper", layer])
+
+
+def kept(wording, make):
+    """The folder that make(folder) fills, once a machine for each wording of how it is made."""
+    tools = pathlib.Path(os.environ.get("HEIMDALL_TOOLS", "/var/cache/heimdall-tools"))
+    tools.mkdir(parents=True, exist_ok=True)
+    folder = tools / f"image-{hashlib.sha256(wording.encode()).hexdigest()[:12]}"
+    with (tools / "image.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            print(f"image: making {folder} (takes minutes)", file=sys.stderr)
+            new = folder.with_suffix(".new")
+            shutil.rmtree(new, ignore_errors=True)
+            make(new)
+            new.rename(folder)
+    return folder
 
 
 def base_root(dockerfile):
     """The folder with everything of the image but our own files."""
     wording = "\n".join([dockerfile.base, *dockerfile.arguments("RUN")])
-    tools = pathlib.Path(os.environ.get("HEIMDALL_TOOLS", "/var/cache/heimdall-tools"))
-    tools.mkdir(parents=True, exist_ok=True)
-    root = tools / f"image-{hashlib.sha256(wording.encode()).hexdigest()[:12]}"
-    with (tools / "image.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not root.exists():
-            print(f"image: making {root} (takes minutes)", file=sys.stderr)
-            new = root.with_suffix(".new")
-            shutil.rmtree(new, ignore_errors=True)
-            make(dockerfile, new)
-            new.rename(root)
-    return root
+    return kept(wording, lambda root: make_base(dockerfile, root))
+
+
+def layer_of(base, *packages):
+    """The folder that lies above the base where more packages are installed."""
+    return kept(f"{base.name} {packages}", lambda layer: make_layer(base, packages, layer))
 
 
 def install(bin_dir, layer):

@@ -9,7 +9,7 @@ import tempfile
 import unittest
 
 import image
-from container import DOCKER, SYSCTLS, Container
+from container import SYSCTLS, Container
 from netns import Lab
 from story import Network, table
 
@@ -33,7 +33,7 @@ class Package(unittest.TestCase):
         self.lab = self.enterContext(Lab(BIN))
         self.net = Network(self.lab)
         self.hosts = [self.net.router, self.net.client]
-        self.net.router, self.net.client = (Container(host, [LAYER], DOCKER) for host in self.hosts)
+        self.net.router, self.net.client = (Container(host, [LAYER]) for host in self.hosts)
         for host in self.hosts:
             host.sh(SYSCTLS)
 
