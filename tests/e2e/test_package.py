@@ -89,14 +89,16 @@ class Package(unittest.TestCase):
         self.assertEqual([self.files(host) - old for host, old in zip(self.hosts, before)], [set(), set()])
 
     def test_contents(self):
-        """what the units start, and the pages, are in the package"""
+        """what the units start, the pages and the completions are in the package"""
         packed = subprocess.run(["dpkg-deb", "--fsys-tarfile", PACKAGE], check=True, capture_output=True).stdout
         with tarfile.open(fileobj=io.BytesIO(packed)) as files:
             for program in ("heimdall", "hpeer"):
                 unit = files.extractfile(f"./usr/lib/systemd/system/{program}.service").read().decode()
                 [started] = re.findall(r"^ExecStart=(\S+)$", unit, re.M)
                 self.assertTrue(files.getmember(f".{started}").mode & 0o100)
-            self.assertTrue(files.getmember("./usr/share/man/man8/heimdall-wg.8.gz").isfile())
+            for program, page in (("heimdall", "8"), ("hpeer", "8"), ("hctl", "1"), ("heimdall-wg", "8")):
+                self.assertTrue(files.getmember(f"./usr/share/man/man{page}/{program}.{page}.gz").isfile())
+                self.assertTrue(files.getmember(f"./usr/share/bash-completion/completions/{program}").isfile())
 
 
 if __name__ == "__main__":
