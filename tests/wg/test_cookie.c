@@ -193,6 +193,17 @@ START_TEST(clocks)
 }
 END_TEST
 
+START_TEST(old_cookies_are_wiped)
+{
+    begin();
+    obtain_cookie(&home, 10 * NS_PER_SEC);
+    cookie_maker_add_macs(&maker, message, sizeof message, 125 * NS_PER_SEC - 1);
+    ck_assert(!bytes_is_zero_ct(maker.cookie, sizeof maker.cookie));
+    cookie_maker_add_macs(&maker, message, sizeof message, 125 * NS_PER_SEC);
+    ck_assert(bytes_is_zero_ct(maker.cookie, sizeof maker.cookie));
+}
+END_TEST
+
 /* The secret lasts 120 s to the nanosecond and then takes the fresh bytes. */
 START_TEST(secret_renewed)
 {
@@ -243,6 +254,7 @@ int main(void)
     tcase_add_test(tc, under_load);
     tcase_add_loop_test(tc, bound_to_source, 0, ARRAY_LEN(places));
     tcase_add_loop_test(tc, clocks, 0, ARRAY_LEN(ages));
+    tcase_add_test(tc, old_cookies_are_wiped);
     tcase_add_test(tc, secret_renewed);
     tcase_add_test(tc, reply_refused);
     return unit_run(tc);

@@ -60,6 +60,22 @@ static const struct {
     {40, LIMIT, false},
 };
 
+/* A jump by a whole ring, and by more: the bit of the counter that it came from is in its way. */
+START_TEST(jumps_over_the_ring)
+{
+    for (uint64_t words = 127; words < 260; words++) {
+        struct replay replay;
+        replay_init(&replay);
+        ck_assert(replay_accept(&replay, 10));
+        ck_assert(replay_accept(&replay, 11 + 64 * words));
+        bool all = true;
+        for (uint64_t back = 1; back <= bound; back++)
+            all = replay_accept(&replay, 11 + 64 * words - back) && all;
+        ck_assert_msg(all, "a jump by %lu words", words);
+    }
+}
+END_TEST
+
 START_TEST(numbered_steps)
 {
     struct replay replay;
@@ -117,6 +133,7 @@ int main(void)
 {
     TCase *tc = tcase_create("replay");
     tcase_add_test(tc, numbered_steps);
+    tcase_add_test(tc, jumps_over_the_ring);
     tcase_add_loop_test(tc, backwards, 0, ARRAY_LEN(places));
     tcase_add_test(tc, against_flags);
     return unit_run(tc);

@@ -61,6 +61,11 @@ static bool move_source(struct sim *s, struct sim_datagram *datagram)
     return true;
 }
 
+static void ignore(void *ctx)
+{
+    (void)ctx;
+}
+
 START_TEST(forged_data_uses_up_no_counter_and_does_not_roam)
 {
     struct sim_datagram forged;
@@ -79,6 +84,62 @@ START_TEST(forged_data_uses_up_no_counter_and_does_not_roam)
     }
     sim_deliver(&sim, &caught);
     ck_assert_uint_eq(sim.hosts[1].delivered, 2);
+}
+END_TEST
+
+/* Everything that is shorter than what was sent, with the index of a session in it. */
+START_TEST(short_data_is_dropped)
+{
+    start_session();
+    sim.filter = catch_one;
+    wanted_type = WIRE_DATA;
+    sim_send(&sim, 0, 1, 2, 100);
+    for (size_t len = 0; len < caught.len; len++) {
+        struct sim_datagram cut = caught;
+        cut.len = len;
+        sim_deliver(&sim, &cut);
+    }
+    ck_assert_uint_eq(sim.hosts[1].dropped, caught.len);
+    ck_assert_uint_eq(sim.hosts[1].delivered, 1);
+    sim_deliver(&sim, &caught);
+    ck_assert_uint_eq(sim.hosts[1].delivered, 2);
+}
+END_TEST
+
+/* An inner packet that claims to be longer than what came; one that is shorter is cut to its size.
+ */
+START_TEST(inner_length_is_within_what_came)
+{
+    static const struct {
+        uint16_t claimed;
+        unsigned delivered;
+    } table[] = {{112, 1}, {60, 1}, {113, 0}, {65535, 0}};
+    start_session();
+    for (size_t i = 0; i < 2 * ARRAY_LEN(table); i++) {
+        uint16_t claimed = table[i / 2].claimed;
+        unsigned before = sim.hosts[1].delivered;
+        struct sim_datagram datagram = {.from = sim.hosts[0].address, .to = sim.hosts[1].address};
+        uint8_t packet[SIM_DATAGRAM] = {0};
+        struct wg_outbound out = {.plain = packet, .sealed = datagram.bytes};
+        out.len = sim_make_packet(packet, 0, 1, 1, 112);
+        store_be16(packet + 2, claimed);
+        if (claimed < out.len)
+            memset(packet + claimed, 0, out.len - claimed); /* as padding would be */
+        if (i % 2 != 0) {
+            memset(packet, 0, sizeof packet);
+            packet[0] = 0x60;
+            store_be16(packet + 4, (uint16_t)(claimed - 40));
+            packet[8] = packet[24] = 0xfd;
+            packet[23] = 1;
+            packet[39] = 2;
+        }
+        wg_device_seal(sim.hosts[0].dev, &out, 1, sim_time(&sim));
+        datagram.len = out.sealed_len;
+        sim_deliver(&sim, &datagram);
+        ck_assert_uint_eq(sim.hosts[1].delivered - before, table[i / 2].delivered);
+        if (table[i / 2].delivered != 0)
+            ck_assert_uint_eq(sim.hosts[1].last_len, claimed);
+    }
 }
 END_TEST
 
@@ -232,6 +293,151 @@ START_TEST(sessions_are_renewed_and_refused_by_number_of_messages)
 }
 END_TEST
 
+/* The last of a batch counts. */
+START_TEST(sessions_are_renewed_within_a_batch)
+{
+    enum { COUNT = 3 };
+    static uint8_t packets[COUNT][SIM_DATAGRAM];
+    static uint8_t sealed[COUNT][SIM_DATAGRAM];
+    struct wg_outbound batch[COUNT];
+    start_session();
+    struct keypair *keypair = atomic_load(&first_peer(0)->keypairs.current);
+    unsigned before = sim.hosts[0].sent.initiations;
+    atomic_store(&keypair->send_counter, WIRE_REKEY_AFTER_MESSAGES - COUNT + 1);
+    for (int i = 0; i < COUNT; i++) {
+        batch[i] = (struct wg_outbound){.plain = packets[i], .sealed = sealed[i]};
+        batch[i].len = sim_make_packet(packets[i], 0, 1, 2, 100);
+    }
+    sim_run(&sim, SIM_S(6)); /* the next initiation is not too soon */
+    wg_device_seal(sim.hosts[0].dev, batch, COUNT, sim_time(&sim));
+    sim_run(&sim, 0);
+    ck_assert_uint_eq(sim.hosts[0].sent.initiations, before + 1);
+}
+END_TEST
+
+static uint32_t drawn;
+
+static void draw_the_same(void *ctx, void *out, size_t len)
+{
+    if (len == sizeof drawn)
+        memcpy(out, &drawn, len);
+    else
+        memset(out, (int)++*(uint8_t *)ctx, len);
+}
+
+START_TEST(jitter_is_0_to_333_ms)
+{
+    static const struct {
+        uint32_t drawn;
+        uint64_t jitter_ms;
+    } table[] = {{0, 0}, {333, 333}, {334, 0}, {335, 1}, {UINT32_MAX, 173}};
+    uint8_t count = 0;
+    sim.filter = lose_all;
+    sim.hosts[0].dev->env.random = draw_the_same;
+    sim.hosts[0].dev->env.ctx = &count;
+    sim.hosts[0].dev->env.wake = ignore;
+    sim_send(&sim, 0, 1, 1, 100);
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        unsigned before = sim.hosts[0].sent.initiations;
+        drawn = table[i].drawn;
+        struct wg_sink sink = sim_sink(&sim.hosts[0]);
+        wg_device_run(sim.hosts[0].dev, sim_time(&sim), &sink);
+        ck_assert_uint_eq(sim.hosts[0].sent.initiations, before + 1);
+        uint64_t due = sim.now + SIM_S(5) + SIM_MS(table[i].jitter_ms);
+        ck_assert_uint_eq(wg_device_deadline(sim.hosts[0].dev), due);
+        sim.now = due;
+    }
+}
+END_TEST
+
+/* The session that it belongs to is old, but has been succeeded already. */
+START_TEST(late_data_of_an_old_session_renews_nothing)
+{
+    start_session();
+    uint64_t born = atomic_load(&first_peer(0)->keypairs.current)->born_ns;
+    sim.filter = catch_one;
+    wanted_type = WIRE_DATA;
+    sim_send(&sim, 1, 0, 2, 100); /* is late */
+    sim.filter = NULL;
+    sim_run(&sim, born + SIM_S(121) - sim.now);
+    sim_send(&sim, 0, 1, 3, 100); /* renews */
+    sim_run(&sim, SIM_MS(100));
+    sim_send(&sim, 1, 0, 4, 100);
+    sim_run(&sim, SIM_MS(100));
+    unsigned before = sim.hosts[0].sent.initiations;
+    sim_run(&sim, born + SIM_S(166) - sim.now);
+    sim_deliver(&sim, &caught);
+    sim_run(&sim, SIM_S(1));
+    ck_assert_uint_eq(sim.hosts[0].delivered, 3);
+    ck_assert_uint_eq(sim.hosts[0].sent.initiations, before);
+}
+END_TEST
+
+/* Both began, and only the other one's handshake came through: ours is not repeated. */
+START_TEST(responder_ends_its_own_attempts)
+{
+    sim.filter = lose_all;
+    sim_send(&sim, 1, 0, 1, 100);
+    sim_run(&sim, SIM_MS(1));
+    ck_assert_uint_eq(sim.hosts[1].sent.initiations, 1);
+    sim.filter = NULL;
+    sim_send(&sim, 0, 1, 1, 100);
+    sim_run(&sim, SIM_S(8));
+    ck_assert_uint_eq(sim.hosts[0].delivered, 1);
+    ck_assert_uint_eq(sim.hosts[1].delivered, 1);
+    ck_assert_uint_eq(sim.hosts[1].sent.initiations, 1);
+}
+END_TEST
+
+/* Neither kept for later nor taken. */
+START_TEST(link_down_drops_what_waits_and_what_comes)
+{
+    struct wg_sink sink = sim_sink(&sim.hosts[1]);
+    struct wg_endpoint from = {.remote = sim.hosts[0].address};
+    sim.filter = catch_one;
+    wanted_type = WIRE_INITIATION;
+    sim_send(&sim, 0, 1, 1, 100);
+    sim_run(&sim, 0);
+    sim_set_up(&sim, 0, false);
+    sim_set_up(&sim, 0, true);
+    ck_assert_uint_eq(atomic_load(&sim.hosts[0].dev->staged_bytes), 0);
+    sim_set_up(&sim, 1, false);
+    struct sim_datagram copy = caught;
+    struct wg_inbound in = {.bytes = copy.bytes, .len = copy.len, .from = from};
+    wg_device_open(sim.hosts[1].dev, &in, 1, sim_time(&sim));
+    ck_assert_int_eq(in.verdict, WG_IN_DROP);
+    ck_assert(!wg_device_handshake(sim.hosts[1].dev, caught.bytes, caught.len, &from, false,
+                                   sim_time(&sim), &sink));
+    ck_assert_uint_eq(sim.hosts[1].sent.responses, 0);
+    sim_set_up(&sim, 1, true);
+    sim_run(&sim, SIM_S(1));
+    sim_send(&sim, 0, 1, 2, 100);
+    sim_run(&sim, SIM_S(7));
+    ck_assert_uint_eq(sim.hosts[1].delivered, 1);
+    ck_assert_uint_eq(sim.hosts[1].log[0], 2);
+}
+END_TEST
+
+/* However many of its peers have something to do. */
+START_TEST(a_batch_wakes_once)
+{
+    enum { COUNT = 5 };
+    static uint8_t packets[COUNT][SIM_DATAGRAM];
+    static uint8_t sealed[COUNT][SIM_DATAGRAM];
+    struct wg_outbound batch[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        sim_connect(&sim, 0, i + 1);
+        batch[i] = (struct wg_outbound){.plain = packets[i], .sealed = sealed[i]};
+        batch[i].len = sim_make_packet(packets[i], 0, i + 1, 2, 100);
+    }
+    unsigned before = sim.hosts[0].wakes;
+    wg_device_seal(sim.hosts[0].dev, batch, COUNT, sim_time(&sim));
+    ck_assert_uint_eq(sim.hosts[0].wakes, before + 1);
+    sim_run(&sim, 0);
+    ck_assert_uint_eq(sim.hosts[0].sent.initiations, COUNT);
+}
+END_TEST
+
 START_TEST(static_static_is_computed_when_needed)
 {
     struct wg_device_config config = {.has_private_key = true};
@@ -283,6 +489,8 @@ int main(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_set_timeout(tc, 30);
     tcase_add_test(tc, forged_data_uses_up_no_counter_and_does_not_roam);
+    tcase_add_test(tc, short_data_is_dropped);
+    tcase_add_test(tc, inner_length_is_within_what_came);
     tcase_add_loop_test(tc, handshake_messages_are_followed, 0, 2);
     tcase_add_test(tc, cookie_replies_are_not_followed);
     tcase_add_test(tc, replayed_initiations_are_not_followed);
@@ -290,6 +498,12 @@ int main(void)
     tcase_add_test(tc, source_sticks_until_nobody_answers);
     tcase_add_test(tc, staged_bytes_are_bounded_over_all_peers);
     tcase_add_test(tc, sessions_are_renewed_and_refused_by_number_of_messages);
+    tcase_add_test(tc, sessions_are_renewed_within_a_batch);
+    tcase_add_test(tc, jitter_is_0_to_333_ms);
+    tcase_add_test(tc, late_data_of_an_old_session_renews_nothing);
+    tcase_add_test(tc, responder_ends_its_own_attempts);
+    tcase_add_test(tc, link_down_drops_what_waits_and_what_comes);
+    tcase_add_test(tc, a_batch_wakes_once);
     tcase_add_test(tc, static_static_is_computed_when_needed);
     tcase_add_test(tc, indices_are_drawn_again_when_taken);
     tcase_add_test(tc, keepalive_renews_the_session_when_a_sleeper_wakes);

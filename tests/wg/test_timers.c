@@ -116,6 +116,12 @@ static const struct row cases[][12] = {
      {SENT_EMPTY, 1, 0},
      {EXPECT, 101, TIMERS_ACKNOWLEDGE},
      {EXPECT, 251, TIMERS_KEEP_ALIVE}},
+    /* 16: it waits for the device and the endpoint, and is due at once then */
+    {{KEEPALIVE_25, 0, 0},
+     {UNABLE, 0, 0},
+     {EXPECT, 100, TIMERS_NOTHING},
+     {ABLE, 0, 0},
+     {EXPECT, 101, TIMERS_KEEP_ALIVE}},
 };
 
 static void apply(struct timers *timers, const struct row *row, bool *able)
