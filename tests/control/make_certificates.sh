@@ -1,5 +1,5 @@
 #!/bin/sh
-# make_certificates.sh FOLDER: an authority and certificates of each role, and of nobody, for tests.
+# make_certificates.sh FOLDER [PEER_ID]: an authority and certificates of each role, and of nobody, for tests.
 set -eu
 cd "$1"
 quiet() { "$@" >/dev/null 2>&1; }
@@ -18,6 +18,6 @@ certificate() {
 }
 certificate node ca URI:heimdall:node/node-1,IP:127.0.0.1,DNS:localhost
 certificate admin ca URI:heimdall:admin/alice
-certificate peer ca URI:heimdall:peer/peer-1
+certificate peer ca "URI:heimdall:peer/${2:-peer-1}"
 certificate nobody ca DNS:localhost,IP:127.0.0.1
 certificate stranger otherca URI:heimdall:admin/mallory

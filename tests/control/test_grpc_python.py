@@ -8,24 +8,14 @@ import time
 import unittest
 
 import grpc
-from grpc_tools import protoc
 
 SERVER, ROOT = sys.argv[1], pathlib.Path(sys.argv[2])
 WORK = tempfile.TemporaryDirectory(prefix="heimdall-grpc-")
 DIR = pathlib.Path(WORK.name)
-GENERATED = DIR / "generated"
-GENERATED.mkdir()
-import grpc_tools  # noqa: E402
+sys.path.insert(0, str(ROOT / "tests/tools"))
+import grpc_stubs  # noqa: E402
 
-assert protoc.main(["protoc", f"-I{ROOT}/proto", f"-I{pathlib.Path(grpc_tools.__file__).parent}/_proto",
-                    f"--python_out={GENERATED}", f"--grpc_python_out={GENERATED}",
-                    "heimdall.proto", "cluster.proto"]) == 0
-sys.path.insert(0, str(GENERATED))
-import cluster_pb2  # noqa: E402
-import cluster_pb2_grpc  # noqa: E402
-import heimdall_pb2  # noqa: E402
-import heimdall_pb2_grpc  # noqa: E402
-
+heimdall_pb2, heimdall_pb2_grpc, cluster_pb2, cluster_pb2_grpc = grpc_stubs.generate(DIR / "generated")
 subprocess.run([ROOT / "tests/control/make_certificates.sh", str(DIR)], check=True)
 NODE, ADMIN, PEER, ANY = "1", "2", "4", "7"
 

@@ -1,7 +1,5 @@
 """What docs/security.md promises, seen from outside: rights given up, TLS and its impostors, secrets where they belong."""
 import base64
-import hashlib
-import hmac
 import os
 import pathlib
 import re
@@ -14,6 +12,7 @@ import uuid
 import leaks
 from labtest import BIN, InLab, LabTest
 from netns import Failure, Lab, wait_until
+from psk import derive
 from story import Network, table
 
 KEPT = 1 << 12 | 1 << 10  # CAP_NET_ADMIN, CAP_NET_BIND_SERVICE
@@ -194,13 +193,6 @@ os.execvp(sys.argv[1], sys.argv[1:])
                 self.assertEqual(said.count("does not let us filter system calls"), 1)
             net.authorize()
             self.assertEqual(net.node.stop(), 0)
-
-
-def derive(secret, role):
-    """The pre-shared key and its name, as control/transport_key.c makes them: HKDF-SHA256, one block."""
-    extract = hmac.new(b"heimdall control v1", secret.encode(), hashlib.sha256).digest()
-    key = hmac.new(extract, f"tls psk {role}".encode() + b"\x01", hashlib.sha256).digest()
-    return key.hex(), f"{role}:{hashlib.sha256(b'heimdall psk identity' + secret.encode()).hexdigest()}"
 
 
 class Tls(LabTest):
