@@ -103,7 +103,7 @@ static void on_closed(void *ctx, struct rpc_client *client, const struct err *er
     }
     session->done = true;
     session->code = is_about_trust(err->code) ? GRPC_UNAUTHENTICATED : GRPC_UNAVAILABLE;
-    if (err->code == TRANSPORT_EUNKNOWN || err->code == TRANSPORT_EWRONGKEY)
+    if (err->code == TRANSPORT_EUNKNOWN)
         err_set(session->err, err->code,
                 "the node at %s does not accept this cluster key: take the one in its data dir "
                 "(/var/lib/heimdall/cluster.key)",

@@ -449,7 +449,9 @@ static int explain(struct tls_session *session, struct err *err)
             return err_set(err, TRANSPORT_EUNKNOWN, "the server does not know this key or id");
         if (reason == SSL_R_SSLV3_ALERT_ILLEGAL_PARAMETER ||
             reason == SSL_R_TLSV1_ALERT_DECRYPT_ERROR)
-            return err_set(err, TRANSPORT_EWRONGKEY, "the server has another key for this id");
+            return err_set(err, TRANSPORT_EWRONGKEY,
+                           "the server knows the name of our key but not the key (an impostor): "
+                           "nothing was sent to it");
         if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
             return err_set(err, TRANSPORT_EIMPOSTOR,
                            "the server does not prove that it knows the key (an impostor, or a "
@@ -470,6 +472,10 @@ static int explain(struct tls_session *session, struct err *err)
     if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
         return err_set(err, TRANSPORT_ETLS, "the other side's certificate is refused: %s",
                        X509_verify_cert_error_string(SSL_get_verify_result(session->ssl)));
+    if (reason == SSL_R_TLSV1_ALERT_PROTOCOL_VERSION || reason == SSL_R_UNSUPPORTED_PROTOCOL)
+        return err_set(err, TRANSPORT_ETLS,
+                       "the other side speaks an older TLS only, not TLS 1.3%s",
+                       session->server ? "" : ": nothing was sent to it");
     if (reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_PACKET_LENGTH_TOO_LONG)
         return err_set(err, TRANSPORT_ETLS, "the other side does not speak TLS%s",
                        session->server ? "" : " (a server under --insecure?)");
