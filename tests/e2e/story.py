@@ -1,4 +1,4 @@
-"""The pieces of the README's walk-through that the demo, the tests and the benchmarks share."""
+"""The pieces of the README's day that the demo, the tests and the benchmarks share."""
 import json
 import pathlib
 import re

@@ -1,4 +1,4 @@
-"""The README's walk-through word for word, and what a first user does next."""
+"""What a first user does, and next: the README's day (test_readme.py has it word for word) taken apart."""
 import json
 import os
 import signal

@@ -1,0 +1,107 @@
+"""The README's "A day with it", word for word: each command of its blocks runs on its host and prints what stands there.
+
+Ids, keys, times, ports, addresses made from random ids and counts differ from run to run: they are compared as such. The
+node and the peers stay running, and their log has the lines shown, in their order. "..." stands for whatever follows.
+"""
+import pathlib
+import re
+import shlex
+import unittest
+
+from labtest import InLab
+from netns import wait_until
+from story import Network
+
+README = pathlib.Path(__file__).parents[2] / "README.md"
+PROMPT = re.compile(r"^(router|client)# (.*)$")
+UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+# What differs from run to run, and the word that stands for it.
+VARYING = (
+    (UUID, "ID"),
+    (re.compile(r"^\S+Z (?=[A-Z]{4} )", re.M), ""),
+    (re.compile(r"\bfd[0-9a-f:]+\b"), "ADDRESS6"),
+    (re.compile(r"\b(now|\d+ (second|minute)s? ago)\b"), "AGE"),
+    (re.compile(r"\b\d+(\.\d)? (B|KiB|MiB)(?= |$)", re.M), "BYTES"),
+    (re.compile(r"(?<=172\.17\.0\.3:)\d+"), "PORT"),
+    (re.compile(r"(?<=time=)[\d.]+"), "TIME"),
+    (re.compile(r"(?<=pid=)\d+"), "PID"),
+    (re.compile(r"(?<=revision )\d+"), "REV"),
+    (re.compile(r" {2,}"), "  "),  # columns are as wide as what they hold
+)
+
+
+def blocks(title):
+    """The fenced blocks of a section."""
+    section = re.search(rf"^## {title}\n(.*?)(?=^## )", README.read_text(), re.M | re.S).group(1)
+    return re.findall(r"^```\w*\n(.*?)^```$", section, re.M | re.S)
+
+
+def steps(text):
+    """(host, command, lines of output) of each command of a block."""
+    found = []
+    for line in text.splitlines():
+        if prompt := PROMPT.match(line):
+            found.append((prompt[1], prompt[2], []))
+        else:
+            found[-1][2].append(line)
+    return found
+
+
+def plain(text):
+    for pattern, word in VARYING:
+        text = pattern.sub(word, text)
+    return [line.rstrip() for line in text.splitlines()]
+
+
+class Readme(InLab):
+    maxDiff = None
+
+    def setUp(self):
+        super().setUp()
+        self.net = Network(self.lab)
+        self.ids = {}  # of the README, and what they are here
+        self.running = {}
+
+    def test_day(self):
+        done = [self.step(*step) for block in blocks("A day with it") for step in steps(block)]
+        self.assertGreater(len(done), 12)
+        self.assertNotEqual(self.net.client.run(["ping", "-c1", "-W1", "10.11.0.1"], check=False).returncode, 0)
+
+    def step(self, host, command, wanted):
+        here = getattr(self.net, host)
+        for theirs, ours in self.ids.items():
+            command = command.replace(theirs, ours)
+        argv = shlex.split(command)
+        with self.subTest(command=command):
+            if argv[0] in ("heimdall", "hpeer"):
+                self.start(here, argv, wanted)
+                return
+            if argv[0] == "ping":  # names and routes may be on their way
+                wait_until(lambda: here.run([*argv, "-W1"], check=False).returncode == 0, 5, f"{command} is not answered")
+            elif argv[-1] == "status":  # a peer that has just come
+                wait_until(lambda: "offline" not in here.run(argv, check=False).stdout, 5, "the peer is not seen")
+            self.compare(here.run(argv).stdout, wanted)
+
+    def start(self, host, argv, wanted):
+        if host in self.running:
+            self.running.pop(host).stop()
+        process = self.running[host] = host.start(argv)
+        process.wait_for(re.sub(r"^\w+ (.*?)( \w+=.*)?$", r"\1", wanted[-1]), timeout=20)
+        said, at = plain(process.output()), 0
+        for line in plain("\n".join(wanted)):
+            self.assertIn(line, said[at:])
+            at = said.index(line, at) + 1
+
+    def compare(self, said, wanted):
+        for theirs, ours in zip(UUID.findall("\n".join(wanted)), UUID.findall(said)):
+            self.ids[theirs] = ours
+        said, wanted = plain(said), plain("\n".join(wanted))
+        if wanted and wanted[-1] == "...":
+            wanted.pop()
+            said = said[:len(wanted)]
+        self.assertEqual(said, wanted)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
