@@ -425,12 +425,22 @@ static void on_closed(void *ctx, struct rpc_client *client, const struct err *er
     try_later(agent);
 }
 
+/* A name that leads to the network is asked of the resolvers before it: the network's own are out
+ * of reach now, and may know another host by this name. */
+static void leave_resolver(struct agent *agent)
+{
+    const struct address *given = &agent->addresses[0];
+    if (given->kind == ADDRESS_TCP && !endpoint_is_set(&given->endpoint) && agent->dns_count > 0)
+        restore_resolver(agent);
+}
+
 static void dial(struct agent *agent)
 {
     static const struct rpc_client_events events = {on_opened, on_closed};
     struct rpc_client_options options = {
         .fwmark = apply_fwmark(agent->apply), .connect_ms = DIAL_TIMEOUT_MS, .ping_ms = PING_MS};
     struct err err;
+    leave_resolver(agent);
     if (rpc_client_create(&agent->client, &agent->loop, agent->addresses, agent->address_count,
                           agent->tls, &options, &events, agent, &err) == 0)
         return;

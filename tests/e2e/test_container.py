@@ -172,6 +172,59 @@ class Story(unittest.TestCase):
         self.assertEqual(self.router.stop(), 0)
 
 
+class ByName(unittest.TestCase):
+    """On a network that a user made Docker's own server, 127.0.0.11, knows containers by their names."""
+
+    SERVER = """
+server:
+    interface: 127.0.0.11@53
+    do-daemonize: no
+    username: ""
+    chroot: ""
+    directory: "/tmp"
+    pidfile: "/tmp/unbound.pid"
+    use-syslog: no
+    module-config: "iterator"
+    local-zone: "." static
+    local-data: "router. 600 IN A %s"
+remote-control:
+    control-enable: no
+"""
+
+    def setUp(self):
+        self.lab = self.enterContext(Lab(BIN))
+        self.net = Network(self.lab)
+        self.outer = self.net.client
+        (self.outer.dir / "resolv.conf").write_text("nameserver 127.0.0.11\noptions ndots:0\n")
+
+    def serve(self, address):
+        (self.outer.dir / "tmp/unbound.conf").write_text(self.SERVER % address)
+        server = self.outer.start(["unbound", "-d", "-d", "-c", "/tmp/unbound.conf"])
+        wait_until(lambda: address in self.outer.run(["dig", "@127.0.0.11", "router", "+short", "+time=1", "+tries=1"],
+                                                     check=False).stdout, 10, "the server does not answer")
+        return server
+
+    def test_address_changes(self):
+        """the node comes back with another address; its name in the network is the same as Docker's"""
+        server = self.serve("172.17.0.2")
+        self.net.start_node()
+        self.net.authorize()
+        client = Container(self.outer, LAYERS)
+        peer = client.main("hpeer", "-D", "--name", "client", "--addr", "tcp://router:9000", "--id", self.net.id)
+        peer.wait_for("connected")
+        wait_until(lambda: "10.11.0.1" in client.run(["getent", "ahostsv4", "router"], check=False).stdout, 5, "no name")
+        self.net.node.stop()
+        server.stop()
+        self.net.router.sh("ip addr del 172.17.0.2/16 dev eth0; ip addr add 172.17.0.20/16 dev eth0;"
+                           "ip route add default via 172.17.0.1")
+        self.serve("172.17.0.20")
+        self.net.start_node()
+        peer.wait_for("connected", count=2, timeout=20)
+        wait_until(lambda: client.run(["ping", "-c1", "-W1", "router"], check=False).returncode == 0, 5, "no answer")
+        self.assertEqual(client.stop(), 0)
+        self.assertEqual(self.outer.resolv_conf(), "nameserver 127.0.0.11\noptions ndots:0\n")
+
+
 class LeastPrivilege(Story):
     """--cap-drop ALL --cap-add NET_ADMIN --cap-add NET_BIND_SERVICE"""
     caps = LEAST
