@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "wg/wg.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -151,5 +152,7 @@ int access_check_public_key(const char *text, uint8_t out[32], struct err *err)
     if (strlen(text) != BASE64_KEY_LEN || !bytes_from_base64(out, 32, text) ||
         bytes_is_zero_ct(out, 32))
         return err_set(err, -EINVAL, "the WireGuard public key is not 32 bytes in base64");
+    if (!wg_public_key_is_usable(out))
+        return err_set(err, -EINVAL, "the WireGuard public key is none that wg genkey could make");
     return 0;
 }

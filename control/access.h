@@ -36,7 +36,7 @@ int access_check_name(const char *text, char out[ACCESS_NAME_MAX + 1], struct er
  * when nothing is left. */
 void access_name_from_host(const char *host, char out[ACCESS_NAME_MAX + 1]);
 
-/* A WireGuard public key in base64; not all zero. 0 or -EINVAL. */
+/* A WireGuard public key in base64, none of low order. 0 or -EINVAL. */
 int access_check_public_key(const char *text, uint8_t out[32], struct err *err);
 
 #endif

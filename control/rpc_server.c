@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "proto/h2_server.h"
+#include "proto/strings.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -254,7 +255,12 @@ static void on_message(void *ctx, struct h2_call *stream, const uint8_t *bytes, 
         call_end(call, GRPC_INVALID_ARGUMENT, "the request is not a valid message of its type");
         return;
     }
-    method->handle(call->method_ctx, call, request);
+    if (strings_are_whole(method->request, bytes, len)) {
+        method->handle(call->method_ctx, call, request);
+    } else {
+        call_cancel(call);
+        call_end(call, GRPC_INVALID_ARGUMENT, "a text in the request has a NUL in it");
+    }
     protobuf_c_message_free_unpacked(request, NULL);
 }
 

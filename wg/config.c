@@ -1,4 +1,5 @@
 #include "base/bytes.h"
+#include "wg/crypto/x25519.h"
 #include "wg/device.h"
 
 #include <assert.h>
@@ -324,4 +325,11 @@ void wg_device_config_fini(struct wg_device_config *config)
         bytes_wipe(config->peers, config->peer_count * sizeof *config->peers);
     free(config->peers);
     bytes_wipe(config, sizeof *config);
+}
+
+bool wg_public_key_is_usable(const uint8_t public_key[WG_KEY_LEN])
+{
+    static const uint8_t any[X25519_LEN] = {8};
+    uint8_t shared[X25519_LEN];
+    return x25519_shared(shared, any, public_key);
 }

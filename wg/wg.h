@@ -110,6 +110,10 @@ int wg_device_configure(struct wg_device *dev, const struct wg_device_config *co
 /* Frees the arrays of a config that was built with malloc, and wipes its keys. */
 void wg_device_config_fini(struct wg_device_config *config);
 
+/* False for a point of low order, which makes the same secret with every private key (RFC 7748,
+ * section 6.1): no handshake with it succeeds. */
+bool wg_public_key_is_usable(const uint8_t public_key[WG_KEY_LEN]);
+
 /* A device that is down sends nothing and forgets its sessions. Starts down. */
 void wg_device_set_up(struct wg_device *dev, bool up, struct wg_time now,
                       const struct wg_sink *sink);

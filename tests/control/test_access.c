@@ -125,7 +125,14 @@ END_TEST
 static const struct {
     const char *text;
     bool good;
-} keys[] = {{"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", true},
+} keys[] = {{"CQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", true},
+            /* low order: 1, order 8 twice, p - 1, p, p + 1 (RFC 7748) */
+            {"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", false},
+            {"4Ot6fDtBuK4WVuP68Z/EatoJjeucMrH9hmIFFl9JuAA=", false},
+            {"X5yVvKNQjCSx0LFVnIPvWwREXMRYHI6G2CJO3dCfEVc=", false},
+            {"7P///////////////////////////////////////38=", false},
+            {"7f///////////////////////////////////////38=", false},
+            {"7v///////////////////////////////////////38=", false},
             {"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", false},
             {"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB=", false},
             {"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", false},
