@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "control/access.h"
+#include "dns/upstream.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -287,6 +288,8 @@ static const struct option node_rows[] = {
         "where DNS is served (default: the tunnel address, port 53)"),
     ROW("dns-upstream-address", 0, "HEIMDALL_DNS_UPSTREAM_ADDRESS", kind_dns_list, NULL,
         dns_upstream, "resolver for other names (default: the host's own)"),
+    ROW("dns-upstream-tls", 0, "HEIMDALL_DNS_UPSTREAM_TLS", kind_domain, NULL, dns_upstream_tls,
+        "ask --dns-upstream-address over TLS; DOMAIN is the name in its certificate"),
     ROW("dns-domain", 0, "HEIMDALL_DNS_DOMAIN", kind_domain, "heimdall", dns_domain,
         "domain of the network's names"),
     ROW("interface-name", 0, "HEIMDALL_INTERFACE_NAME", kind_interface, "darknet", interface_name,
@@ -434,6 +437,22 @@ static bool check_certificate(const char *cert, const char *key, const char *ca,
     return false;
 }
 
+static bool check_upstream(const struct node_config *config, struct err *err)
+{
+    if (config->dns_upstream.count > UPSTREAM_SERVERS_MAX) {
+        err_set(err, -EINVAL, "option --dns-upstream-address: expects at most %d of them",
+                UPSTREAM_SERVERS_MAX);
+        return false;
+    }
+    if (config->dns_upstream_tls != NULL && config->dns_upstream.count == 0) {
+        err_set(err, -EINVAL,
+                "option --dns-upstream-tls: expects --dns-upstream-address, whose certificate has "
+                "the name");
+        return false;
+    }
+    return true;
+}
+
 /* What no single option can tell. */
 static bool check_node(const struct node_config *config, struct err *err)
 {
@@ -477,7 +496,8 @@ static bool check_node(const struct node_config *config, struct err *err)
                 config->client_cert != NULL ? "cert" : "key");
         return false;
     }
-    return check_certificate(config->cert, config->key, config->ca, config->skip_verify, err);
+    return check_upstream(config, err) &&
+           check_certificate(config->cert, config->key, config->ca, config->skip_verify, err);
 }
 
 enum options_outcome config_read_node(struct node_config *config, int argc, char **argv,

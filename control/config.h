@@ -53,6 +53,7 @@ struct node_config {
     uint16_t endpoint_port;
     union endpoint dns_address;      /* AF_UNSPEC: the tunnel address, port 53 */
     struct option_list dns_upstream; /* empty: the host's resolvers */
+    const char *dns_upstream_tls;    /* the name in their certificates; NULL: no TLS */
     const char *dns_domain;
     const char *interface_name;
     struct option_list authorized_peers;

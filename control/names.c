@@ -118,37 +118,50 @@ static void learn_own(struct names *names, const struct plan *plan)
 }
 
 static size_t upstreams_from_options(const struct option_list *list,
-                                     union endpoint out[RESOLVER_NAMESERVERS])
+                                     union endpoint out[UPSTREAM_SERVERS_MAX])
 {
     size_t count = 0;
-    for (size_t i = 0; i < list->count && count < RESOLVER_NAMESERVERS; i++) {
+    for (size_t i = 0; i < list->count && count < UPSTREAM_SERVERS_MAX; i++) {
         struct ip_addr addr;
         if (!endpoint_parse(&out[count], list->values[i]) && ip_addr_parse(&addr, list->values[i]))
-            endpoint_from_addr(&out[count], &addr, 53);
+            endpoint_from_addr(&out[count], &addr, 0);
         count++;
     }
     return count;
 }
 
+/* What the options say, else the host's own resolvers. `told`: that there are none was told. */
+static size_t find_upstreams(const struct names *names, bool told,
+                             union endpoint out[UPSTREAM_SERVERS_MAX])
+{
+    struct resolver_upstreams found = {.count = 0};
+    struct err err;
+    size_t count = upstreams_from_options(names->options->upstreams, out);
+    if (count > 0)
+        return count;
+    int rc = resolver_read(&names->paths, names->own, names->own_count, &found, &err);
+    if (rc < 0 && !told)
+        log_warn("the host's resolvers are not known", F_STR("error", err.text));
+    else if (found.count == 0 && !told)
+        log_info("no upstream resolver: only the network's own names are answered");
+    memcpy(out, found.servers, found.count * sizeof out[0]);
+    return found.count;
+}
+
 /* Asked for before the host's resolver is pointed at us. */
 static void open_upstream(struct names *names)
 {
-    struct resolver_upstreams found = {.count = 0};
+    union endpoint servers[UPSTREAM_SERVERS_MAX];
     struct err err;
     bool told = names->upstream_told;
     if (names->upstream != NULL)
         return;
     names->upstream_told = true;
-    found.count = upstreams_from_options(names->options->upstreams, found.servers);
-    if (found.count == 0 &&
-        resolver_read(&names->paths, names->own, names->own_count, &found, &err) < 0 && !told)
-        log_warn("the host's resolvers are not known", F_STR("error", err.text));
-    if (found.count == 0) {
-        if (!told)
-            log_info("no upstream resolver: only the network's own names are answered");
+    struct upstream_config config = {.servers = servers,
+                                     .server_count = find_upstreams(names, told, servers),
+                                     .tls_name = names->options->upstream_tls};
+    if (config.server_count == 0)
         return;
-    }
-    struct upstream_config config = {.servers = found.servers, .server_count = found.count};
     if (upstream_create(&names->upstream, names->options->loop, &config, &err) == 0) {
         dns_server_set_upstream(names->server, names->upstream);
         if (told)

@@ -22,7 +22,8 @@ struct names_options {
     const char *domain;
     const char *ns;                      /* this node's name */
     union endpoint address;              /* AF_UNSPEC: the tunnel addresses, port 53 */
-    const struct option_list *upstreams; /* "IP:PORT"; empty: the host's resolvers */
+    const struct option_list *upstreams; /* "IP:PORT" or "IP"; empty: the host's resolvers */
+    const char *upstream_tls;            /* their name, for DNS over TLS; NULL: none */
     uint8_t seed[16];
 };
 

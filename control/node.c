@@ -368,6 +368,7 @@ static int open_tunnel(struct node *node, struct err *err)
         .ns = node->name,
         .address = node->config->dns_address,
         .upstreams = &node->config->dns_upstream,
+        .upstream_tls = node->config->dns_upstream_tls,
     };
     memcpy(node->names_options.seed, node->seed, sizeof node->seed);
     code = names_open(&node->names, &node->names_options);

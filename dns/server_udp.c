@@ -1,5 +1,6 @@
 #include "dns/server_udp.h"
 
+#include "base/bytes.h"
 #include "base/list.h"
 #include "dns/server_state.h"
 
@@ -10,8 +11,8 @@
 #include <unistd.h>
 
 /* The socket is read in batches until it is empty or the budget of one turn of the loop is used.
- * Answers leave together behind each batch, from the address that was asked: a socket may be bound
- * to the wildcard. */
+ * Answers leave together behind each batch, from the address that was asked: where the socket is
+ * bound to the wildcard, the kernel says with each packet which that was. */
 
 enum {
     BATCH = 32,
@@ -51,19 +52,24 @@ struct udp_forward {
     size_t control_len;
 };
 
+static bool is_wildcard(const union endpoint *endpoint)
+{
+    struct ip_addr addr;
+    endpoint_addr(endpoint, &addr);
+    return bytes_is_zero_ct(addr.bytes, sizeof addr.bytes);
+}
+
 static int open_socket(const union endpoint *addr)
 {
-    int family = addr->sa.sa_family;
+    bool is_ipv6 = addr->sa.sa_family == AF_INET6;
     int on = 1;
-    int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(addr->sa.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    int rc;
-    if (family == AF_INET6)
-        rc = setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) |
-             setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on);
-    else
-        rc = setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof on);
+    int rc = is_ipv6 ? setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) : 0;
+    if (rc == 0 && is_wildcard(addr))
+        rc = is_ipv6 ? setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on)
+                     : setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof on);
     if (rc == 0)
         rc = bind(fd, &addr->sa, endpoint_len(addr));
     if (rc == 0)

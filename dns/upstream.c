@@ -2,8 +2,10 @@
 
 #include "base/err.h"
 #include "base/list.h"
+#include "dns/tls_relay.h"
 
 #include <errno.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unbound.h>
@@ -16,6 +18,8 @@ enum { OUTSTANDING_DEFAULT = 512, DNS_PORT = 53, DOT_PORT = 853 };
 
 struct upstream {
     struct ub_ctx *ctx;
+    uv_loop_t *loop;
+    struct tls_relay *relays[UPSTREAM_SERVERS_MAX]; /* of DNS over TLS, else NULL */
     uv_poll_t poll;
     struct list queries;
     size_t outstanding;
@@ -33,7 +37,7 @@ struct upstream_query {
 
 /* No validation: a client that wants it asks with DO and validates itself. Hosts' own resolvers
  * are often on the loopback, and serve names of the LAN. */
-static const struct {
+static const struct option {
     const char *name;
     const char *value;
 } options[] = {
@@ -52,55 +56,98 @@ static const struct {
     {"verbosity:", "0"},
 };
 
-static int add_server(struct ub_ctx *ctx, const union endpoint *server, const char *tls_name)
+/* Several questions share a connection, and each is given up before its client does. */
+static const struct option tls_options[] = {
+    {"tcp-upstream:", "yes"},
+    {"outgoing-num-tcp:", "8"},
+    {"tcp-auth-query-timeout:", "3000"},
+};
+
+static int set_options(struct ub_ctx *ctx, const struct option *list, size_t count, struct err *err)
+{
+    for (size_t i = 0; i < count; i++)
+        if (ub_ctx_set_option(ctx, list[i].name, list[i].value) != 0)
+            return err_set(err, -EINVAL, "libunbound does not take the option %s", list[i].name);
+    return 0;
+}
+
+static union endpoint with_port(const union endpoint *server, uint16_t port)
+{
+    union endpoint whole = *server;
+    if (endpoint_port(server) != 0)
+        return whole;
+    if (server->sa.sa_family == AF_INET6)
+        whole.in6.sin6_port = htons(port);
+    else
+        whole.in.sin_port = htons(port);
+    return whole;
+}
+
+static int add_server(struct ub_ctx *ctx, const union endpoint *server)
 {
     struct ip_addr addr;
     char text[IP_ADDR_TEXT];
     char scope[16] = "";
-    char full[IP_ADDR_TEXT + sizeof scope + 8 + 256];
+    char full[IP_ADDR_TEXT + sizeof scope + 8];
     endpoint_addr(server, &addr);
-    uint16_t port = endpoint_port(server);
-    if (port == 0)
-        port = tls_name != NULL ? DOT_PORT : DNS_PORT;
     if (server->sa.sa_family == AF_INET6 && server->in6.sin6_scope_id != 0)
         snprintf(scope, sizeof scope, "%%%u", server->in6.sin6_scope_id);
-    int len = snprintf(full, sizeof full, "%s%s@%u%s%s", ip_addr_format(&addr, text), scope, port,
-                       tls_name != NULL ? "#" : "", tls_name != NULL ? tls_name : "");
-    if (len < 0 || (size_t)len >= sizeof full)
-        return -EINVAL;
+    snprintf(full, sizeof full, "%s%s@%u", ip_addr_format(&addr, text), scope,
+             endpoint_port(server));
     return ub_ctx_set_fwd(ctx, full) == 0 ? 0 : -EINVAL;
 }
 
-static int configure_tls(struct ub_ctx *ctx, const struct upstream_config *config)
+static int add_plain_servers(struct upstream *upstream, const struct upstream_config *config,
+                             struct err *err)
 {
-    if (config->tls_name == NULL)
-        return 0;
-    const char *bundle = config->tls_bundle;
-    if (bundle == NULL)
-        bundle = "/etc/ssl/certs/ca-certificates.crt";
-    if (ub_ctx_set_tls(ctx, 1) != 0 || ub_ctx_set_option(ctx, "tls-cert-bundle:", bundle) != 0)
-        return -EINVAL;
+    for (size_t i = 0; i < config->server_count; i++) {
+        char text[ENDPOINT_TEXT];
+        union endpoint server = with_port(&config->servers[i], DNS_PORT);
+        if (add_server(upstream->ctx, &server) < 0)
+            return err_set(err, -EINVAL, "%s cannot be used as upstream DNS server",
+                           endpoint_format(&server, text));
+    }
     return 0;
 }
 
-static int configure(struct ub_ctx *ctx, const struct upstream_config *config, struct err *err)
+static int add_tls_servers(struct upstream *upstream, const struct upstream_config *config,
+                           struct err *err)
 {
+    SSL_CTX *context = tls_relay_context(config->tls_bundle, err);
+    int rc = context != NULL ? 0 : err->code;
+    if (rc == 0)
+        rc = set_options(upstream->ctx, tls_options, sizeof tls_options / sizeof tls_options[0],
+                         err);
+    for (size_t i = 0; i < config->server_count && rc == 0; i++) {
+        struct tls_relay **relay = &upstream->relays[i];
+        union endpoint server = with_port(&config->servers[i], DOT_PORT);
+        rc = tls_relay_open(relay, upstream->loop, &server, context, config->tls_name, err);
+        if (rc == 0 && add_server(upstream->ctx, tls_relay_address(*relay)) < 0)
+            rc = err_set(err, -EINVAL, "libunbound does not take the relay for DNS over TLS");
+    }
+    SSL_CTX_free(context);
+    return rc;
+}
+
+static int configure(struct upstream *upstream, const struct upstream_config *config,
+                     struct err *err)
+{
+    struct ub_ctx *ctx = upstream->ctx;
     /* its complaints about a single upstream would come unstructured between our own lines */
     ub_ctx_debugout(ctx, NULL);
-    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
-        if (ub_ctx_set_option(ctx, options[i].name, options[i].value) != 0)
-            return err_set(err, -EINVAL, "libunbound does not take the option %s", options[i].name);
-    if (configure_tls(ctx, config) < 0)
-        return err_set(err, -EINVAL, "libunbound cannot do DNS over TLS here");
-    for (size_t i = 0; i < config->server_count; i++) {
-        char text[ENDPOINT_TEXT];
-        if (add_server(ctx, &config->servers[i], config->tls_name) < 0)
-            return err_set(err, -EINVAL, "%s cannot be used as upstream DNS server",
-                           endpoint_format(&config->servers[i], text));
-    }
-    if (ub_ctx_async(ctx, 1) != 0)
-        return err_set(err, -EINVAL, "libunbound was built without threads");
-    return 0;
+    int rc = set_options(ctx, options, sizeof options / sizeof options[0], err);
+    if (rc == 0)
+        rc = config->tls_name != NULL ? add_tls_servers(upstream, config, err)
+                                      : add_plain_servers(upstream, config, err);
+    if (rc == 0 && ub_ctx_async(ctx, 1) != 0)
+        rc = err_set(err, -EINVAL, "libunbound was built without threads");
+    return rc;
+}
+
+static void close_relays(struct upstream *upstream)
+{
+    for (size_t i = 0; i < UPSTREAM_SERVERS_MAX; i++)
+        tls_relay_close(upstream->relays[i]);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
@@ -116,9 +163,14 @@ int upstream_create(struct upstream **out, struct uv_loop_s *loop,
 {
     struct upstream *upstream = calloc(1, sizeof *upstream);
     int rc = -ENOMEM;
+    if (config->server_count == 0 || config->server_count > UPSTREAM_SERVERS_MAX) {
+        free(upstream);
+        return err_set(err, -EINVAL, "1 to %d upstream DNS servers", UPSTREAM_SERVERS_MAX);
+    }
     if (upstream == NULL)
         return err_set(err, rc, "no memory for the upstream resolver");
     list_init(&upstream->queries);
+    upstream->loop = loop;
     upstream->outstanding_max =
         config->outstanding_max != 0 ? config->outstanding_max : OUTSTANDING_DEFAULT;
     upstream->ctx = ub_ctx_create();
@@ -126,7 +178,7 @@ int upstream_create(struct upstream **out, struct uv_loop_s *loop,
         err_set(err, rc, "no memory for the upstream resolver");
         goto out_free;
     }
-    rc = configure(upstream->ctx, config, err);
+    rc = configure(upstream, config, err);
     if (rc < 0)
         goto out_ctx;
     rc = uv_poll_init(loop, &upstream->poll, ub_fd(upstream->ctx));
@@ -139,6 +191,7 @@ int upstream_create(struct upstream **out, struct uv_loop_s *loop,
     *out = upstream;
     return 0;
 out_ctx:
+    close_relays(upstream);
     ub_ctx_delete(upstream->ctx);
 out_free:
     free(upstream);
@@ -160,6 +213,7 @@ void upstream_destroy(struct upstream *upstream)
         upstream_cancel(container_of(at, struct upstream_query, link));
     }
     upstream->closing = true;
+    close_relays(upstream);
     uv_close((uv_handle_t *)&upstream->poll, on_closed);
 }
 

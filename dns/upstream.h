@@ -11,16 +11,18 @@
 struct err;
 struct uv_loop_s;
 
-/* Names of others, asked through libunbound (cache, retries, TCP, DNS over TLS). libunbound
- * resolves in a thread of its own; callbacks come on the loop. DNS over TLS needs a libunbound that
- * was built with OpenSSL, which that of Debian 12 is not: there every answer is SERVFAIL. */
+/* Names of others, asked through libunbound (cache, retries, TCP). libunbound resolves in a thread
+ * of its own; callbacks come on the loop. DNS over TLS goes through relays of our own: that of
+ * Debian 12 was built without OpenSSL. */
 
 struct upstream;
 struct upstream_query;
 
+enum { UPSTREAM_SERVERS_MAX = 8 };
+
 struct upstream_config {
     const union endpoint *servers; /* port 0 means 53, or 853 with TLS */
-    size_t server_count;           /* at least 1 */
+    size_t server_count;           /* 1..UPSTREAM_SERVERS_MAX */
     const char *tls_name;   /* DNS over TLS: the name in the servers' certificates; or NULL */
     const char *tls_bundle; /* CA certificates in PEM; NULL: the system's */
     size_t outstanding_max; /* queries at once; 0 means 512 */

@@ -308,16 +308,14 @@ def tls_proxy(certificate, key):
 
 
 def test_upstream_over_tls():
-    """Debian 12 builds libunbound without OpenSSL: then nothing is asked, least of all in the clear."""
-    libraries = subprocess.run(["ldd", PROGRAM], capture_output=True, text=True, check=True).stdout
-    able = "NOERROR" if "libssl" in libraries else "SERVFAIL"
+    """A server that cannot prove its name is asked nothing, least of all in the clear."""
     with tempfile.TemporaryDirectory() as folder:
         certificate, key = f"{folder}/cert.pem", f"{folder}/key.pem"
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
                         "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", certificate,
                         "-subj", "/CN=dns.example", "-addext", "subjectAltName=DNS:dns.example",
                         "-days", "2"], check=True, capture_output=True)
-        for name, expected in (("dns.example", able), ("other.example", "SERVFAIL")):
+        for name, expected in (("dns.example", "NOERROR"), ("other.example", "SERVFAIL")):
             with upstream_server(), tls_proxy(certificate, key), \
                     main_server("--upstream", f"{UPSTREAM}:8853", "--tls-name", name,
                                 "--tls-bundle", certificate, "--recursion", "127.0.0.0/8"):

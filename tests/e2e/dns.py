@@ -56,11 +56,11 @@ def dig(host, *arguments, at=GATEWAY):
     return Answer(host.run(["dig", f"@{at}", "+tries=1", "+time=7", *arguments], check=False).stdout)
 
 
-def start_unbound(net, conf=UNBOUND):
-    """A resolver on the server behind the node, at UPSTREAM."""
+def start_unbound(net, conf=UNBOUND, at=UPSTREAM):
+    """A resolver on the server behind the node."""
     (net.server.dir / "tmp" / "unbound.conf").write_text(conf)
     upstream = net.server.start(["unbound", "-d", "-d", "-c", "/tmp/unbound.conf"])
-    wait_until(lambda: dig(net.server, "www.example", at=UPSTREAM).counts, 10, "unbound does not answer", every=0.1)
+    wait_until(lambda: dig(net.server, "www.example", at=at).counts, 10, "unbound does not answer", every=0.1)
     return upstream
 
 
@@ -73,7 +73,7 @@ class Names(unittest.TestCase):
         self.lab = self.enterContext(Lab(self.bin))
         self.net = Network(self.lab)
         self.before_node()
-        self.net.start_node(*self.node_options)
+        self.start_node()
         self.net.authorize()
         self.peer = self.net.start_peer()
         self.peer.wait_for("connected")
@@ -82,6 +82,9 @@ class Names(unittest.TestCase):
 
     def before_node(self):
         pass
+
+    def start_node(self):
+        self.net.start_node(*self.node_options)
 
     def eventually(self, condition, message, timeout=10):
         wait_until(condition, timeout, message, every=0.1)

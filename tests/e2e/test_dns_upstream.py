@@ -5,7 +5,7 @@ import sys
 import time
 import unittest
 
-from dns import GATEWAY, UPSTREAM, Names, Upstream, dig, start_unbound
+from dns import GATEWAY, UNBOUND, UPSTREAM, Names, Upstream, dig, start_unbound
 
 Names.bin = sys.argv.pop(1)
 
@@ -81,6 +81,69 @@ class Answers(Upstream):
         self.net.server.run(["ip", "link", "set", "eth0", "up"])
         self.upstream = start_unbound(self.net)
         self.eventually(lambda: dig(self.net.client, "www.example").status == "NOERROR", "it is not asked again", 30)
+
+
+class Tls(Names):
+    """--dns-upstream-tls: a resolver that is there over TLS alone, and has to prove its name."""
+    TRUST = {"SSL_CERT_FILE": "/tmp/ca.pem"}
+    node_options = ("--dns-upstream-address", UPSTREAM, "--dns-upstream-tls", "dns.example")
+
+    def before_node(self):
+        net = self.net
+        self.certificate = net.server.dir / "tmp" / "cert.pem"
+        net.server.sh("cd /tmp; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -out cert.pem "
+                      "-subj /CN=dns.example -addext subjectAltName=DNS:dns.example -days 2 2>&1")
+        (net.router.dir / "tmp" / "ca.pem").write_bytes(self.certificate.read_bytes())
+        self.start_upstream()
+
+    def start_node(self):
+        self.net.start_node(*self.node_options, env=self.TRUST)
+
+    def start_upstream(self):
+        self.upstream = start_unbound(self.net, UNBOUND.replace("0.0.0.0@53", "0.0.0.0@853\n    interface: 127.0.0.1@53") + """
+server:
+    tls-port: 853
+    tls-service-key: "/tmp/key.pem"
+    tls-service-pem: "/tmp/cert.pem"
+""", at="127.0.0.1")
+
+    def test_proven(self):
+        net, client = self.net, self.net.client
+        self.assertEqual(dig(client, "www.example").values("A"), ["203.0.113.5"])
+        self.assertEqual(dig(client, "many.example", "TXT").counts[0], 20)
+        self.assertEqual(dig(client, "nobody.example", "+tcp").status, "NXDOMAIN")
+        out = net.router.run(["kdig", "+tls-ca=/tmp/ca.pem", "+tls-hostname=dns.example", f"@{UPSTREAM}", "www.example",
+                              "+short"]).stdout
+        self.assertEqual(out.strip(), "203.0.113.5")
+        (client.dir / "tmp" / "questions").write_text("".join(f"n{number}.example A\n" for number in range(100)))
+        out = client.run(["dnsperf", "-s", GATEWAY, "-d", "/tmp/questions", "-n", "1", "-q", "20", "-t", "20"]).stdout
+        self.assertRegex(out, r"NXDOMAIN 100 \(100\.00%\)")
+        self.upstream.stop()
+        self.assertEqual(dig(client, "other.example").status, "SERVFAIL")
+        net.node.wait_for("an upstream resolver cannot be asked over TLS server=192.168.50.10:853 name=dns.example")
+        self.start_upstream()
+        self.eventually(lambda: dig(client, "mail.example", "MX").counts[0] == 1, "it is not asked again", 30)
+        net.node.wait_for("an upstream resolver is asked over TLS again")
+
+
+class TlsOfAnother(Tls):
+    """an impostor with a certificate that is trusted, but for another name"""
+    node_options = ("--dns-upstream-address", f"{UPSTREAM}:853", "--dns-upstream-tls", "other.example")
+
+    def test_proven(self):
+        self.assertEqual(dig(self.net.client, "www.example").status, "SERVFAIL")
+        self.net.node.wait_for('name=other.example error="hostname mismatch"')
+        self.assertEqual(dig(self.net.client, "client").values("A"), ["10.51.0.2"])
+
+
+class TlsUntrusted(Tls):
+    """an impostor with the right name in a certificate of his own making"""
+    TRUST = {}
+
+    def test_proven(self):
+        self.assertEqual(dig(self.net.client, "www.example").status, "SERVFAIL")
+        self.net.node.wait_for("self-signed certificate")
+        self.assertEqual(self.net.node.output().count("cannot be asked over TLS"), 1)
 
 
 class Option(Upstream):
