@@ -68,27 +68,6 @@ struct link {
 
 static void link_step(struct link *link);
 
-SSL_CTX *tls_relay_context(const char *bundle, struct err *err)
-{
-    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
-    if (context == NULL) {
-        err_set(err, -ENOMEM, "no memory for TLS");
-        return NULL;
-    }
-    int loaded = bundle != NULL ? SSL_CTX_load_verify_locations(context, bundle, NULL)
-                                : SSL_CTX_set_default_verify_paths(context);
-    if (loaded != 1 || SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1) {
-        ERR_clear_error();
-        err_set(err, -EINVAL, "cannot read the certificates in %s",
-                bundle != NULL ? bundle : X509_get_default_cert_file());
-        SSL_CTX_free(context);
-        return NULL;
-    }
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
-    SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION);
-    return context;
-}
-
 /* ---- the end of things ---- */
 
 static void handle_closed(struct tls_relay *relay)
@@ -359,6 +338,26 @@ static void on_connection(uv_stream_t *stream, int status)
     link_start(link);
 }
 
+/* Whom we trust, and how we ask. */
+static int make_context(SSL_CTX **out, const char *bundle, struct err *err)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    if (context == NULL)
+        return err_set(err, -ENOMEM, "no memory for TLS");
+    int loaded = bundle != NULL ? SSL_CTX_load_verify_locations(context, bundle, NULL)
+                                : SSL_CTX_set_default_verify_paths(context);
+    if (loaded != 1 || SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1) {
+        ERR_clear_error();
+        SSL_CTX_free(context);
+        return err_set(err, -EINVAL, "DNS over TLS: cannot read the certificates in %s",
+                       bundle != NULL ? bundle : X509_get_default_cert_file());
+    }
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION);
+    *out = context;
+    return 0;
+}
+
 static int listen_on_loopback(struct tls_relay *relay)
 {
     struct ip_addr loopback;
@@ -379,7 +378,7 @@ static void on_listener_closed(uv_handle_t *handle)
 }
 
 int tls_relay_open(struct tls_relay **out, struct uv_loop_s *loop, const union endpoint *server,
-                   SSL_CTX *context, const char *name, struct err *err)
+                   const char *name, const char *bundle, struct err *err)
 {
     struct tls_relay *relay = calloc(1, sizeof *relay);
     if (relay == NULL)
@@ -388,18 +387,20 @@ int tls_relay_open(struct tls_relay **out, struct uv_loop_s *loop, const union e
     relay->server = *server;
     snprintf(relay->name, sizeof relay->name, "%s", name);
     list_init(&relay->links);
-    SSL_CTX_up_ref(context);
-    relay->context = context;
     uv_tcp_init(loop, &relay->listener);
     relay->listener.data = relay;
     relay->handles = 1;
-    int rc = listen_on_loopback(relay);
-    if (rc < 0) {
-        tls_relay_close(relay);
-        return err_set_errno(err, rc, "no port of the loopback for DNS over TLS");
+    int rc = make_context(&relay->context, bundle, err);
+    if (rc == 0) {
+        rc = listen_on_loopback(relay);
+        if (rc < 0)
+            err_set_errno(err, rc, "no port of the loopback for DNS over TLS");
     }
-    *out = relay;
-    return 0;
+    if (rc == 0)
+        *out = relay;
+    else
+        tls_relay_close(relay);
+    return rc;
 }
 
 const union endpoint *tls_relay_address(const struct tls_relay *relay)

@@ -5,7 +5,6 @@
 #include "dns/tls_relay.h"
 
 #include <errno.h>
-#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unbound.h>
@@ -113,19 +112,16 @@ static int add_plain_servers(struct upstream *upstream, const struct upstream_co
 static int add_tls_servers(struct upstream *upstream, const struct upstream_config *config,
                            struct err *err)
 {
-    SSL_CTX *context = tls_relay_context(config->tls_bundle, err);
-    int rc = context != NULL ? 0 : err->code;
-    if (rc == 0)
-        rc = set_options(upstream->ctx, tls_options, sizeof tls_options / sizeof tls_options[0],
-                         err);
+    int rc =
+        set_options(upstream->ctx, tls_options, sizeof tls_options / sizeof tls_options[0], err);
     for (size_t i = 0; i < config->server_count && rc == 0; i++) {
         struct tls_relay **relay = &upstream->relays[i];
         union endpoint server = with_port(&config->servers[i], DOT_PORT);
-        rc = tls_relay_open(relay, upstream->loop, &server, context, config->tls_name, err);
+        rc = tls_relay_open(relay, upstream->loop, &server, config->tls_name, config->tls_bundle,
+                            err);
         if (rc == 0 && add_server(upstream->ctx, tls_relay_address(*relay)) < 0)
             rc = err_set(err, -EINVAL, "libunbound does not take the relay for DNS over TLS");
     }
-    SSL_CTX_free(context);
     return rc;
 }
 
