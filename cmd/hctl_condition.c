@@ -1,12 +1,10 @@
 #include "cmd/hctl_condition.h"
 
-#include <stdbool.h>
-
 /* A session is renewed every two minutes while anything is sent, and peers send keepalives; the
  * protocol gives one up after three. */
 enum { HANDSHAKE_OLD_S = 180 };
 
-static bool is_recent(const Heimdall__V1__TunnelStatus *tunnel, int64_t now)
+bool tunnel_works(const Heimdall__V1__TunnelStatus *tunnel, int64_t now)
 {
     return tunnel != NULL && tunnel->last_handshake != NULL &&
            now - tunnel->last_handshake->seconds <= HANDSHAKE_OLD_S;
@@ -17,10 +15,10 @@ enum peer_condition peer_condition(const Heimdall__V1__PeerStatus *peer, size_t 
     if (peer->peer == NULL || peer->peer->keypair == NULL ||
         peer->peer->keypair->public_key[0] == '\0')
         return PEER_NEVER;
-    bool recent = is_recent(peer->tunnel, now);
-    if (!peer->watching && (nodes <= 1 || !recent))
+    bool works = tunnel_works(peer->tunnel, now);
+    if (!peer->watching && (nodes <= 1 || !works))
         return PEER_OFFLINE;
-    return recent ? PEER_CONNECTED : PEER_NO_HANDSHAKE;
+    return works ? PEER_CONNECTED : PEER_NO_HANDSHAKE;
 }
 
 const char *peer_condition_text(enum peer_condition condition)

@@ -3,10 +3,15 @@
 
 #include "proto/cluster.pb-c.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* How a peer is doing, judged from a node's status. */
+/* How peers and nodes are doing, judged from a node's status. `now` is in seconds since the UNIX
+ * epoch. */
+
+/* Whether there was a handshake lately; NULL: there is no tunnel. */
+bool tunnel_works(const Heimdall__V1__TunnelStatus *tunnel, int64_t now);
 
 enum peer_condition {
     PEER_NEVER,        /* authorized, and never connected */
@@ -15,8 +20,7 @@ enum peer_condition {
     PEER_OFFLINE,
 };
 
-/* `nodes`: how many there are: with several a peer's stream may be another one's. `now` in seconds
- * since the UNIX epoch. */
+/* `nodes`: how many there are: with several a peer's stream may be another one's. */
 enum peer_condition peer_condition(const Heimdall__V1__PeerStatus *peer, size_t nodes, int64_t now);
 
 /* "connected" and so on. */

@@ -101,12 +101,14 @@ static enum grpc_code print_nodes(const struct invocation *invocation,
         char endpoint[ENDPOINT_TEXT];
         if (node == NULL)
             continue;
+        const Heimdall__V1__TunnelStatus *tunnel = status->nodes[i]->tunnel;
+        const char *state = strcmp(node->id, status->node_id) == 0 ? "answers"
+                            : tunnel_works(tunnel, now)            ? "connected"
+                                                                   : "no handshake";
         text_endpoint(endpoint, sizeof endpoint, node->endpoint_ip, node->endpoint_port);
-        bool is_self = strcmp(node->id, status->node_id) == 0;
         set_row(&table, i,
-                &(struct row){called(node->name, node->id), node->gateway_ip,
-                              is_self ? "answers" : "", endpoint,
-                              is_self ? NULL : status->nodes[i]->tunnel, node->version},
+                &(struct row){called(node->name, node->id), node->gateway_ip, state, endpoint,
+                              tunnel, node->version},
                 now);
     }
     return output_table(invocation, &table, err);

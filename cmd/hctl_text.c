@@ -52,7 +52,9 @@ const char *text_endpoint(char *out, size_t size, const char *ip, uint64_t port)
 
 char text_safe(char letter)
 {
-    return letter < ' ' || letter > '~' ? '?' : letter;
+    if (letter < ' ' || letter > '~')
+        return '?';
+    return letter;
 }
 
 void text_put_line(FILE *file, const char *text)
