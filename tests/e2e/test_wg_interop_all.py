@@ -38,6 +38,7 @@ class Boringtun(Newest, unittest.TestCase):
 class Gotatun(Newest, unittest.TestCase):
     tool = ["rust_tool.sh", "gotatun-cli"]
     env = {"WG_SUDO": "1"}
+    changes_port = False  # 0.10.2 ends now and then ("channel closed")
     keeps_sessions = False  # 0.10.2 drops them on every change of its configuration
 
 

@@ -556,6 +556,9 @@ START_TEST(unroutable_packets_have_their_verdicts)
     size_t len = sim_make_packet(packet, 0, 1, 1, 100);
     packet[0] = 0x55;
     ck_assert_int_eq(sim_send_bytes(&sim, 0, packet, len), WG_OUT_DROP);
+    packet[0] = 0x45;
+    store_be16(packet + 2, 19); /* less than its header */
+    ck_assert_int_eq(sim_send_bytes(&sim, 0, packet, len), WG_OUT_DROP);
     packet[0] = 0x65; /* IPv6 with a header cut short */
     ck_assert_int_eq(sim_send_bytes(&sim, 0, packet, 39), WG_OUT_DROP);
 }
@@ -673,16 +676,18 @@ START_TEST(ecn_goes_out_and_comes_in)
         {0, 0, 0}, {0, 1, 0}, {0, 2, 0}, {0, 3, 4}, {1, 0, 1}, {1, 1, 1}, {1, 2, 1}, {1, 3, 3},
         {2, 0, 2}, {2, 1, 1}, {2, 2, 2}, {2, 3, 3}, {3, 0, 3}, {3, 1, 3}, {3, 2, 3}, {3, 3, 3},
     };
+    static const uint16_t sums[] = {0x1234, 0, 1, 0xfffe, 0xffff};
     start_session();
-    for (size_t i = 0; i < 2 * ARRAY_LEN(table); i++) {
-        const uint8_t *row = table[i / 2];
+    for (size_t i = 0; i < 2 * ARRAY_LEN(table) * ARRAY_LEN(sums); i++) {
+        const uint8_t *row = table[i / 2 % ARRAY_LEN(table)];
+        uint16_t sum = sums[i / 2 / ARRAY_LEN(table)];
         bool v6 = i % 2 != 0;
         struct sim_datagram datagram = {.from = sim.hosts[0].address, .to = sim.hosts[1].address};
         uint8_t packet[SIM_DATAGRAM] = {0};
         struct wg_outbound out = {.plain = packet, .sealed = datagram.bytes};
         out.len = sim_make_packet(packet, 0, 1, 1, 100);
         packet[1] = 0xb8 | row[0];
-        store_be16(packet + 10, 0x1234);
+        store_be16(packet + 10, sum);
         if (v6) {
             memset(packet, 0, sizeof packet);
             store_be32(packet, UINT32_C(0x6b8abcde) | (uint32_t)row[0] << 20);
@@ -708,7 +713,7 @@ START_TEST(ecn_goes_out_and_comes_in)
         }
         ck_assert_uint_eq(got[1], 0xb8 | row[2]);
         /* the sum over the words has changed by as much as the checksum, the other way round */
-        uint32_t before = (uint32_t)load_be16(packet) + 0x1234;
+        uint32_t before = (uint32_t)load_be16(packet) + sum;
         uint32_t after = (uint32_t)load_be16(got) + load_be16(got + 10);
         ck_assert_uint_eq(after % 0xffff, before % 0xffff);
     }

@@ -77,6 +77,8 @@ START_TEST(only_what_is_denied_is_given_up)
     ck_assert_uint_eq(way.source.family, 0);
     ck_assert_uint_eq(way.ifindex, 0);
     ck_assert(endpoint_equal(&way.remote, &sim.hosts[2].address));
+    wg_device_review_sources(sim.hosts[1].dev, keep_even, &asked);
+    ck_assert_uint_eq(asked, 3); /* of the one that still has a source */
 }
 END_TEST
 
