@@ -52,7 +52,7 @@ static int find_key(const struct ctl_config *config, char out[ACCESS_ID_MAX + 1]
         return 0;
     }
     if (config->cluster_key_file != NULL)
-        return identity_read_cluster_key(config->cluster_key_file, out, err);
+        return identity_read_key_option(config->cluster_key_file, out, err);
     snprintf(path, sizeof path, "%s/cluster.key", config->data_dir);
     struct stat st;
     if (stat(path, &st) == 0 || errno != ENOENT)

@@ -489,18 +489,19 @@ static int load(struct agent *agent, struct err *err)
         config_host_label(agent->name);
     int code = address_parse(&agent->addresses[0], config->addr, true, err);
     agent->address_count = 1;
+    if (code == 0 && config->insecure)
+        code = transport_tls_create_plaintext(&agent->tls, err);
+    else if (code == 0 && config->cert != NULL)
+        code = transport_tls_create_certificate(&agent->tls, config->cert, config->key, config->ca,
+                                                err);
     if (code == 0)
         code = datadir_open(&agent->datadir, config->data_dir, err);
     if (code == 0)
         code = identity_load_peer(&agent->identity, agent->datadir, config->id, err);
-    if (code < 0)
-        return code;
-    if (config->insecure)
-        return transport_tls_create_plaintext(&agent->tls, err);
-    if (config->cert != NULL)
-        return transport_tls_create_certificate(&agent->tls, config->cert, config->key, config->ca,
-                                                err);
-    return transport_tls_create_psk_client(&agent->tls, TRANSPORT_PEER, agent->identity.id, err);
+    if (code == 0 && agent->tls == NULL)
+        code =
+            transport_tls_create_psk_client(&agent->tls, TRANSPORT_PEER, agent->identity.id, err);
+    return code;
 }
 
 static void write_metrics(void *ctx, struct metrics_text *text)

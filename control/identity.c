@@ -205,6 +205,13 @@ int identity_read_cluster_key(const char *path, char out[ACCESS_ID_MAX + 1], str
     return code;
 }
 
+int identity_read_key_option(const char *path, char out[ACCESS_ID_MAX + 1], struct err *err)
+{
+    struct err cause;
+    int code = identity_read_cluster_key(path, out, &cause);
+    return code == 0 ? 0 : err_set(err, -EINVAL, "option --cluster-key-file: %s", cause.text);
+}
+
 void identity_fini(struct identity *identity)
 {
     bytes_wipe(identity, sizeof *identity);

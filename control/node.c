@@ -207,8 +207,10 @@ static int make_tls(struct node *node, struct transport_tls **out, struct err *e
         log_warn("the control API is served without TLS and to everyone (--insecure)");
         return transport_tls_create_plaintext(out, err);
     }
-    if (config->cert != NULL)
-        return transport_tls_create_certificate(out, config->cert, config->key, config->ca, err);
+    if (node->tls != NULL) {
+        *out = transport_tls_ref(node->tls);
+        return 0;
+    }
     return transport_tls_create_psk_server(out, keyring_secrets(node->keyring), err);
 }
 
@@ -315,13 +317,22 @@ static void on_bootstrapped(struct node *node)
 
 /* ---- coming up ---- */
 
+/* Of --cert, --key and --ca. */
+static int load_certificate(struct node *node, struct err *err)
+{
+    const struct node_config *config = node->config;
+    if (config->insecure || config->cert == NULL)
+        return 0;
+    return transport_tls_create_certificate(&node->tls, config->cert, config->key, config->ca, err);
+}
+
 static int load_identity(struct node *node, struct err *err)
 {
     const struct node_config *config = node->config;
     char key[ACCESS_ID_MAX + 1] = "";
     int code = 0;
     if (config->cluster_key_file != NULL)
-        code = identity_read_cluster_key(config->cluster_key_file, key, err);
+        code = identity_read_key_option(config->cluster_key_file, key, err);
     else if (config->cluster_key != NULL)
         snprintf(key, sizeof key, "%s", config->cluster_key);
     if (code == 0)
@@ -425,6 +436,8 @@ static int start(struct node *node, struct err *err)
         return err_set_errno(err, code, "cannot start the helper that runs nft");
     code = node_read_host(node, err);
     if (code == 0)
+        code = load_certificate(node, err);
+    if (code == 0)
         code = load_identity(node, err);
     if (code < 0)
         return code;
@@ -517,6 +530,7 @@ int node_run(const struct node_config *config, struct err *err)
     if (uv_loop_close(&node->loop) < 0)
         log_debug("the loop was left with open handles");
     tool_helper_end();
+    transport_tls_destroy(node->tls);
     identity_fini(&node->identity);
     free(node->host_networks);
     datadir_close(node->datadir);

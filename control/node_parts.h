@@ -27,6 +27,7 @@ struct rpc_server;
 struct rpc_status;
 struct rpc_watch;
 struct state;
+struct transport_tls;
 struct writer;
 
 struct node {
@@ -58,6 +59,7 @@ struct node {
     struct state *state; /* NULL until loaded */
     struct names_options names_options;
     struct names *names;
+    struct transport_tls *tls; /* of certificates; NULL without them */
     struct keyring *keyring;
     struct rpc_server *rpc;
     struct rpc_env env;

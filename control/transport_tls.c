@@ -192,18 +192,38 @@ static int verify_certificate(int ok, X509_STORE_CTX *store)
     return 0;
 }
 
+/* Why a file cannot be used: the system's reason, or `otherwise`. */
+static int file_error(struct err *err, const char *option, const char *path, const char *otherwise)
+{
+    unsigned long first = ERR_peek_error();
+    return err_set(err, -EINVAL, "option %s: file %s: %s", option, path,
+                   ERR_SYSTEM_ERROR(first) ? strerror(ERR_GET_REASON(first)) : otherwise);
+}
+
+/* In place of a question on the terminal. */
+static int no_password(char *out, int size, int writing, void *ctx)
+{
+    (void)out;
+    (void)size;
+    (void)writing;
+    (void)ctx;
+    return -1;
+}
+
 static int load_files(SSL_CTX *ctx, const char *cert, const char *key, const char *ca,
                       struct err *err)
 {
     ERR_clear_error();
+    SSL_CTX_set_default_passwd_cb(ctx, no_password);
     if (SSL_CTX_use_certificate_chain_file(ctx, cert) != 1)
-        return err_set(err, -EINVAL, "--cert %s: %s", cert, openssl_reason());
+        return file_error(err, "--cert", cert, "holds no certificate: expects PEM");
     if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1)
-        return err_set(err, -EINVAL, "--key %s: %s", key, openssl_reason());
-    if (SSL_CTX_check_private_key(ctx) != 1)
-        return err_set(err, -EINVAL, "--key %s does not belong to --cert %s", key, cert);
+        return file_error(err, "--key", key,
+                          ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH
+                              ? "does not belong to --cert"
+                              : "holds no private key: expects PEM, without a password");
     if (SSL_CTX_load_verify_locations(ctx, ca, NULL) != 1)
-        return err_set(err, -EINVAL, "--ca %s: %s", ca, openssl_reason());
+        return file_error(err, "--ca", ca, "holds no certificate: expects PEM");
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, verify_certificate);
     return 0;
 }

@@ -581,23 +581,45 @@ START_TEST(key_derivation)
 }
 END_TEST
 
+/* NULL: a file that is good. What is not there, and what is something else. */
+static const struct {
+    const char *cert, *key, *ca;
+    const char *said;
+} bad_files[] = {
+    {"/none", NULL, NULL, "option --cert: file /none: No such file or directory"},
+    {NULL, "/none", NULL, "option --key: file /none: No such file or directory"},
+    {NULL, NULL, "/none", "option --ca: file /none: No such file or directory"},
+    {"/dev/null", NULL, NULL, "option --cert: file /dev/null: holds no certificate"},
+    {NULL, "/dev/null", NULL, "option --key: file /dev/null: holds no private key"},
+    {NULL, NULL, "/dev/null", "option --ca: file /dev/null: holds no certificate"},
+    {NULL, "locked.key", NULL, "without a password"},
+    {NULL, "peer.key", NULL, "peer.key: does not belong to --cert"},
+};
+
+static const char *file_or(char out[128], const char *name, const char *otherwise)
+{
+    if (name != NULL && name[0] == '/')
+        return name;
+    snprintf(out, 128, "%s/%s", dir, name != NULL ? name : otherwise);
+    return out;
+}
+
 START_TEST(certificate_files_are_checked)
 {
     struct transport_tls *tls;
     struct err err;
-    char cert[128], key[128], ca[128];
+    char cert[128], key[128], ca[128], command[512];
     make_certificates();
-    snprintf(cert, sizeof cert, "%s/node.pem", dir);
-    snprintf(key, sizeof key, "%s/node.key", dir);
-    snprintf(ca, sizeof ca, "%s/ca.pem", dir);
-    ck_assert_int_lt(transport_tls_create_certificate(&tls, "/none", key, ca, &err), 0);
-    ck_assert_ptr_nonnull(strstr(err.text, "--cert /none"));
-    ck_assert_int_lt(transport_tls_create_certificate(&tls, cert, "/none", ca, &err), 0);
-    ck_assert_ptr_nonnull(strstr(err.text, "--key /none"));
-    ck_assert_int_lt(transport_tls_create_certificate(&tls, cert, key, "/none", &err), 0);
-    ck_assert_ptr_nonnull(strstr(err.text, "--ca /none"));
-    snprintf(key, sizeof key, "%s/peer.key", dir);
-    ck_assert_int_lt(transport_tls_create_certificate(&tls, cert, key, ca, &err), 0);
+    snprintf(command, sizeof command,
+             "openssl pkey -in %s/node.key -aes128 -passout pass:secret -out %s/locked.key", dir,
+             dir);
+    ck_assert_int_eq(system(command), 0);
+    ck_assert_int_lt(
+        transport_tls_create_certificate(&tls, file_or(cert, bad_files[_i].cert, "node.pem"),
+                                         file_or(key, bad_files[_i].key, "node.key"),
+                                         file_or(ca, bad_files[_i].ca, "ca.pem"), &err),
+        0);
+    ck_assert_msg(strstr(err.text, bad_files[_i].said) != NULL, "%s", err.text);
 }
 END_TEST
 
@@ -627,6 +649,6 @@ int main(void)
     tcase_add_test(tc, nobody_listens);
     tcase_add_test(tc, abort_while_dialing);
     tcase_add_test(tc, key_derivation);
-    tcase_add_test(tc, certificate_files_are_checked);
+    tcase_add_loop_test(tc, certificate_files_are_checked, 0, (int)ARRAY_LEN(bad_files));
     return unit_run(tc);
 }
