@@ -19,6 +19,7 @@
 #include "control/metrics.h"
 #include "control/metrics_server.h"
 #include "control/resolver.h"
+#include "control/resolver_watch.h"
 #include "control/rpc_client.h"
 #include "control/tool.h"
 #include "control/transport.h"
@@ -59,6 +60,7 @@ struct agent {
     struct metrics_server *metrics;
     struct metrics_tunnel tunnel_totals;
     struct resolver_paths paths;
+    struct resolver_watch *resolver_watch;
     struct transport_tls *tls;
     char name[ACCESS_NAME_MAX + 1];
     char public_key[45];
@@ -460,8 +462,9 @@ static void fail(struct agent *agent, const struct err *err)
     stop(agent);
 }
 
-/* A resolver that knows interfaces has forgotten what it was told of the former one. */
-static void on_tunnel_recreated(void *ctx)
+/* A resolver that knows interfaces has forgotten what it was told of the former one; a file was
+ * written by something else. */
+static void set_resolver_again(void *ctx)
 {
     struct agent *agent = ctx;
     char domain[sizeof agent->dns_domain];
@@ -470,6 +473,15 @@ static void on_tunnel_recreated(void *ctx)
     memcpy(domain, agent->dns_domain, sizeof domain);
     agent->dns_count = 0;
     set_resolver(agent, apply_current(agent->apply), domain);
+}
+
+static void watch_resolver(struct agent *agent)
+{
+    int code = resolver_watch_open(&agent->resolver_watch, &agent->loop, &agent->paths,
+                                   set_resolver_again, agent);
+    if (code < 0)
+        log_warn("changes of the host's resolv.conf are not seen",
+                 F_STR("error", uv_strerror(code)));
 }
 
 /* A connection from an address that is gone would be found dead much later. */
@@ -543,7 +555,7 @@ static int start(struct agent *agent, struct err *err)
         .interface_name = agent->config->interface_name,
         .private_key = agent->identity.private_key,
         .ctx = agent,
-        .recreated = on_tunnel_recreated,
+        .recreated = set_resolver_again,
         .network_changed = on_network_changed,
     };
     code = apply_open(&agent->apply, &options, err);
@@ -553,6 +565,7 @@ static int start(struct agent *agent, struct err *err)
     code = open_metrics(agent, err);
     if (code < 0)
         return code;
+    watch_resolver(agent);
     dial(agent);
     return 0;
 }
@@ -590,6 +603,8 @@ static void stop(struct agent *agent)
     hang_up(agent);
     if (agent->apply != NULL)
         restore_resolver(agent);
+    resolver_watch_close(agent->resolver_watch);
+    agent->resolver_watch = NULL;
     metrics_server_close(agent->metrics);
     agent->metrics = NULL;
     apply_close(agent->apply);

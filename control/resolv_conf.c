@@ -37,10 +37,15 @@ static char *keyword_value(char *line, const char *keyword)
     return value;
 }
 
+bool resolv_conf_has_marker(const char *text)
+{
+    return strncmp(text, MARKER, sizeof MARKER - 1) == 0;
+}
+
 bool resolv_conf_is_ours(const char *text, const char *state_dir)
 {
     size_t len = strlen(state_dir);
-    if (strncmp(text, MARKER, sizeof MARKER - 1) != 0)
+    if (!resolv_conf_has_marker(text))
         return false;
     text += sizeof MARKER - 1;
     return strncmp(text, state_dir, len) == 0 && text[len] == '\n';
@@ -127,9 +132,9 @@ void resolv_conf_compose(struct buffer *out, const char *former, const char *sta
     write_nameservers(out, former, setup);
     write_search(out, former, setup->domain);
     while (next_line(&former, line)) {
-        bool replaced =
-            keyword_value(line, "nameserver") != NULL || keyword_value(line, "search") != NULL ||
-            keyword_value(line, "domain") != NULL || strncmp(line, MARKER, sizeof MARKER - 1) == 0;
+        bool replaced = keyword_value(line, "nameserver") != NULL ||
+                        keyword_value(line, "search") != NULL ||
+                        keyword_value(line, "domain") != NULL || resolv_conf_has_marker(line);
         if (!replaced)
             buffer_printf(out, "%s\n", line);
     }

@@ -14,6 +14,9 @@ struct resolver_setup;
 /* Whether the program with this state folder wrote the text. */
 bool resolv_conf_is_ours(const char *text, const char *state_dir);
 
+/* Whether a program of ours wrote it, with whatever folder. */
+bool resolv_conf_has_marker(const char *text);
+
 /* The nameservers that libc would use, in order, at most `max`, with port 53; lines that are none
  * are passed over. Returns how many. */
 size_t resolv_conf_nameservers(const char *text, union endpoint *out, size_t max);

@@ -451,6 +451,21 @@ out:
     return rc;
 }
 
+bool resolver_is_lost(const struct resolver_paths *paths)
+{
+    struct record record;
+    struct buffer now;
+    record_read(paths, &record);
+    if (record.method != METHOD_FILE && record.method != METHOD_CREATED)
+        return false;
+    buffer_init(&now);
+    int rc = read_text(paths->resolv_conf, &now);
+    bool lost =
+        rc == -ENOENT || (rc == 0 && !resolv_conf_has_marker((const char *)buffer_data(&now)));
+    buffer_fini(&now);
+    return lost;
+}
+
 static int restore_file(const struct resolver_paths *paths, enum method method)
 {
     char path[PATH_MAX];

@@ -52,6 +52,10 @@ struct resolver_setup {
 int resolver_apply(const struct resolver_paths *paths, const struct resolver_setup *setup,
                    struct err *err);
 
+/* Whether what resolver_apply wrote was written over by something else. Not by another program of
+ * ours: two would do it to each other for ever. */
+bool resolver_is_lost(const struct resolver_paths *paths);
+
 /* Puts back what resolver_apply changed, also in an earlier life of the program; nothing to put
  * back is success. A file that no longer carries our marker is somebody else's and left alone. */
 int resolver_restore(const struct resolver_paths *paths, struct err *err);

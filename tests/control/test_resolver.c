@@ -164,6 +164,35 @@ START_TEST(a_file_without_the_marker_is_left_alone)
 }
 END_TEST
 
+START_TEST(a_file_that_others_wrote_over_is_lost)
+{
+    struct err err;
+    char other[128];
+    struct resolver_paths others = paths;
+    struct resolver_setup wanted = make_setup(1, true);
+    put(conf, "nameserver 9.9.9.9\n");
+    ck_assert(!resolver_is_lost(&paths));
+    ck_assert_int_eq(resolver_apply(&paths, &wanted, &err), 0);
+    ck_assert(!resolver_is_lost(&paths));
+    put(conf, "# from dhcp\nnameserver 7.7.7.7\n");
+    ck_assert(resolver_is_lost(&paths));
+    ck_assert_int_eq(resolver_apply(&paths, &wanted, &err), 0);
+    ck_assert(!resolver_is_lost(&paths));
+    ck_assert_int_eq(unlink(conf), 0);
+    ck_assert(resolver_is_lost(&paths));
+    put(conf, "# from dhcp\nnameserver 7.7.7.7\n");
+    ck_assert_int_eq(resolver_apply(&paths, &wanted, &err), 0);
+    snprintf(other, sizeof other, "%s/other", folder);
+    mkdir(other, 0700);
+    others.state_dir = other;
+    ck_assert_int_eq(resolver_apply(&others, &wanted, &err), 0);
+    ck_assert(!resolver_is_lost(&paths));
+    ck_assert_int_eq(resolver_restore(&others, &err), 0);
+    ck_assert_int_eq(resolver_restore(&paths, &err), 0);
+    ck_assert_str_eq(get(conf), "# from dhcp\nnameserver 7.7.7.7\n");
+}
+END_TEST
+
 START_TEST(a_file_of_another_program_of_ours_is_not_ours)
 {
     struct err err;
@@ -359,6 +388,7 @@ int main(void)
     tcase_add_loop_test(tc, file_is_written_in_place_and_put_back, 0, ARRAY_LEN(written));
     tcase_add_test(tc, applying_again_keeps_the_first_copy);
     tcase_add_test(tc, a_file_without_the_marker_is_left_alone);
+    tcase_add_test(tc, a_file_that_others_wrote_over_is_lost);
     tcase_add_test(tc, a_file_of_another_program_of_ours_is_not_ours);
     tcase_add_test(tc, a_missing_file_is_made_and_removed);
     tcase_add_test(tc, a_copy_that_cannot_be_kept_changes_nothing);

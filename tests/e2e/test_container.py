@@ -152,6 +152,19 @@ class Story(unittest.TestCase):
         self.assertEqual(self.router.stop(), 0)
         self.assertEqual([self.traces(host) for host in self.outer], before)
 
+    def test_resolver_is_written_over(self):
+        """as a DHCP client does, and Docker when a container joins another network: taken as what was there before"""
+        self.connect()
+        self.reaches(self.client, "router")
+        outer = self.client.outer
+        text = "nameserver 192.0.2.53\nsearch lan\n"
+        (outer.dir / "resolv.conf").write_text(text)
+        self.peer.wait_for("something else wrote the host's resolv.conf")
+        self.reaches(self.client, "router")
+        self.assertIn("nameserver 10.11.0.1\nnameserver 192.0.2.53\nsearch heimdall lan\n", outer.resolv_conf())
+        self.assertEqual(self.client.stop(), 0)
+        self.assertEqual(outer.resolv_conf(), text)
+
     def test_without_rights(self):
         """no nftables, no forwarding to switch on, a resolv.conf that cannot be written: each said once, and all else runs"""
         router, client = self.outer
@@ -228,7 +241,7 @@ remote-control:
 class LeastPrivilege(Story):
     """--cap-drop ALL --cap-add NET_ADMIN --cap-add NET_BIND_SERVICE"""
     caps = LEAST
-    test_health = test_without_rights = None  # would see nothing else
+    test_health = test_without_rights = test_resolver_is_written_over = None  # would see nothing else
 
 
 if __name__ == "__main__":
