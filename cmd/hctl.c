@@ -33,7 +33,7 @@ struct command {
     size_t args_min;
     size_t args_max;
     bool has_route_options;
-    command_run *run;
+    enum grpc_code (*run)(struct invocation *invocation, struct err *err);
 };
 
 enum { ANY_NUMBER = 1024 };

@@ -24,7 +24,4 @@ struct invocation {
     bool has_problems; /* `status` found some */
 };
 
-/* Asks the node and prints what it answers. The error is the caller's to print. */
-typedef enum grpc_code command_run(struct invocation *invocation, struct err *err);
-
 #endif

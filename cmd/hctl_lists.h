@@ -5,9 +5,9 @@
 
 /* Commands that list what there is, with the columns of the original. */
 
-command_run nodes_list;
-command_run peers_list;
-command_run peers_authorized;
-command_run routes_list;
+enum grpc_code nodes_list(struct invocation *invocation, struct err *err);
+enum grpc_code peers_list(struct invocation *invocation, struct err *err);
+enum grpc_code peers_authorized(struct invocation *invocation, struct err *err);
+enum grpc_code routes_list(struct invocation *invocation, struct err *err);
 
 #endif

@@ -39,10 +39,11 @@ static enum grpc_code answer_as_json(void *ctx, const ProtobufCMessage *response
     return output_json(response, err);
 }
 
-enum grpc_code output_call(struct invocation *invocation, const char *path,
-                           const ProtobufCMessageDescriptor *request,
-                           const ProtobufCMessageDescriptor *response, session_answer *print,
-                           struct err *err)
+enum grpc_code
+output_call(struct invocation *invocation, const char *path,
+            const ProtobufCMessageDescriptor *request, const ProtobufCMessageDescriptor *response,
+            enum grpc_code (*print)(void *ctx, const ProtobufCMessage *response, struct err *err),
+            struct err *err)
 {
     union { /* requests without fields are all alike */
         ProtobufCMessage base;

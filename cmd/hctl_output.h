@@ -16,9 +16,10 @@ enum grpc_code output_table(const struct invocation *invocation, struct table *t
 
 /* Calls a method without arguments and prints its answer: as JSON with -o json, else with `print`,
  * whose `ctx` is the invocation. */
-enum grpc_code output_call(struct invocation *invocation, const char *path,
-                           const ProtobufCMessageDescriptor *request,
-                           const ProtobufCMessageDescriptor *response, session_answer *print,
-                           struct err *err);
+enum grpc_code
+output_call(struct invocation *invocation, const char *path,
+            const ProtobufCMessageDescriptor *request, const ProtobufCMessageDescriptor *response,
+            enum grpc_code (*print)(void *ctx, const ProtobufCMessage *response, struct err *err),
+            struct err *err);
 
 #endif

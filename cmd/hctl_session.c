@@ -24,7 +24,7 @@ struct session {
     bool done; /* of the call under way, or the connection is lost */
     enum grpc_code code;
     struct err *err;
-    session_answer *answer;
+    enum grpc_code (*answer)(void *ctx, const ProtobufCMessage *response, struct err *err);
     void *answer_ctx;
 };
 
@@ -196,10 +196,11 @@ static void on_answer(void *ctx, enum grpc_code code, const char *text,
         session->code = session->answer(session->answer_ctx, response, session->err);
 }
 
-enum grpc_code session_call(struct session *session, const char *path,
-                            const ProtobufCMessage *request,
-                            const ProtobufCMessageDescriptor *response, session_answer *answer,
-                            void *ctx, struct err *err)
+enum grpc_code
+session_call(struct session *session, const char *path, const ProtobufCMessage *request,
+             const ProtobufCMessageDescriptor *response,
+             enum grpc_code (*answer)(void *ctx, const ProtobufCMessage *response, struct err *err),
+             void *ctx, struct err *err)
 {
     session->err = err;
     session->done = false;

@@ -21,14 +21,12 @@ struct session;
 enum grpc_code session_open(struct session **out, const struct ctl_config *config, struct err *err);
 void session_close(struct session *session);
 
-/* Sees the response of a call, which is freed when it returns; what it returns, the call does. */
-typedef enum grpc_code session_answer(void *ctx, const ProtobufCMessage *response, struct err *err);
-
-/* Calls a method by its path. `answer` may be NULL. The code and the text are the node's when it
- * refuses. */
-enum grpc_code session_call(struct session *session, const char *path,
-                            const ProtobufCMessage *request,
-                            const ProtobufCMessageDescriptor *response, session_answer *answer,
-                            void *ctx, struct err *err);
+/* Calls a method by its path. `answer` (may be NULL) sees the response, which is freed when it
+ * returns; what it returns, the call does. The code and the text are the node's when it refuses. */
+enum grpc_code
+session_call(struct session *session, const char *path, const ProtobufCMessage *request,
+             const ProtobufCMessageDescriptor *response,
+             enum grpc_code (*answer)(void *ctx, const ProtobufCMessage *response, struct err *err),
+             void *ctx, struct err *err);
 
 #endif

@@ -179,8 +179,10 @@ static enum grpc_code on_status(void *ctx, const ProtobufCMessage *message, stru
                                    : print_status(invocation, status, err);
 }
 
-static enum grpc_code ask_status(struct invocation *invocation, session_answer *answer,
-                                 struct err *err)
+static enum grpc_code
+ask_status(struct invocation *invocation,
+           enum grpc_code (*answer)(void *ctx, const ProtobufCMessage *response, struct err *err),
+           struct err *err)
 {
     Heimdall__V1__StatusRequest request = HEIMDALL__V1__STATUS_REQUEST__INIT;
     return session_call(invocation->session, SESSION_CLUSTER "Status", &request.base,

@@ -5,7 +5,7 @@
 
 /* How the network is doing, and how one peer of it is. */
 
-command_run status_show;
-command_run peers_show;
+enum grpc_code status_show(struct invocation *invocation, struct err *err);
+enum grpc_code peers_show(struct invocation *invocation, struct err *err);
 
 #endif
