@@ -39,6 +39,10 @@ class End:
         self.host.sh(f"ip addr add {self.inner4}/24 dev wg0; ip addr add {self.inner6}/64 dev wg0 nodad; "
                      "ip link set wg0 mtu 1420 up")
         self.host.settle()
+        wait_until(self.listens, 10, "the program does not follow the link")
+
+    def listens(self):
+        return f":{self.show('listen-port')} " in self.host.sh("ss -Huln")
 
     def show(self, what):
         return self.host.sh(f"wg show wg0 {what}").strip()
