@@ -120,6 +120,14 @@ class Ports(Faults):
         self.net.client.run(["ping", "-c1", "-W2", "10.11.0.1"])
 
 
+    def test_redis(self):
+        """One node's Redis has no port, so that nobody can take it"""
+        holder = "import socket,time; s=socket.create_server(('0.0.0.0', 16379)); print('taken', flush=True); time.sleep(60)"
+        self.net.router.start(["python3", "-c", holder]).wait_for("taken")
+        self.net.start_node()
+        self.assertEqual(self.authorize().returncode, 0)
+
+
 class DataDir(Faults):
     def test_unwritable(self):
         self.net.router.sh("mkdir /tmp/ro; mount -t tmpfs -o ro tmpfs /tmp/ro")
@@ -128,10 +136,21 @@ class DataDir(Faults):
             self.refused([program, "--data-dir", "/tmp/ro/below"], "/tmp/ro/below")
             self.refused([program, "--data-dir", "/etc/passwd"], "/etc/passwd")
 
+    def files(self):
+        """Everything but what Redis and a running node write."""
+        return self.net.router.sh(f"cd {DATA}; find . -path ./redis -prune -o -printf '%p %m %i %T@ ' -type f -exec sha256sum {{}} ';'"
+                                  " -o -printf '%p %m\\n' | sort")
+
     def test_held(self):
-        self.net.start_node()
+        """By a running node: the second one names it and changes nothing, and the first does not notice"""
+        self.connect()
         pid = self.net.router.sh("pgrep -x heimdall").split()[0]
-        self.refused(["heimdall"], f"in use by process {pid}", DATA)
+        before = self.files(), self.net.node.output()
+        for options in ([], ["--interface-name", "other", "--endpoint-port", "10101", "--addr", "tcp://172.17.0.2:9001"]):
+            self.refused(["heimdall", *options], f"in use by process {pid}", DATA)
+        self.refused(["hpeer", "--data-dir", DATA], DATA)
+        self.assertEqual((self.files(), self.net.node.output()), before)
+        self.pings()
 
     def test_of_the_other_program(self):
         self.net.start_node()
