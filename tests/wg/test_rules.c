@@ -28,6 +28,11 @@ static void teardown(void)
     sim_fini(&sim);
 }
 
+static struct wg_peer *first_peer(int host)
+{
+    return list_first(&sim.hosts[host].dev->peers, struct wg_peer, place);
+}
+
 static void start_session(void)
 {
     sim_send(&sim, 0, 1, 1, 100);
@@ -168,6 +173,35 @@ START_TEST(cookie_replies_are_not_followed)
 }
 END_TEST
 
+/* Five messages at once from one address, even with the right cookie, and then one every 50 ms. */
+START_TEST(cookies_do_not_lift_the_rate_limit)
+{
+    uint8_t junk[WIRE_INITIATION_LEN] = {WIRE_INITIATION};
+    struct wg_endpoint from = {.remote = sim.hosts[0].address};
+    struct wg_sink sink = sim_sink(&sim.hosts[1]);
+    sim.hosts[1].under_load = true;
+    sim_send(&sim, 0, 1, 1, 100);
+    sim_run(&sim, SIM_MS(100));
+    ck_assert_uint_eq(sim.hosts[1].sent.cookies, 1);
+    sim.filter = catch_one;
+    wanted_type = WIRE_INITIATION;
+    sim_run(&sim, SIM_S(6)); /* the second one, with the cookie */
+    ck_assert_uint_ne(caught.len, 0);
+    for (uint8_t i = 0; i < 5; i++) {
+        junk[100] = i;
+        cookie_maker_add_macs(&first_peer(0)->cookie, junk, sizeof junk, sim.now);
+        wg_device_handshake(sim.hosts[1].dev, junk, sizeof junk, &from, true, sim_time(&sim),
+                            &sink);
+    }
+    sim_deliver(&sim, &caught);
+    ck_assert_uint_eq(sim.hosts[1].sent.responses, 0);
+    sim.now += SIM_MS(50);
+    sim_deliver(&sim, &caught);
+    ck_assert_uint_eq(sim.hosts[1].sent.responses, 1);
+    ck_assert_uint_eq(sim.hosts[1].sent.cookies, 1);
+}
+END_TEST
+
 START_TEST(replayed_initiations_are_not_followed)
 {
     wanted_type = WIRE_INITIATION;
@@ -268,11 +302,6 @@ START_TEST(staged_bytes_are_bounded_over_all_peers)
     ck_assert_uint_eq(atomic_load(&dev->staged_bytes), 0);
 }
 END_TEST
-
-static struct wg_peer *first_peer(int host)
-{
-    return list_first(&sim.hosts[host].dev->peers, struct wg_peer, place);
-}
 
 START_TEST(sessions_are_renewed_and_refused_by_number_of_messages)
 {
@@ -389,6 +418,20 @@ START_TEST(responder_ends_its_own_attempts)
 }
 END_TEST
 
+START_TEST(staged_packets_keep_their_mark)
+{
+    uint8_t packet[SIM_DATAGRAM];
+    sim.filter = catch_one;
+    wanted_type = WIRE_DATA;
+    size_t len = sim_make_packet(packet, 0, 1, 1, 100);
+    packet[1] = 0xb8 | 2; /* with a DSCP, which stays inside */
+    ck_assert_int_eq(sim_send_bytes(&sim, 0, packet, len), WG_OUT_STAGED);
+    sim_run(&sim, SIM_MS(100));
+    ck_assert_uint_ne(caught.len, 0);
+    ck_assert_uint_eq(caught.ds, 2);
+}
+END_TEST
+
 /* Neither kept for later nor taken. */
 START_TEST(link_down_drops_what_waits_and_what_comes)
 {
@@ -468,6 +511,21 @@ START_TEST(indices_are_drawn_again_when_taken)
 }
 END_TEST
 
+/* Another interval counts from the last traffic: only the first one starts at once. */
+START_TEST(keepalive_interval_changed)
+{
+    start_session();
+    sim_set_keepalive(&sim, 0, 1, 25);
+    sim_run(&sim, SIM_MS(100));
+    unsigned before = sim.hosts[0].sent.empty;
+    sim_set_keepalive(&sim, 0, 1, 30);
+    sim_run(&sim, SIM_S(29));
+    ck_assert_uint_eq(sim.hosts[0].sent.empty, before);
+    sim_run(&sim, SIM_S(2));
+    ck_assert_uint_eq(sim.hosts[0].sent.empty, before + 1);
+}
+END_TEST
+
 START_TEST(keepalive_renews_the_session_when_a_sleeper_wakes)
 {
     sim_set_keepalive(&sim, 0, 1, 25);
@@ -493,6 +551,7 @@ int main(void)
     tcase_add_test(tc, inner_length_is_within_what_came);
     tcase_add_loop_test(tc, handshake_messages_are_followed, 0, 2);
     tcase_add_test(tc, cookie_replies_are_not_followed);
+    tcase_add_test(tc, cookies_do_not_lift_the_rate_limit);
     tcase_add_test(tc, replayed_initiations_are_not_followed);
     tcase_add_test(tc, ipv6_scope_is_kept);
     tcase_add_test(tc, source_sticks_until_nobody_answers);
@@ -502,10 +561,12 @@ int main(void)
     tcase_add_test(tc, jitter_is_0_to_333_ms);
     tcase_add_test(tc, late_data_of_an_old_session_renews_nothing);
     tcase_add_test(tc, responder_ends_its_own_attempts);
+    tcase_add_test(tc, staged_packets_keep_their_mark);
     tcase_add_test(tc, link_down_drops_what_waits_and_what_comes);
     tcase_add_test(tc, a_batch_wakes_once);
     tcase_add_test(tc, static_static_is_computed_when_needed);
     tcase_add_test(tc, indices_are_drawn_again_when_taken);
+    tcase_add_test(tc, keepalive_interval_changed);
     tcase_add_test(tc, keepalive_renews_the_session_when_a_sleeper_wakes);
     return unit_run(tc);
 }

@@ -315,6 +315,13 @@ static void run_host(bool (*run)(void), int host)
     run_on_stack(run);
 }
 
+static struct wg_device_config change;
+
+static bool configure(void)
+{
+    return wg_device_configure(sim.hosts[0].dev, &change, sim_time(&sim), &sink) == 0;
+}
+
 static void note_keys(const struct keypair *keypair)
 {
     note("send key", keypair->send_key);
@@ -338,6 +345,11 @@ START_TEST(device_leaves_nothing)
     run_host(finish_initiator, 0);
     note_keys(atomic_load(&peer_of(0)->keypairs.current));
     assert_nothing_left("the initiator at the end");
+    change.has_private_key = true;
+    memcpy(change.private_key, a.identity.private_key, 32);
+    note("private key", change.private_key);
+    run_host(configure, 0);
+    assert_nothing_left("a change of the key");
     sim_fini(&sim);
 }
 END_TEST
