@@ -1,9 +1,9 @@
 """What the tests of DNS share: a node and a peer with names in it, and answers as dig prints them."""
 import pathlib
 import re
-import unittest
 
-from netns import Lab, wait_until
+from labtest import InLab
+from netns import wait_until
 from story import Network
 
 HOSTILE = pathlib.Path(__file__).with_name("dns_hostile.py")
@@ -64,13 +64,12 @@ def start_unbound(net, conf=UNBOUND, at=UPSTREAM):
     return upstream
 
 
-class Names(unittest.TestCase):
-    bin = None  # the folder of the programs
+class Names(InLab):
     node_options = ()
     node_is_asked = True  # it serves DNS where a test asks it
 
     def setUp(self):
-        self.lab = self.enterContext(Lab(self.bin))
+        super().setUp()
         self.net = Network(self.lab)
         self.before_node()
         self.start_node()

@@ -5,16 +5,15 @@ import pathlib
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 import unittest
 
 import image
 from container import DOCKER, LEAST, SYSCTLS, Container
-from netns import Lab, wait_until
+from labtest import BIN, InLab
+from netns import wait_until
 from story import Network, table
 
-BIN = sys.argv.pop(1)
 IPV6_TOLD = "IPv6 is switched off on this host"
 
 
@@ -55,11 +54,11 @@ class Packages(unittest.TestCase):
         self.assertEqual(steps.arguments("COPY"), ["--from=build /image /"])
 
 
-class Story(unittest.TestCase):
+class Story(InLab):
     caps = DOCKER
 
     def setUp(self):
-        self.lab = self.enterContext(Lab(BIN))
+        super().setUp()
         self.net = Network(self.lab)
         self.outer = [self.net.router, self.net.client]
         for host in self.outer:
@@ -185,7 +184,7 @@ class Story(unittest.TestCase):
         self.assertEqual(self.router.stop(), 0)
 
 
-class ByName(unittest.TestCase):
+class ByName(InLab):
     """On a network that a user made Docker's own server, 127.0.0.11, knows containers by their names."""
 
     SERVER = """
@@ -205,7 +204,7 @@ remote-control:
 """
 
     def setUp(self):
-        self.lab = self.enterContext(Lab(BIN))
+        super().setUp()
         self.net = Network(self.lab)
         self.outer = self.net.client
         (self.outer.dir / "resolv.conf").write_text("nameserver 127.0.0.11\noptions ndots:0\n")

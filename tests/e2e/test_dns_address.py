@@ -1,15 +1,14 @@
 """Where DNS is served: another address, a port that is another program's, or that the node may not have; and resolvers that
 the host learns late."""
 import os
-import sys
 import time
 import unittest
 
 from dns import GATEWAY, UPSTREAM, Names, Upstream, dig, start_unbound
-from netns import Lab, wait_until
+from labtest import InLab
+from netns import wait_until
 from story import Network
 
-Names.bin = sys.argv.pop(1)
 BUSY = """
 import socket, time
 tcp, udp = socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -92,13 +91,12 @@ class Everywhere(Upstream):
         self.assertIn(f"nameserver {GATEWAY}\n", net.client.resolv_conf())
 
 
-class Forbidden(unittest.TestCase):
+class Forbidden(InLab):
     def test_no_right(self):
         """without the right to ports below 1024: what it needs, and everything else runs"""
-        lab = self.enterContext(Lab(Names.bin))
-        net = Network(lab)
+        net = Network(self.lab)
         drop = ["setpriv", "--bounding-set=-all,+net_admin", "--inh-caps=-all"]
-        node = net.router.start([*drop, lab.bin / "heimdall", "--name", "router"])
+        node = net.router.start([*drop, self.lab.bin / "heimdall", "--name", "router"])
         node.wait_for("no permission to listen on 10.11.0.1:53; give CAP_NET_BIND_SERVICE (--cap-add NET_BIND_SERVICE) "
                       "or choose a port above 1023 with --dns-address", timeout=20)
         net.authorize()

@@ -1,13 +1,11 @@
 """Names of others: asked of a real resolver (unbound) behind the node, for the network alone, and what comes of it when that
 resolver is away."""
 import os
-import sys
 import time
 import unittest
 
 from dns import GATEWAY, UNBOUND, UPSTREAM, Names, Upstream, dig, start_unbound
 
-Names.bin = sys.argv.pop(1)
 
 
 class Answers(Upstream):

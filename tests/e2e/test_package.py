@@ -3,17 +3,15 @@ import io
 import pathlib
 import re
 import subprocess
-import sys
 import tarfile
 import tempfile
 import unittest
 
 import image
 from container import SYSCTLS, Container
-from netns import Lab
+from labtest import BIN, InLab
 from story import Network, table
 
-BIN = sys.argv.pop(1)
 
 # What dpkg writes about every package, whatever it holds, and what goes with the next boot.
 PASSED_OVER = r"/var/(lib/dpkg|log|cache)/|/run/"
@@ -28,9 +26,9 @@ def setUpModule():
     LAYER = image.base_root(image.Dockerfile())
 
 
-class Package(unittest.TestCase):
+class Package(InLab):
     def setUp(self):
-        self.lab = self.enterContext(Lab(BIN))
+        super().setUp()
         self.net = Network(self.lab)
         self.hosts = [self.net.router, self.net.client]
         self.net.router, self.net.client = (Container(host, [LAYER]) for host in self.hosts)

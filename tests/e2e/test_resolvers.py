@@ -2,16 +2,15 @@
 import os
 import pathlib
 import signal
-import sys
 import tempfile
 import unittest
 
 import image
 from container import Container
-from netns import Lab, wait_until
+from labtest import BIN, InLab
+from netns import wait_until
 from story import Network
 
-BIN = sys.argv.pop(1)
 
 # As the system's manager would start them.
 RESOLVED = """
@@ -40,11 +39,11 @@ def setUpModule():
     BASE = image.base_root(image.Dockerfile())
 
 
-class Resolvers(unittest.TestCase):
+class Resolvers(InLab):
     """A peer sets them, also where a crash left something, and leaves them as they were."""
 
     def setUp(self):
-        self.lab = self.enterContext(Lab(BIN))
+        super().setUp()
         self.net = Network(self.lab)
         self.net.start_node()
         self.net.authorize()

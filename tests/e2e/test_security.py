@@ -10,7 +10,7 @@ import unittest
 import uuid
 
 import leaks
-from labtest import BIN, InLab, LabTest
+from labtest import BIN, InLab
 from netns import Failure, Lab, wait_until
 from story import Network, table
 

@@ -3,7 +3,6 @@ program, `bin`, the folder of ours, and `env`, the environment that the other on
 import pathlib
 import re
 import sys
-import time
 
 from netns import Lab, wait_until
 from wgpair import PORT, Pair
