@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "control/plan.h"
 #include "control/resolver.h"
+#include "control/resolver_watch.h"
 #include "dns/server.h"
 #include "dns/upstream.h"
 #include "dns/zone.h"
@@ -25,6 +26,7 @@ enum {
 struct names {
     const struct names_options *options;
     struct resolver_paths paths;
+    struct resolver_watch *watch;
     struct dns_server *server;
     struct upstream *upstream;
     uv_timer_t retry;
@@ -36,6 +38,8 @@ struct names {
     bool upstream_told; /* that there is none */
     bool is_served;     /* as asked */
 };
+
+static void on_resolver_lost(void *ctx);
 
 void names_clean(const char *data_dir)
 {
@@ -65,6 +69,11 @@ int names_open(struct names **out, const struct names_options *options)
         uv_close((uv_handle_t *)&names->retry, on_retry_closed);
         return code;
     }
+    code =
+        resolver_watch_open(&names->watch, options->loop, &names->paths, on_resolver_lost, names);
+    if (code < 0)
+        log_warn("changes of the host's resolv.conf are not seen",
+                 F_STR("error", uv_strerror(code)));
     *out = names;
     return 0;
 }
@@ -241,6 +250,27 @@ static void on_retry(uv_timer_t *timer)
         uv_timer_stop(timer);
 }
 
+static void retry_what_is_missing(struct names *names)
+{
+    bool complete = names->is_served && names->upstream != NULL;
+    if (!complete && !uv_is_active((uv_handle_t *)&names->retry))
+        (void)uv_timer_start(&names->retry, on_retry, RETRY_MS, RETRY_MS);
+}
+
+/* The host may have learned other resolvers. */
+static void on_resolver_lost(void *ctx)
+{
+    struct names *names = ctx;
+    if (names->options->upstreams->count == 0) {
+        dns_server_set_upstream(names->server, NULL);
+        upstream_destroy(names->upstream);
+        names->upstream = NULL;
+    }
+    open_upstream(names);
+    names_repoint(names);
+    retry_what_is_missing(names);
+}
+
 /* The overlay's own hosts and this one may ask for other names, nobody else. */
 static void allow_recursion(const struct names *names, const struct plan *plan)
 {
@@ -270,9 +300,7 @@ void names_update(struct names *names, const struct plan *plan, uint32_t serial)
     open_upstream(names);
     allow_recursion(names, plan);
     listen_on(names, plan);
-    bool complete = names->is_served && names->upstream != NULL;
-    if (!complete && !uv_is_active((uv_handle_t *)&names->retry))
-        (void)uv_timer_start(&names->retry, on_retry, RETRY_MS, RETRY_MS);
+    retry_what_is_missing(names);
 }
 
 bool names_are_served(const struct names *names)
@@ -310,6 +338,7 @@ void names_close(struct names *names)
         return;
     if (resolver_restore(&names->paths, &err) < 0)
         log_error("the resolver cannot be put back", F_STR("error", err.text));
+    resolver_watch_close(names->watch);
     dns_server_destroy(names->server);
     upstream_destroy(names->upstream);
     uv_close((uv_handle_t *)&names->retry, on_retry_closed);

@@ -38,6 +38,19 @@ class Late(Names):
         self.assertEqual(net.node.stop(), 0)
         self.assertEqual(net.router.resolv_conf(), f"nameserver {UPSTREAM}\n")
 
+    def test_resolvers_change(self):
+        """a host that gets other resolvers: they are asked from then on, and put back in the end"""
+        net = self.net
+        start_unbound(net)
+        for count, server in enumerate(("192.168.50.99", UPSTREAM), 1):
+            (net.router.dir / "resolv.conf").write_text(f"nameserver {server}\n")
+            net.node.wait_for("other names are resolved now", count=count)
+            self.eventually(lambda: GATEWAY in net.router.resolv_conf(), "this host does not ask us")
+        self.assertEqual(dig(net.client, "www.example").values("A"), ["203.0.113.5"])
+        self.assertEqual(net.router.run(["getent", "ahostsv4", "client"]).stdout.split()[0], "10.51.0.2")
+        self.assertEqual(net.node.stop(), 0)
+        self.assertEqual(net.router.resolv_conf(), f"nameserver {UPSTREAM}\n")
+
 
 class Busy(Names):
     node_is_asked = False
