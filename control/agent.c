@@ -35,6 +35,8 @@ enum {
     ADDRESSES_MAX = 16, /* nodes that we try */
     PAUSE_MIN_MS = 200,
     PAUSE_MAX_MS = 2000,
+    REPLACED_MIN_MS = 5000, /* after a copy of us has connected */
+    REPLACED_MAX_MS = 60000,
     CONNECT_TIMEOUT_MS = 10000,
     DIAL_TIMEOUT_MS = 3000,
     PING_MS = 10000,
@@ -70,6 +72,7 @@ struct agent {
     struct rpc_client *client; /* NULL between two dials */
     struct rpc_stream *stream;
     uint64_t pause_ms;
+    uint64_t replaced_ms; /* the last pause of that kind */
 
     struct run runs[ADDRESSES_MAX]; /* of nodes that answered; an all-zero key is a free place */
     struct ip_addr dns[RESOLVER_NAMESERVERS]; /* what the resolver is set to */
@@ -304,6 +307,19 @@ static void on_unauthorized(struct agent *agent)
     try_later(agent);
 }
 
+/* A copy of us, with the same key, is at work: two would take each other's packets. */
+static void on_replaced(struct agent *agent, const char *text)
+{
+    uint64_t longer_ms = agent->replaced_ms * 2;
+    hang_up(agent);
+    forget(agent);
+    tell_refused(agent, text);
+    agent->replaced_ms = longer_ms < REPLACED_MIN_MS   ? REPLACED_MIN_MS
+                         : longer_ms < REPLACED_MAX_MS ? longer_ms
+                                                       : REPLACED_MAX_MS;
+    (void)uv_timer_start(&agent->timer, on_pause_over, agent->replaced_ms, 0);
+}
+
 static void on_watch_message(void *ctx, struct rpc_stream *stream, const ProtobufCMessage *message)
 {
     (void)stream;
@@ -326,6 +342,8 @@ static void on_watch_finished(void *ctx, struct rpc_stream *stream, enum grpc_co
     agent->stream = NULL;
     if (code == GRPC_PERMISSION_DENIED) {
         on_unauthorized(agent);
+    } else if (code == GRPC_ALREADY_EXISTS) {
+        on_replaced(agent, text);
     } else if (code == GRPC_ABORTED) {
         try_later(agent); /* another key took our place: Connect will be told the rest */
     } else if (code == GRPC_UNIMPLEMENTED) {

@@ -158,6 +158,19 @@ static bool may_watch(const struct rpc_env *env, struct rpc_call *call,
     return false;
 }
 
+/* A peer is one host. A stream from before is most often the rest of a connection that the peer
+ * lost; if somebody still reads it, that is a copy of the peer, which is told. */
+static void end_former(struct rpc_watch *watch, const char *id)
+{
+    list_for_each_safe (pos, &watch->streams) {
+        struct stream *stream = container_of(pos, struct stream, link);
+        if (strcmp(stream->id, id) == 0)
+            stream_end(stream, GRPC_ALREADY_EXISTS,
+                       "another hpeer with this id and its key has connected: run one of them "
+                       "only, the other one with a data dir of its own");
+    }
+}
+
 static void handle_watch_peer(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
     struct rpc_watch *watch = ctx;
@@ -173,6 +186,7 @@ static void handle_watch_peer(void *ctx, struct rpc_call *call, const ProtobufCM
         rpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
         return;
     }
+    end_former(watch, id);
     stream->watch = watch;
     stream->call = call;
     stream->id = id;

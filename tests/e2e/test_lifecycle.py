@@ -1,5 +1,6 @@
 """The life of a peer: its id and key, waiting, restarts of everything around it, a second one with its id, its end."""
 import re
+import shutil
 import signal
 import unittest
 import uuid
@@ -93,6 +94,24 @@ class Identity(Life):
         self.assertEqual(len(told(self.peer)), 3, self.peer.output())
         self.assertNotEqual(net.client.run(["ping", "-c1", "-W1", "10.11.0.1"], check=False).returncode, 0)
         self.assertEqual(second.output().count("connected"), 1)
+
+    def test_copy_of_its_data(self):
+        """A second host with the same id and key: one at a time, and the other one says what is wrong"""
+        net = self.net
+        self.connect()
+        net.server.run(["ip", "route", "add", "default", "via", "192.168.50.1"])
+        for path in (net.client.dir / "var/heimdall-peer").iterdir():
+            if path.is_file():
+                shutil.copy2(path, net.server.dir / "var/heimdall-peer")
+        second = self.start_peer("--id", net.id, host=net.server)
+        second.wait_for("connected")
+        self.peer.wait_for("another hpeer with this id and its key has connected")
+        self.reaches(host=net.server)
+        self.assertEqual(net.client.run(["wg", "show", "darknet", "peers"]).stdout, "")
+        second.stop()
+        self.peer.wait_for("connected", count=3, timeout=15)  # one of them in the line between
+        self.reaches()
+        self.assertEqual(len(told(self.peer)), 4, self.peer.output())
 
     def test_renamed(self):
         """The DNS follows at once; the name outlives what the peer says of itself, until it is given back"""

@@ -141,6 +141,29 @@ class Refused(Requests):
         for secret in (unknown, self.known, other):
             self.assertNotIn(secret, said)
 
+    def watch(self, public_key):
+        stream = self.api.stubs[1].WatchPeer(cluster.WatchPeerRequest(id=self.known, public_key=public_key), timeout=20)
+        next(stream)
+        return stream
+
+    def ends(self, stream, code, words):
+        with self.assertRaises(grpc.RpcError) as caught:
+            list(stream)
+        self.assertEqual(caught.exception.code().name, code, caught.exception.details())
+        self.assertIn(words, caught.exception.details())
+
+    def test_streams_end(self):
+        """A peer's stream says why: watched from elsewhere, another key let in, deauthorized"""
+        former, stream, new = self.watch(self.key), self.watch(self.key), key()
+        self.ends(former, "ALREADY_EXISTS", "another hpeer with this id")
+        self.api.call("RekeyPeer", id=self.known)
+        self.api.call("Connect", id=self.known, name="client", public_key=new)
+        self.ends(stream, "ABORTED", "another WireGuard key was let in")
+        stream = self.watch(new)
+        self.api.call("DeauthorizePeer", id=self.known)
+        self.ends(stream, "PERMISSION_DENIED", "not authorized any more")
+        self.api.call("AuthorizePeer", id=self.known)
+
     def test_of_the_original(self):
         """It expects the server to make its key"""
         self.refuse("FAILED_PRECONDITION", self.connect(self.waiting, public_key=""))
