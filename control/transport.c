@@ -25,7 +25,6 @@ struct transport_listener {
     void (*accepted)(void *ctx, struct transport_conn *conn);
     void *ctx;
     unsigned connections;
-    unsigned handshakes;
 };
 
 static void free_when_unused(struct transport_listener *listener)
@@ -39,19 +38,16 @@ static void free_when_unused(struct transport_listener *listener)
 static void on_authenticated(void *ctx, struct transport_conn *conn)
 {
     struct transport_listener *listener = ctx;
-    listener->handshakes--;
     if (listener->closing)
         transport_abort(conn, NULL);
     else
         listener->accepted(listener->ctx, conn);
 }
 
-static void on_gone(void *ctx, bool was_authenticated)
+static void on_gone(void *ctx)
 {
     struct transport_listener *listener = ctx;
     listener->connections--;
-    if (!was_authenticated)
-        listener->handshakes--;
     listener->full = false;
     free_when_unused(listener);
 }
@@ -68,8 +64,7 @@ static void refuse(struct transport_listener *listener)
     union transport_handle *handle = calloc(1, sizeof *handle);
     if (!listener->full)
         log_warn("too many control connections, new ones are refused",
-                 F_INT("connections", listener->connections),
-                 F_INT("handshakes", listener->handshakes));
+                 F_INT("connections", listener->connections));
     listener->full = true;
     if (handle == NULL)
         return;
@@ -86,17 +81,14 @@ static void on_connection(uv_stream_t *stream, int status)
     struct transport_listener *listener = stream->data;
     if (status < 0 || listener->closing)
         return;
-    if (listener->connections >= listener->limits.connections ||
-        listener->handshakes >= listener->limits.handshakes) {
+    if (listener->connections >= listener->limits.connections) {
         refuse(listener);
         return;
     }
     listener->connections++;
-    listener->handshakes++;
     if (transport_conn_accept(stream, listener->is_unix, listener->tls, &listener->limits,
                               &listener->owner) < 0) {
         listener->connections--;
-        listener->handshakes--;
         refuse(listener);
     }
 }
@@ -165,7 +157,15 @@ int transport_listen(struct transport_listener **out, uv_loop_t *loop,
     listener->is_unix = address->kind == ADDRESS_UNIX;
     listener->tls = transport_tls_ref(tls);
     listener->limits = limits != NULL ? *limits : transport_limits_default;
-    listener->owner = (struct transport_owner){on_authenticated, on_gone, listener};
+    listener->owner = (struct transport_owner){
+        .authenticated = on_authenticated,
+        .gone = on_gone,
+        .ctx = listener,
+        .silent = {.limit = listener->limits.silent},
+        .talking = {.limit = listener->limits.handshakes},
+    };
+    list_init(&listener->owner.silent.conns);
+    list_init(&listener->owner.talking.conns);
     listener->accepted = accepted;
     listener->ctx = ctx;
     int rv = listener->is_unix ? bind_unix(listener, loop, address->path)

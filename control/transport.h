@@ -95,12 +95,13 @@ enum { TRANSPORT_LOW_WATER = 64 * 1024 };
 
 struct transport_limits {
     unsigned connections;    /* of a listener, all together */
-    unsigned handshakes;     /* of them not yet authenticated */
+    unsigned silent;         /* of them that have said nothing yet under TLS, and */
+    unsigned handshakes;     /* in their handshake: the oldest makes room for a new one */
     uint32_t handshake_ms;   /* to connect and authenticate */
     uint32_t write_stall_ms; /* without progress while bytes are queued */
 };
 
-/* 16384 connections, 256 in handshake, 5 s, 30 s. */
+/* 16384 connections, 2048 silent, 512 in their handshake, 5 s, 30 s. */
 extern const struct transport_limits transport_limits_default;
 
 /* Codes of the `err` that a dialer's `closed` carries, beside plain errnos. */
@@ -139,6 +140,9 @@ const struct transport_caller *transport_conn_caller(const struct transport_conn
 /* Queues a copy. 0, -ENOMEM, or -EPIPE once closing. */
 int transport_send(struct transport_conn *conn, const uint8_t *bytes, size_t len);
 size_t transport_pending(const struct transport_conn *conn);
+
+/* Stops and goes on to take bytes from the other side; a few that have arrived still come. */
+void transport_set_reading(struct transport_conn *conn, bool reading);
 
 /* Sends what is queued, then closes; `closed` follows. */
 void transport_close(struct transport_conn *conn);

@@ -32,7 +32,8 @@ enum {
 
 const struct transport_limits transport_limits_default = {
     .connections = 16384,
-    .handshakes = 256,
+    .silent = 2048,
+    .handshakes = 512,
     .handshake_ms = 5000,
     .write_stall_ms = 30000,
 };
@@ -41,6 +42,8 @@ enum conn_state { RESOLVING, CONNECTING, HANDSHAKE, OPEN, ENDING, CLOSED };
 
 struct transport_conn {
     union transport_handle io;
+    struct list node;              /* in the crowd */
+    struct transport_crowd *crowd; /* of the owner's; NULL: in none */
     uv_timer_t timer;
     uv_getaddrinfo_t resolve;
     uv_connect_t connect;
@@ -50,6 +53,7 @@ struct transport_conn {
     bool io_open;   /* `io` is a live handle */
     bool resolving;
     bool authenticated;
+    bool paused;
     bool above_low_water;
     bool shut; /* uv_shutdown was called */
     struct transport_tls *tls;
@@ -57,7 +61,7 @@ struct transport_conn {
     struct transport_limits limits;
     const struct transport_events *events;
     void *ctx;
-    const struct transport_owner *owner; /* of accepted ones, else NULL */
+    struct transport_owner *owner; /* of accepted ones, else NULL */
     struct transport_caller caller;
     struct address address; /* of dialers */
     uint32_t fwmark;
@@ -100,7 +104,7 @@ static void release(struct transport_conn *conn)
     if (conn->owner != NULL && !conn->authenticated && conn->err.code != 0)
         tell_refused(conn);
     if (conn->owner != NULL)
-        conn->owner->gone(conn->owner->ctx, conn->authenticated);
+        conn->owner->gone(conn->owner->ctx);
     if (conn->events != NULL)
         conn->events->closed(conn->ctx, conn, &conn->err);
     tls_session_destroy(conn->session);
@@ -108,6 +112,27 @@ static void release(struct transport_conn *conn)
     if (conn->found != NULL)
         uv_freeaddrinfo(conn->found);
     free(conn);
+}
+
+static void leave_crowd(struct transport_conn *conn)
+{
+    if (conn->crowd == NULL)
+        return;
+    list_remove(&conn->node);
+    conn->crowd->count--;
+    conn->crowd = NULL;
+}
+
+/* Who holds a place without having proved anything must not keep others out. */
+static void join_crowd(struct transport_conn *conn, struct transport_crowd *crowd)
+{
+    leave_crowd(conn);
+    if (crowd->count >= crowd->limit)
+        fail(list_first(&crowd->conns, struct transport_conn, node), -ECONNABORTED,
+             "it made room for a newer one before it was authenticated");
+    list_append(&crowd->conns, &conn->node);
+    crowd->count++;
+    conn->crowd = crowd;
 }
 
 static void on_handle_closed(uv_handle_t *handle)
@@ -119,6 +144,7 @@ static void begin_close(struct transport_conn *conn)
 {
     if (conn->state == CLOSED)
         return;
+    leave_crowd(conn);
     conn->state = CLOSED;
     if (conn->resolving)
         uv_cancel((uv_req_t *)&conn->resolve);
@@ -268,6 +294,7 @@ static void end(struct transport_conn *conn)
         begin_close(conn);
         return;
     }
+    transport_set_reading(conn, true); /* for the end of the other side */
     conn->state = ENDING;
     if (conn->session != NULL) {
         tls_session_end(conn->session);
@@ -293,6 +320,7 @@ static void become_open(struct transport_conn *conn)
 {
     conn->state = OPEN;
     conn->authenticated = true;
+    leave_crowd(conn);
     arm_stall_timer(conn);
     if (conn->owner != NULL)
         conn->owner->authenticated(conn->owner->ctx, conn);
@@ -303,8 +331,8 @@ static void become_open(struct transport_conn *conn)
 static void step_handshake(struct transport_conn *conn)
 {
     struct err err;
-    int rv = conn->session == NULL ? 1 : tls_session_handshake(conn->session, &err);
-    if (conn->session != NULL && flush_session(conn) < 0)
+    int rv = tls_session_handshake(conn->session, &err);
+    if (flush_session(conn) < 0)
         fail(conn, -ENOMEM, "out of memory");
     else if (rv < 0)
         fail_tls(conn, &err);
@@ -332,8 +360,21 @@ static void read_plaintext(struct transport_conn *conn)
     }
 }
 
+static bool make_session(struct transport_conn *conn)
+{
+    conn->session = tls_session_create(conn->tls, conn->owner != NULL, &conn->caller);
+    if (conn->session == NULL)
+        fail(conn, -EINVAL, "these TLS settings are not for this side of a connection");
+    return conn->session != NULL;
+}
+
 static void take(struct transport_conn *conn, const uint8_t *bytes, size_t len)
 {
+    if (conn->state == HANDSHAKE && conn->session == NULL) {
+        join_crowd(conn, &conn->owner->talking);
+        if (!make_session(conn))
+            return;
+    }
     if (conn->session != NULL && tls_session_receive(conn->session, bytes, len) < 0) {
         fail(conn, -ENOMEM, "out of memory");
         return;
@@ -371,22 +412,35 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
         begin_close(conn);
 }
 
+void transport_set_reading(struct transport_conn *conn, bool reading)
+{
+    if (conn->state != OPEN || conn->paused == !reading)
+        return;
+    conn->paused = !reading;
+    if (conn->paused)
+        (void)uv_read_stop(&conn->io.stream);
+    else
+        (void)uv_read_start(&conn->io.stream, on_alloc, on_read);
+}
+
+static bool is_plain(const struct transport_conn *conn)
+{
+    return conn->address.kind == ADDRESS_UNIX ||
+           transport_tls_security(conn->tls) == TRANSPORT_PLAINTEXT;
+}
+
+/* A client that says nothing costs no TLS session. */
 static void start_handshake(struct transport_conn *conn)
 {
-    bool plain = conn->address.kind == ADDRESS_UNIX ||
-                 transport_tls_security(conn->tls) == TRANSPORT_PLAINTEXT;
     conn->state = HANDSHAKE;
-    if (!plain) {
-        conn->session = tls_session_create(conn->tls, conn->owner != NULL, &conn->caller);
-        if (conn->session == NULL) {
-            fail(conn, -EINVAL, "these TLS settings are not for this side of a connection");
-            return;
-        }
-    }
     int rv = uv_read_start(&conn->io.stream, on_alloc, on_read);
     if (rv < 0)
         fail_errno(conn, rv);
-    else
+    else if (is_plain(conn))
+        become_open(conn);
+    else if (conn->owner != NULL)
+        join_crowd(conn, &conn->owner->silent);
+    else if (make_session(conn))
         step_handshake(conn);
 }
 
@@ -411,6 +465,7 @@ static struct transport_conn *conn_create(uv_loop_t *loop, struct transport_tls 
     ignore_sigpipe();
     uv_timer_init(loop, &conn->timer);
     conn->timer.data = conn;
+    list_init(&conn->node);
     conn->holds = 1;
     conn->tls = transport_tls_ref(tls);
     conn->limits = limits != NULL ? *limits : transport_limits_default;
@@ -448,8 +503,7 @@ static void name_remote(struct transport_conn *conn)
 }
 
 int transport_conn_accept(uv_stream_t *listener, bool is_unix, struct transport_tls *tls,
-                          const struct transport_limits *limits,
-                          const struct transport_owner *owner)
+                          const struct transport_limits *limits, struct transport_owner *owner)
 {
     struct transport_conn *conn = conn_create(listener->loop, tls, limits);
     if (conn == NULL)

@@ -16,7 +16,8 @@ static const struct h2_limits limits = {.streams = 8,
                                         .header_bytes = 2048,
                                         .message_bytes = SMALL,
                                         .partial_bytes = (size_t)2 * SMALL,
-                                        .buffered_bytes = SMALL};
+                                        .buffered_bytes = SMALL,
+                                        .queued_bytes = (size_t)2 * SMALL};
 
 /* ---- the server's side ---- */
 

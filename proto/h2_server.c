@@ -24,6 +24,7 @@ const struct h2_limits h2_limits_default = {
     .message_bytes = GRPC_MESSAGE_MAX,
     .partial_bytes = (size_t)4 * GRPC_MESSAGE_MAX,
     .buffered_bytes = (size_t)2 * GRPC_MESSAGE_MAX,
+    .queued_bytes = (size_t)8 * GRPC_MESSAGE_MAX,
 };
 
 enum {
@@ -42,6 +43,7 @@ struct h2_server {
     struct list calls;
     size_t count;
     size_t partial; /* bytes of incomplete messages in all calls */
+    size_t queued;  /* bytes in the queues of all calls */
     size_t notices; /* calls with `notify` set */
     uint64_t control_frames;
     bool shutting_down;
@@ -109,6 +111,7 @@ static void call_destroy(struct h2_call *call)
     if (call->started)
         server->events->closed(server->ctx, call);
     server->partial -= buffer_len(&call->deframer.partial);
+    server->queued -= buffer_len(&call->out);
     server->notices -= call->notify;
     server->count--;
     list_remove(&call->node);
@@ -427,6 +430,11 @@ size_t h2_server_calls(const struct h2_server *server)
     return server->count;
 }
 
+size_t h2_server_held(const struct h2_server *server)
+{
+    return server->partial + server->queued;
+}
+
 uint64_t h2_server_control_frames(const struct h2_server *server)
 {
     return server->control_frames;
@@ -499,6 +507,7 @@ static void take_from_queue(struct h2_call *call, uint8_t *out, size_t len)
     call->out_begun = at - len;
     memcpy(out, queued, len);
     buffer_consume(&call->out, len);
+    call->server->queued -= len;
     if (buffer_len(&call->out) == 0)
         note_drained(call);
 }
@@ -545,9 +554,12 @@ int h2_call_send(struct h2_call *call, const void *message, size_t len)
     if (call->finished)
         return -EPIPE;
     if (len > UINT32_MAX ||
-        buffer_len(&call->out) + len + GRPC_PREFIX_LEN > server->limits.buffered_bytes)
+        buffer_len(&call->out) + len + GRPC_PREFIX_LEN > server->limits.buffered_bytes ||
+        server->queued + len + GRPC_PREFIX_LEN > server->limits.queued_bytes)
         return -ENOBUFS;
+    size_t before = buffer_len(&call->out);
     grpc_frame_append(&call->out, message, len);
+    server->queued += buffer_len(&call->out) - before;
     if (buffer_failed(&call->out))
         return -ENOMEM;
     if (call->responding) {
@@ -572,6 +584,7 @@ size_t h2_call_pending(const struct h2_call *call)
 
 void h2_call_drop_queue(struct h2_call *call)
 {
+    call->server->queued -= buffer_len(&call->out) - call->out_begun;
     buffer_truncate(&call->out, call->out_begun);
 }
 

@@ -33,9 +33,11 @@ struct h2_limits {
     size_t message_bytes;  /* one request message */
     size_t partial_bytes;  /* incomplete request messages of a connection, together */
     size_t buffered_bytes; /* queued towards the client before h2_call_send refuses, per stream */
+    size_t queued_bytes;   /* the same of all streams of a connection */
 };
 
-/* 100 calls, 16 KiB of headers, 4 MiB messages (16 MiB incomplete), 8 MiB queued. */
+/* 100 calls, 16 KiB of headers, 4 MiB messages (16 MiB incomplete), 8 MiB queued (32 MiB for all).
+ */
 extern const struct h2_limits h2_limits_default;
 
 /* NULL when memory is short. `events` and `ctx` outlive the session. */
@@ -59,6 +61,9 @@ bool h2_server_is_over(const struct h2_server *server);
 /* GOAWAY: open calls go on, new ones are refused; `h2_server_is_over` once the last has ended. */
 void h2_server_shut_down(struct h2_server *server);
 size_t h2_server_calls(const struct h2_server *server);
+
+/* Bytes of incomplete requests and of answers that were not pulled yet. */
+size_t h2_server_held(const struct h2_server *server);
 
 /* Frames received so far that carry no part of a call (PING, SETTINGS, PRIORITY, RST_STREAM, empty
  * DATA): the caller, who has a clock, limits their rate. */

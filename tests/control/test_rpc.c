@@ -497,6 +497,23 @@ START_TEST(disconnected_by_id)
 }
 END_TEST
 
+/* Without a first call; after the last one; while there is one. */
+START_TEST(idle_connections_are_ended)
+{
+    rpc_server_set_patience(server, 200, 800);
+    if (_i == 1) {
+        call("/t.T/Echo", "x", 1000);
+        loop_run_for(&loop, 400);
+        ck_assert(!closed);
+    } else if (_i == 2) {
+        open_stream("1", "hold");
+    }
+    bool ended = loop_run_until(&loop, &closed, 1500);
+    ck_assert_int_eq(ended, _i != 2);
+    ck_assert_uint_eq(rpc_server_connection_count(server), ended ? 0 : 1);
+}
+END_TEST
+
 START_TEST(nobody_there)
 {
     rpc_client_destroy(client);
@@ -627,6 +644,7 @@ int main(void)
     tcase_add_test(tc, shutdown_does_not_wait_for_ever);
     tcase_add_test(tc, shutdown_of_an_idle_server);
     tcase_add_test(tc, disconnected_by_id);
+    tcase_add_loop_test(tc, idle_connections_are_ended, 0, 3);
     tcase_add_test(tc, nobody_there);
     tcase_add_test(tc, second_address_is_tried);
     tcase_add_test(tc, ping_without_answer);

@@ -419,26 +419,30 @@ START_TEST(silent_client_is_dropped)
 }
 END_TEST
 
+/* Clients that say nothing, and clients that have begun to speak. */
 START_TEST(too_many_handshakes)
 {
     struct transport_limits limits = transport_limits_default;
-    limits.handshakes = 2;
+    limits.silent = _i == 0 ? 2 : 9;
+    limits.handshakes = _i == 0 ? 9 : 2;
     listen_on(psk_server(), &limits);
     int fd[3];
     for (int i = 0; i < 3; i++) {
         fd[i] = raw_connect(transport_listener_port(listener));
+        if (_i == 1)
+            ck_assert_int_eq(write(fd[i], "\x16\x03", 2), 2);
         loop_run_for(&loop, 30);
     }
-    ck_assert(!is_closed_by_server(fd[0]));
+    /* the oldest makes room, so that who has a key gets in */
+    ck_assert(is_closed_by_server(fd[0]));
     ck_assert(!is_closed_by_server(fd[1]));
-    ck_assert(is_closed_by_server(fd[2]));
-    /* a place that becomes free is used */
-    close(fd[0]);
-    loop_run_for(&loop, 30);
+    ck_assert(!is_closed_by_server(fd[2]));
     dial(psk_client(TRANSPORT_ADMIN, cluster_key), "127.0.0.1");
     exchange();
-    close(fd[1]);
-    close(fd[2]);
+    ck_assert(is_closed_by_server(fd[1]));
+    ck_assert(!is_closed_by_server(fd[2]));
+    for (int i = 0; i < 3; i++)
+        close(fd[i]);
 }
 END_TEST
 
@@ -640,7 +644,7 @@ int main(void)
     tcase_add_test(tc, psk_client_without_certificate);
     tcase_add_loop_test(tc, stock_client_is_refused, 0, (int)ARRAY_LEN(stock_clients));
     tcase_add_test(tc, silent_client_is_dropped);
-    tcase_add_test(tc, too_many_handshakes);
+    tcase_add_loop_test(tc, too_many_handshakes, 0, 2);
     tcase_add_test(tc, garbage_is_dropped);
     tcase_add_test(tc, unix_socket);
     tcase_add_test(tc, stale_unix_socket_is_replaced);

@@ -264,6 +264,33 @@ START_TEST(queue_is_limited)
 }
 END_TEST
 
+/* All calls of a connection together; what is over is not counted any more. */
+START_TEST(queues_are_limited_together)
+{
+    struct h2_limits limits = h2_limits_default;
+    struct world world;
+    struct h2_call *calls[2];
+    char bytes[95] = {0};
+    limits.queued_bytes = 150;
+    world_init(&world, &limits);
+    for (int i = 0; i < 2; i++) {
+        begin(&world, "/t/Hold", "x", 1);
+        settle(&world);
+        calls[i] = world.call;
+    }
+    ck_assert_int_eq(h2_call_send(calls[0], bytes, 95), 0);
+    ck_assert_uint_eq(h2_server_held(world.server), 100);
+    ck_assert_int_eq(h2_call_send(calls[1], bytes, 46), -ENOBUFS);
+    ck_assert_int_eq(h2_call_send(calls[1], bytes, 45), 0);
+    ck_assert_uint_eq(h2_server_held(world.server), 150);
+    h2_call_drop_queue(calls[0]);
+    ck_assert_uint_eq(h2_server_held(world.server), 50);
+    settle(&world);
+    ck_assert_uint_eq(h2_server_held(world.server), 0);
+    world_fini(&world);
+}
+END_TEST
+
 /* What the client has not begun to get is dropped, wherever it was; the rest and the status come.
  */
 START_TEST(queue_is_dropped)
@@ -656,6 +683,7 @@ int main(void)
     tcase_add_loop_test(tc, cancelled_by_the_client, 0, 2);
     tcase_add_test(tc, sends_again_when_writable);
     tcase_add_test(tc, queue_is_limited);
+    tcase_add_test(tc, queues_are_limited_together);
     tcase_add_loop_test(tc, queue_is_dropped, 0, 11);
     tcase_add_loop_test(tc, message_over_the_limit, 0, 2);
     tcase_add_test(tc, calls_over_the_limit_wait);

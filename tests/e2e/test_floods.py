@@ -1,0 +1,130 @@
+"""What anybody can do to a node's control API from outside: limits hold, memory stays bounded, others are served meanwhile."""
+import json
+import pathlib
+import re
+import resource
+import time
+import unittest
+import uuid
+
+from labtest import BIN, LabTest
+from netns import PATIENCE
+from story import Network
+
+FLOOD = pathlib.Path(__file__).with_name("flood.py")
+ADDR = "tcp://172.17.0.2:9000"
+SANITIZED = re.search(r"/(asan|tsan)/", f"{BIN}/")
+MIB = 1024  # of the kernel's kB
+
+
+class Floods(LabTest):
+    options = []
+
+    @classmethod
+    def setUpClass(cls):
+        cls.share_lab()
+        cls.net = Network(cls.lab)
+        cls.net.start_node(*cls.options)
+        cls.key = cls.net.router.sh("cat /var/lib/heimdall/cluster.key").strip()
+        [cls.pid] = cls.net.node.pids()
+
+    def memory(self, field):
+        text = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(rf"{field}:\s+(\d+)", text).group(1))
+
+    def others_are_served(self):
+        """An administrator from elsewhere gets an answer; returns how long that took."""
+        begin = time.monotonic()
+        done = self.net.router.run(["hctl", "-a", ADDR, *self.hctl_options(), "nodes", "list"], check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        return time.monotonic() - begin
+
+    def flood(self, kind, most, seconds=3):
+        """Runs an attack; returns what it says. `most`: by how many kB the node's memory may grow at its highest."""
+        pathlib.Path(f"/proc/{self.pid}/clear_refs").write_text("5")  # the highest so far is what it is now
+        before = self.memory("VmRSS")
+        attack = self.net.client.start(["python3", "-B", FLOOD, kind, "172.17.0.2", "9000", str(seconds)])
+        worst = self.others_are_served()
+        while attack.alive():
+            worst = max(worst, self.others_are_served())
+            time.sleep(0.1)
+        worst = max(worst, self.others_are_served())
+        self.assertLess(worst, 5 * PATIENCE)
+        if not SANITIZED:
+            self.assertLess(self.memory("VmHWM") - before, most)
+        return json.loads(attack.output().strip().split("\n")[-1])
+
+
+class Open(Floods):
+    """Without TLS, where nothing stands before HTTP/2"""
+    options = ["--insecure"]
+
+    def hctl_options(self):
+        return ["--insecure"]
+
+    def test_floods_end_the_connection(self):
+        for kind in ("rapid_reset", "continuation", "settings", "ping", "priority", "window_update", "empty_data"):
+            with self.subTest(kind=kind):
+                self.assertTrue(self.flood(kind, 16 * MIB)["ended"])
+
+    def test_garbage(self):
+        self.assertEqual(self.flood("garbage", 16 * MIB)["ended"], 200)
+
+    def test_a_message_of_a_gibibyte(self):
+        self.flood("gibibyte", 24 * MIB)
+
+    def test_answers_that_are_not_read(self):
+        """Who does not read is not read from either"""
+        self.assertTrue(self.flood("unread", 16 * MIB)["stuck"])
+
+    def test_halves_of_messages(self):
+        """What all connections hold together is bounded: those that hold the most are ended"""
+        said = self.flood("halves", 192 * MIB)
+        self.assertTrue(0 < said["ended"] < said["connections"], said)
+
+    def test_a_byte_a_second(self):
+        self.flood("slow_preface", 32 * MIB)
+
+    def test_idle_clients(self):
+        need_files(self)
+        said = self.flood("idle_clients", 320 * MIB, 1)
+        self.assertEqual((said["connected"], said["refused"]), (10000, 0))
+
+
+class Keyed(Floods):
+    """With TLS and keys: who has none holds a place for a moment at most"""
+
+    def hctl_options(self):
+        return ["--cluster-key", self.key]
+
+    def test_idle_connections(self):
+        need_files(self)
+        said = self.flood("idle", 64 * MIB, 7)
+        self.assertEqual(said["ended"], said["connected"])
+
+    def test_a_byte_a_second(self):
+        said = self.flood("slow_hello", 64 * MIB, 7)
+        self.assertEqual(said["ended"], said["connected"])
+
+    def test_garbage(self):
+        self.assertEqual(self.flood("garbage", 32 * MIB)["ended"], 200)
+
+    def test_wrong_keys(self):
+        """Many who try keys at once, each of them a handshake"""
+        tries = [self.net.client.start(["hctl", "-a", ADDR, "--cluster-key", str(uuid.uuid4()), "nodes", "list"])
+                 for _ in range(30)]
+        for each in tries:
+            self.others_are_served()
+            each.popen.wait(20 * PATIENCE)
+            self.assertIn("cluster key", each.output())
+
+
+def need_files(test):
+    """The node and the attack hold 10,000 connections each."""
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 12000:
+        test.skipTest("a process may not open 12,000 files here")
+
+
+del Floods  # a base only
+if __name__ == "__main__":
+    unittest.main()
