@@ -23,6 +23,36 @@ static enum grpc_code change(struct invocation *invocation, const char *path,
     return code;
 }
 
+/* A change of the peer or node that a person named. The field is the request's for its id, and
+ * holds the word; what the node does not know as an id is looked up, and the field becomes `id`. */
+struct named_change {
+    const char *path;
+    const ProtobufCMessage *request;
+    char **field;
+    enum grpc_code (*lookup)(struct session *session, const char *word, char *id, struct err *err);
+    char id[ACCESS_ID_MAX + 1];
+};
+
+static enum grpc_code change_named(struct invocation *invocation, struct named_change *named,
+                                   struct err *err)
+{
+    const char *word = *named->field;
+    struct err unknown = {0};
+    enum grpc_code code = change(invocation, named->path, named->request, word, err);
+    if (code != GRPC_NOT_FOUND)
+        return code;
+    enum grpc_code found = named->lookup(invocation->session, word, named->id, &unknown);
+    if (found == GRPC_OK && strcmp(named->id, word) != 0) {
+        *named->field = named->id;
+        return change(invocation, named->path, named->request, word, err);
+    }
+    if (found == GRPC_INVALID_ARGUMENT) { /* it may mean several */
+        *err = unknown;
+        return found;
+    }
+    return code; /* the node has said why */
+}
+
 static enum grpc_code no_memory(struct err *err)
 {
     err_set(err, -ENOMEM, "out of memory");
@@ -81,15 +111,18 @@ enum grpc_code peers_authorize(struct invocation *invocation, struct err *err)
     return output_ids(invocation, invocation->args, done, code, err);
 }
 
-static enum grpc_code deauthorize(struct invocation *invocation, const char *word,
+static enum grpc_code deauthorize(struct invocation *invocation, char *word,
                                   char id[ACCESS_ID_MAX + 1], struct err *err)
 {
     PB(DeauthorizePeerRequest) request;
+    struct named_change named = {.path = SESSION_HEIMDALL "DeauthorizePeer",
+                                 .request = &request.base,
+                                 .field = &request.id,
+                                 .lookup = lookup_peer};
     PB_FN(deauthorize_peer_request__init)(&request);
-    request.id = id;
-    enum grpc_code code = lookup_peer(invocation->session, word, id, err);
-    if (code == GRPC_OK)
-        code = change(invocation, SESSION_HEIMDALL "DeauthorizePeer", &request.base, word, err);
+    request.id = word;
+    enum grpc_code code = change_named(invocation, &named, err);
+    snprintf(id, ACCESS_ID_MAX + 1, "%s", request.id);
     return code;
 }
 
@@ -117,45 +150,48 @@ out:
 
 enum grpc_code peers_rename(struct invocation *invocation, struct err *err)
 {
-    char id[ACCESS_ID_MAX + 1];
     Heimdall__V1__RenamePeerRequest request = HEIMDALL__V1__RENAME_PEER_REQUEST__INIT;
-    enum grpc_code code = lookup_peer(invocation->session, invocation->args[0], id, err);
-    request.id = id;
+    struct named_change named = {.path = SESSION_CLUSTER "RenamePeer",
+                                 .request = &request.base,
+                                 .field = &request.id,
+                                 .lookup = lookup_peer};
+    request.id = invocation->args[0];
     request.name = invocation->args[1];
-    if (code == GRPC_OK)
-        code = change(invocation, SESSION_CLUSTER "RenamePeer", &request.base, invocation->args[0],
-                      err);
+    enum grpc_code code = change_named(invocation, &named, err);
     return code == GRPC_OK ? output_change(invocation, &request.base, err) : code;
 }
 
 enum grpc_code peers_rekey(struct invocation *invocation, struct err *err)
 {
-    char id[ACCESS_ID_MAX + 1];
     Heimdall__V1__RekeyPeerRequest request = HEIMDALL__V1__REKEY_PEER_REQUEST__INIT;
-    enum grpc_code code = lookup_peer(invocation->session, invocation->args[0], id, err);
-    request.id = id;
-    if (code == GRPC_OK)
-        code = change(invocation, SESSION_CLUSTER "RekeyPeer", &request.base, invocation->args[0],
-                      err);
+    struct named_change named = {.path = SESSION_CLUSTER "RekeyPeer",
+                                 .request = &request.base,
+                                 .field = &request.id,
+                                 .lookup = lookup_peer};
+    request.id = invocation->args[0];
+    enum grpc_code code = change_named(invocation, &named, err);
     return code == GRPC_OK ? output_change(invocation, &request.base, err) : code;
 }
 
 enum grpc_code routes_create(struct invocation *invocation, struct err *err)
 {
-    char id[ACCESS_ID_MAX + 1];
     PB(CreateRouteRequest) request;
+    struct named_change named = {.path = SESSION_HEIMDALL "CreateRoute",
+                                 .request = &request.base,
+                                 .field = &request.node_id,
+                                 .lookup = lookup_node};
+    char *node = strdup(invocation->route.node_id);
+    char *network = strdup(invocation->route.network);
+    enum grpc_code code = node != NULL && network != NULL ? GRPC_OK : no_memory(err);
     PB_FN(create_route_request__init)(&request);
-    request.node_id = id;
-    request.network = strdup(invocation->route.network);
-    if (request.network == NULL)
-        return no_memory(err);
-    enum grpc_code code = lookup_node(invocation->session, invocation->route.node_id, id, err);
+    request.node_id = node;
+    request.network = network;
     if (code == GRPC_OK)
-        code =
-            change(invocation, SESSION_HEIMDALL "CreateRoute", &request.base, request.network, err);
+        code = change_named(invocation, &named, err);
     if (code == GRPC_OK)
         code = output_change(invocation, &request.base, err);
-    free(request.network);
+    free(network);
+    free(node);
     return code;
 }
 

@@ -82,22 +82,12 @@ struct lookup {
     char *id; /* the result, ACCESS_ID_MAX + 1 */
 };
 
-static enum grpc_code lookup_init(struct lookup *lookup, const char *word, char *id,
-                                  struct err *err)
+static enum grpc_code settle(const struct lookup *lookup, const char *id, struct err *err)
 {
-    *lookup = (struct lookup){word, id};
-    if (snprintf(id, ACCESS_ID_MAX + 1, "%s", word) <= ACCESS_ID_MAX)
+    if (snprintf(lookup->id, ACCESS_ID_MAX + 1, "%s", id) <= ACCESS_ID_MAX)
         return GRPC_OK;
-    err_set(err, -EINVAL, "ids and names have at most %d characters", ACCESS_ID_MAX);
-    return GRPC_INVALID_ARGUMENT;
-}
-
-/* A word that nothing is known by stays as it is. */
-static enum grpc_code settle(const struct lookup *lookup, enum grpc_code code, const char *id)
-{
-    if (code == GRPC_OK)
-        snprintf(lookup->id, ACCESS_ID_MAX + 1, "%s", id);
-    return code == GRPC_NOT_FOUND ? GRPC_OK : code;
+    err_set(err, -EBADMSG, "the node's id for \"%s\" is too long", lookup->word);
+    return GRPC_INTERNAL;
 }
 
 static enum grpc_code on_status(void *ctx, const ProtobufCMessage *message, struct err *err)
@@ -106,7 +96,7 @@ static enum grpc_code on_status(void *ctx, const ProtobufCMessage *message, stru
     const Heimdall__V1__PeerStatus *found = NULL;
     enum grpc_code code = lookup_peer_status((const Heimdall__V1__StatusResponse *)message,
                                              lookup->word, &found, err);
-    return settle(lookup, code, code == GRPC_OK ? found->peer->id : "");
+    return code == GRPC_OK ? settle(lookup, found->peer->id, err) : code;
 }
 
 static enum grpc_code on_nodes(void *ctx, const ProtobufCMessage *message, struct err *err)
@@ -122,17 +112,14 @@ static enum grpc_code on_nodes(void *ctx, const ProtobufCMessage *message, struc
     enum grpc_code code = told(lookup_find(entries, response->n_nodes, lookup->word, &place),
                                "node", lookup->word, err);
     free(entries);
-    return settle(lookup, code, code == GRPC_OK ? response->nodes[place]->id : "");
+    return code == GRPC_OK ? settle(lookup, response->nodes[place]->id, err) : code;
 }
 
 enum grpc_code lookup_peer(struct session *session, const char *word, char id[ACCESS_ID_MAX + 1],
                            struct err *err)
 {
     Heimdall__V1__StatusRequest request = HEIMDALL__V1__STATUS_REQUEST__INIT;
-    struct lookup lookup;
-    enum grpc_code code = lookup_init(&lookup, word, id, err);
-    if (code != GRPC_OK)
-        return code;
+    struct lookup lookup = {word, id};
     return session_call(session, SESSION_CLUSTER "Status", &request.base,
                         &heimdall__v1__status_response__descriptor, on_status, &lookup, err);
 }
@@ -141,10 +128,7 @@ enum grpc_code lookup_node(struct session *session, const char *word, char id[AC
                            struct err *err)
 {
     PB(NodesRequest) request;
-    struct lookup lookup;
-    enum grpc_code code = lookup_init(&lookup, word, id, err);
-    if (code != GRPC_OK)
-        return code;
+    struct lookup lookup = {word, id};
     PB_FN(nodes_request__init)(&request);
     return session_call(session, SESSION_HEIMDALL "Nodes", &request.base,
                         &PB_FN(nodes_response__descriptor), on_nodes, &lookup, err);

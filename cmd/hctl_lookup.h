@@ -28,8 +28,8 @@ enum lookup_outcome lookup_find(const struct lookup_entry *entries, size_t count
 enum grpc_code lookup_peer_status(const Heimdall__V1__StatusResponse *status, const char *word,
                                   const Heimdall__V1__PeerStatus **out, struct err *err);
 
-/* Asks the node for the id behind the word. A word that nothing is known by is its own id: the node
- * has the last word on it. INVALID_ARGUMENT when several ids begin so. */
+/* Asks the node for the id behind a name or the beginning of an id. NOT_FOUND, or INVALID_ARGUMENT
+ * when several ids begin so. */
 enum grpc_code lookup_peer(struct session *session, const char *word, char id[ACCESS_ID_MAX + 1],
                            struct err *err);
 enum grpc_code lookup_node(struct session *session, const char *word, char id[ACCESS_ID_MAX + 1],

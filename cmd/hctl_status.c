@@ -114,6 +114,18 @@ static enum grpc_code print_nodes(const struct invocation *invocation,
     return output_table(invocation, &table, err);
 }
 
+/* The peer's state; of one that is offline also since when. */
+static void describe(char *out, size_t size, const Heimdall__V1__PeerStatus *peer, size_t nodes,
+                     int64_t now)
+{
+    char age[TEXT_AGE];
+    enum peer_condition condition = peer_condition(peer, nodes, now);
+    if (condition == PEER_OFFLINE && peer->peer->last_seen != NULL)
+        snprintf(out, size, "offline, seen %s", text_age(age, peer->peer->last_seen, now));
+    else
+        snprintf(out, size, "%s", peer_condition_text(condition));
+}
+
 static enum grpc_code print_peers(const struct invocation *invocation,
                                   const Heimdall__V1__StatusResponse *status, int64_t now,
                                   struct err *err)
@@ -125,13 +137,13 @@ static enum grpc_code print_peers(const struct invocation *invocation,
     for (size_t i = 0; i < status->n_peers; i++) {
         const PB(Peer) *peer = status->peers[i]->peer;
         const Heimdall__V1__TunnelStatus *tunnel = status->peers[i]->tunnel;
+        char state[64];
         if (peer == NULL)
             continue;
+        describe(state, sizeof state, status->peers[i], status->n_nodes, now);
         set_row(&table, i,
-                &(struct row){
-                    called(peer->name, peer->id), peer->peer_ip,
-                    peer_condition_text(peer_condition(status->peers[i], status->n_nodes, now)),
-                    tunnel != NULL ? tunnel->endpoint : "", tunnel, peer->version},
+                &(struct row){called(peer->name, peer->id), peer->peer_ip, state,
+                              tunnel != NULL ? tunnel->endpoint : "", tunnel, peer->version},
                 now);
     }
     return output_table(invocation, &table, err);

@@ -12,7 +12,7 @@ const char *text_age(char out[TEXT_AGE], const Google__Protobuf__Timestamp *then
         const char *name;
     } units[] = {{86400, "day"}, {3600, "hour"}, {60, "minute"}, {1, "second"}};
     int64_t age = then != NULL ? now - then->seconds : 0;
-    snprintf(out, TEXT_AGE, then != NULL ? "now" : "never");
+    snprintf(out, TEXT_AGE, then != NULL ? "now" : "none yet");
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
         if (age >= units[i].seconds) {
             int64_t count = age / units[i].seconds;

@@ -11,7 +11,8 @@
 
 enum { TEXT_AGE = 40, TEXT_BYTES = 24 };
 
-/* "now", "3 seconds ago", "1 hour ago", "never" for NULL; `now` in seconds since the UNIX epoch. */
+/* "now", "3 seconds ago", "1 hour ago", "none yet" for NULL; `now` in seconds since the UNIX epoch.
+ */
 const char *text_age(char out[TEXT_AGE], const Google__Protobuf__Timestamp *then, int64_t now);
 
 /* "0 B", "1023 B", "1.0 KiB", "117 MiB". */

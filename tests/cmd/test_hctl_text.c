@@ -27,7 +27,7 @@ START_TEST(age)
     Google__Protobuf__Timestamp then = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
     then.seconds = 1700000000 - ages[_i].age;
     ck_assert_str_eq(text_age(out, &then, 1700000000), ages[_i].text);
-    ck_assert_str_eq(text_age(out, NULL, 1700000000), "never");
+    ck_assert_str_eq(text_age(out, NULL, 1700000000), "none yet");
 }
 END_TEST
 

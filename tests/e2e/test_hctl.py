@@ -321,8 +321,8 @@ class Status(Hctl):
     def test_4_peer_offline(self):
         """Not a problem of the network, and back when it comes back"""
         self.peer.stop()
-        wait_until(lambda: self.peers(self.hctl("status"))["client"]["STATE"] == "offline", 5, "the peer stays connected")
-        self.assertRegex(self.hctl("peers", "show", "client"), r"State: +offline")
+        wait_until(lambda: self.peers(self.hctl("status"))["client"]["STATE"].startswith("offline, seen "), 5, "the peer stays connected")
+        self.assertRegex(self.hctl("peers", "show", "client"), r"State: +offline\n(.*\n)*Last seen: +(now|.*ago)\n")
         self.net.start_peer().wait_for("connected")
         wait_until(lambda: self.peers(self.hctl("status"))["client"]["STATE"] == "connected", 10, "the peer stays offline")
 
