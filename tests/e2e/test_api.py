@@ -7,6 +7,7 @@ import ctypes
 import json
 import pathlib
 import socket
+import re
 import subprocess
 import sys
 import threading
@@ -212,6 +213,22 @@ class Roles(ApiTest):
                 for name, (request, _, _) in self.calls().items():
                     with self.subTest(way=way, call=name):
                         self.assertEqual(self.call(channel, name, request)[0], grpc.StatusCode.UNAVAILABLE)
+
+    def test_as_itself(self):
+        """A peer names another one, of which it has heard: refused, and logged with its address"""
+        for way in ("a peer's id", "a peer's certificate"):
+            other = str(uuid.uuid4())
+            node = globals()[WAYS[way].host].node
+            with WAYS[way].connect() as channel:
+                for name, request in ((f"{HEIMDALL}/Connect", heimdall.ConnectRequest(id=other)),
+                                      (f"{CLUSTER}/WatchPeer", cluster.WatchPeerRequest(id=other))):
+                    def refused():  # more often when other refusals used up the lines of this second
+                        code, text = self.call(channel, name, request)
+                        self.assertEqual(code, grpc.StatusCode.PERMISSION_DENIED)
+                        self.assertIn("itself only", text)
+                        return re.search(f"itself only remote=172.17.0.3:[0-9]+ method=/{name}", node.output())
+                    with self.subTest(way=way, call=name):
+                        wait_until(refused, 10, "it is not logged", every=0.5)
 
     def test_no_call_is_left_out(self):
         with by_socket() as channel:

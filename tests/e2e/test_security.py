@@ -74,6 +74,7 @@ class Rights(InLab):
 
     def test_given_up(self):
         self.connect()
+        self.assertEqual(status(self.node_pid)["Uid"].split(), ["0"] * 4)
         self.check_confined(self.node_pid)
         self.check_confined(self.peer_pid)
         below = descendants(self.node_pid)
@@ -254,7 +255,34 @@ class Secrets(unittest.TestCase):
                 for form in forms:
                     for place, content in contents:
                         self.assertNotIn(form, content, place)
-            self.assertEqual([path for path in lab.dir.rglob("var/*/*") if path.is_file() and path.stat().st_mode & 0o77], [])
+            self.assertIn(f"peer={net.id[:8]}", net.node.output())
+
+    OTHER = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+
+    def test_other_users(self):
+        """of the host: not the files, not the sockets; and Redis wants a password that stands nowhere"""
+        with Lab(BIN) as lab:
+            net = Network(lab)
+            net.router.sh("install -d -m 777 /var/lib/heimdall")  # made by somebody with less care
+            net.start_node()
+            net.authorize()
+            net.start_peer().wait_for("connected")
+            for host, folder in ((net.router, "/var/lib/heimdall"), (net.client, "/var/lib/heimdall-peer")):
+                self.assertEqual(host.sh(f"find {folder} -maxdepth 1 -perm /077 ! -name redis"), "")
+                for argv in (["ls", folder], ["cat", f"{folder}/wireguard.key"], ["cat", f"{folder}/id"]):
+                    done = host.run([*self.OTHER, *argv], check=False)
+                    self.assertIn("Permission denied", done.stderr)
+            net.router.sh(f"install -m 755 {lab.bin}/hctl /tmp")
+            done = net.router.run([*self.OTHER, "/tmp/hctl", "-a", "unix:///var/lib/heimdall/control.sock", "nodes", "list"], check=False)
+            self.assertEqual((done.returncode != 0, done.stdout), (True, ""), done.stderr)
+            for user in ([], self.OTHER):
+                done = net.router.run([*user, "redis-cli", "-s", "/var/lib/heimdall/redis/redis.sock", "keys", "*"], check=False)
+                self.assertRegex(done.stdout + done.stderr, "NOAUTH|Permission denied")
+                self.assertNotIn("heimdall:", done.stdout)
+            shown = net.router.sh("for pid in $(pgrep heimdall; pgrep redis); do cat /proc/$pid/cmdline /proc/$pid/environ; done")
+            self.assertIn("redis-server", shown)
+            self.assertNotRegex(shown, "[0-9a-f]{32}")  # a password has 48 of them
+            self.assertEqual(net.router.sh("grep -raE 'requirepass|masterauth|^user |[0-9a-f]{48}' /var/lib/heimdall || true"), "")
 
 
 class Search(unittest.TestCase):
