@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <locale.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +37,7 @@ struct command {
     enum grpc_code (*run)(struct invocation *invocation, struct err *err);
 };
 
-enum { ANY_NUMBER = 1024 };
+#define ANY_NUMBER SIZE_MAX
 
 static const struct command commands[] = {
     {"status", "", "", "show how nodes and peers are doing, and what is wrong", 0, 0, false,

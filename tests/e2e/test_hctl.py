@@ -146,6 +146,18 @@ class Commands(Hctl):
         self.assertEqual(self.hctl("routes", "delete", "192.168.77.0/24"), "")
         self.assertEqual(self.json("routes", "list"), {"routes": []})
 
+    def test_from_another_host(self):
+        """over TCP, with a copy of the key, as options, variables or in a file"""
+        key = self.net.router.sh("cat /var/lib/heimdall/cluster.key")
+        client = self.net.client
+        client.run(["bash", "-c", "umask 077; cat >/tmp/router.key"], input=key)
+        client.run(["bash", "-c", "cat >/tmp/hctl.conf"], input=f"addr = {ADDR}\ncluster-key-file = /tmp/router.key\noutput = json\n")
+        wanted = {"ids": [self.net.id]}
+        for args, env in ((["-a", ADDR, "--cluster-key-file", "/tmp/router.key", "-o", "json"], None),
+                          ([], {"HEIMDALL_ADDR": ADDR, "HEIMDALL_CLUSTER_KEY": key.strip(), "HEIMDALL_OUTPUT": "json"}),
+                          (["--config", "/tmp/hctl.conf"], None)):
+            self.assertEqual(json.loads(self.hctl(*args, "peers", "authorized", host=client, env=env)), wanted)
+
     def test_help_and_version(self):
         for args in (["--help"], ["peers", "--help"], ["peers", "show", "-h"]):
             self.assertIn("usage: hctl [options] COMMAND", self.hctl(*args))
