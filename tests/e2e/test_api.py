@@ -6,8 +6,8 @@ import contextlib
 import ctypes
 import json
 import pathlib
-import socket
 import re
+import socket
 import subprocess
 import sys
 import threading

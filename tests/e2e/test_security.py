@@ -331,5 +331,21 @@ class Search(unittest.TestCase):
                 self.assertEqual((uses_lab(name), started), (True, []), name)
 
 
+class Page(unittest.TestCase):
+    """docs/security.md"""
+
+    def test_its_tests_exist(self):
+        tests = pathlib.Path(__file__).parents[1]
+        named = re.findall(r"`(test_\w+)\.(py|c)(?::([\w.]+))?`", (tests.parent / "docs/security.md").read_text())
+        self.assertGreater(len(named), 40)
+        for file, kind, name in named:
+            with self.subTest(file=file, name=name):
+                [path] = tests.glob(f"*/{file}.{kind}")
+                words = [f"START_TEST({name})"] if kind == "c" else [
+                    f"def {word}(" if word.startswith("test_") else f"class {word}(" for word in name.split(".") if word]
+                for word in words:
+                    self.assertIn(word, path.read_text())
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)
