@@ -15,12 +15,15 @@
 #include <string.h>
 
 /* What is missing, an address to listen on or a resolver to ask, is tried again from time to time:
- * the program that held the port may end, and a host may learn its resolvers after its start. */
+ * the program that held the port may end, and a host may learn its resolvers after its start. A
+ * host that learns others is followed: at once where they are written over our resolv.conf, else
+ * the next time that we look. */
 
 enum {
     ADDRESSES_MAX = 2,
     OWN_MAX = ADDRESSES_MAX + 2,
     RETRY_MS = 3000,
+    LOOK_MS = 30000, /* while nothing is missing */
 };
 
 struct names {
@@ -29,6 +32,8 @@ struct names {
     struct resolver_watch *watch;
     struct dns_server *server;
     struct upstream *upstream;
+    union endpoint upstreams[UPSTREAM_SERVERS_MAX]; /* whom it asks */
+    size_t upstream_count;
     uv_timer_t retry;
     struct ip_addr own[OWN_MAX]; /* the tunnel's addresses, and what the option says */
     size_t tunnel_count;         /* of them */
@@ -39,43 +44,12 @@ struct names {
     bool is_served;     /* as asked */
 };
 
-static void on_resolver_lost(void *ctx);
-
 void names_clean(const char *data_dir)
 {
     struct err err;
     struct resolver_paths paths = resolver_paths_default(data_dir);
     if (resolver_restore(&paths, &err) < 0)
         log_warn("the resolver of an earlier run cannot be put back", F_STR("error", err.text));
-}
-
-static void on_retry_closed(uv_handle_t *handle)
-{
-    free(handle->data);
-}
-
-int names_open(struct names **out, const struct names_options *options)
-{
-    *out = NULL;
-    struct names *names = calloc(1, sizeof *names);
-    if (names == NULL)
-        return -ENOMEM;
-    names->options = options;
-    names->paths = resolver_paths_default(options->data_dir);
-    (void)uv_timer_init(options->loop, &names->retry);
-    names->retry.data = names;
-    int code = dns_server_create(&names->server, options->loop);
-    if (code < 0) {
-        uv_close((uv_handle_t *)&names->retry, on_retry_closed);
-        return code;
-    }
-    code =
-        resolver_watch_open(&names->watch, options->loop, &names->paths, on_resolver_lost, names);
-    if (code < 0)
-        log_warn("changes of the host's resolv.conf are not seen",
-                 F_STR("error", uv_strerror(code)));
-    *out = names;
-    return 0;
 }
 
 static struct ip_addr loopback(uint8_t family)
@@ -157,27 +131,40 @@ static size_t find_upstreams(const struct names *names, bool told,
     return found.count;
 }
 
-/* Asked for before the host's resolver is pointed at us. */
-static void open_upstream(struct names *names)
+static bool asks_already(const struct names *names, const union endpoint *servers, size_t count)
+{
+    bool same = names->upstream != NULL && names->upstream_count == count;
+    for (size_t i = 0; i < count && same; i++)
+        same = endpoint_equal(&names->upstreams[i], &servers[i]);
+    return same;
+}
+
+/* Before the host's resolver is pointed at us, and whenever the host may have learned others. */
+static void follow_upstreams(struct names *names)
 {
     union endpoint servers[UPSTREAM_SERVERS_MAX];
+    struct upstream *upstream = NULL;
     struct err err;
     bool told = names->upstream_told;
-    if (names->upstream != NULL)
-        return;
+    size_t count = find_upstreams(names, told, servers);
     names->upstream_told = true;
-    struct upstream_config config = {.servers = servers,
-                                     .server_count = find_upstreams(names, told, servers),
-                                     .tls_name = names->options->upstream_tls};
-    if (config.server_count == 0)
+    if (count == 0 || asks_already(names, servers, count))
         return;
-    if (upstream_create(&names->upstream, names->options->loop, &config, &err) == 0) {
-        dns_server_set_upstream(names->server, names->upstream);
-        if (told)
-            log_info("other names are resolved now");
-    } else if (!told) {
-        log_warn("other names cannot be resolved", F_STR("error", err.text));
+    struct upstream_config config = {
+        .servers = servers, .server_count = count, .tls_name = names->options->upstream_tls};
+    if (upstream_create(&upstream, names->options->loop, &config, &err) < 0) {
+        if (!told)
+            log_warn("other names cannot be resolved", F_STR("error", err.text));
+        return;
     }
+    dns_server_set_upstream(names->server, upstream);
+    if (told)
+        log_info(names->upstream == NULL ? "other names are resolved now"
+                                         : "other names are asked of the host's new resolvers");
+    upstream_destroy(names->upstream);
+    names->upstream = upstream;
+    memcpy(names->upstreams, servers, count * sizeof servers[0]);
+    names->upstream_count = count;
 }
 
 /* This host asks us too, if we are where a resolver looks: port 53 of an address. */
@@ -237,38 +224,35 @@ static void listen_on(struct names *names, const struct plan *plan)
         serve(names, false);
 }
 
+static void on_retry(uv_timer_t *timer);
+
+static void look_again(struct names *names)
+{
+    uint64_t ms = names->is_served && names->upstream != NULL ? LOOK_MS : RETRY_MS;
+    if (!uv_is_active((uv_handle_t *)&names->retry) || uv_timer_get_due_in(&names->retry) > ms)
+        (void)uv_timer_start(&names->retry, on_retry, ms, 0);
+}
+
 static void on_retry(uv_timer_t *timer)
 {
     struct names *names = timer->data;
-    bool had_upstream = names->upstream != NULL;
-    open_upstream(names);
+    follow_upstreams(names);
     if (!names->is_served && names->listening_count > 0)
         serve(names, true);
-    else if (names->is_served && !had_upstream && names->upstream != NULL)
-        point_resolver(names); /* who wrote down the host's resolvers took ours away */
-    if (names->is_served && names->upstream != NULL)
-        uv_timer_stop(timer);
+    look_again(names);
 }
 
-static void retry_what_is_missing(struct names *names)
+void names_repoint(struct names *names)
 {
-    bool complete = names->is_served && names->upstream != NULL;
-    if (!complete && !uv_is_active((uv_handle_t *)&names->retry))
-        (void)uv_timer_start(&names->retry, on_retry, RETRY_MS, RETRY_MS);
+    if (names->is_served)
+        point_resolver(names);
 }
 
-/* The host may have learned other resolvers. */
 static void on_resolver_lost(void *ctx)
 {
     struct names *names = ctx;
-    if (names->options->upstreams->count == 0) {
-        dns_server_set_upstream(names->server, NULL);
-        upstream_destroy(names->upstream);
-        names->upstream = NULL;
-    }
-    open_upstream(names);
+    follow_upstreams(names);
     names_repoint(names);
-    retry_what_is_missing(names);
 }
 
 /* The overlay's own hosts and this one may ask for other names, nobody else. */
@@ -287,6 +271,35 @@ static void allow_recursion(const struct names *names, const struct plan *plan)
     free(allowed);
 }
 
+static void on_retry_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+int names_open(struct names **out, const struct names_options *options)
+{
+    *out = NULL;
+    struct names *names = calloc(1, sizeof *names);
+    if (names == NULL)
+        return -ENOMEM;
+    names->options = options;
+    names->paths = resolver_paths_default(options->data_dir);
+    (void)uv_timer_init(options->loop, &names->retry);
+    names->retry.data = names;
+    int code = dns_server_create(&names->server, options->loop);
+    if (code < 0) {
+        uv_close((uv_handle_t *)&names->retry, on_retry_closed);
+        return code;
+    }
+    code =
+        resolver_watch_open(&names->watch, options->loop, &names->paths, on_resolver_lost, names);
+    if (code < 0)
+        log_warn("changes of the host's resolv.conf are not seen",
+                 F_STR("error", uv_strerror(code)));
+    *out = names;
+    return 0;
+}
+
 void names_update(struct names *names, const struct plan *plan, uint32_t serial)
 {
     struct zone *zone =
@@ -297,21 +310,16 @@ void names_update(struct names *names, const struct plan *plan, uint32_t serial)
         dns_server_set_zone(names->server, zone);
     zone_put(zone);
     learn_own(names, plan);
-    open_upstream(names);
+    if (!names->upstream_told)
+        follow_upstreams(names);
     allow_recursion(names, plan);
     listen_on(names, plan);
-    retry_what_is_missing(names);
+    look_again(names);
 }
 
 bool names_are_served(const struct names *names)
 {
     return names->is_served;
-}
-
-void names_repoint(struct names *names)
-{
-    if (names->is_served)
-        point_resolver(names);
 }
 
 const char *names_domain_for_peers(const struct names *names)
@@ -336,9 +344,9 @@ void names_close(struct names *names)
     struct err err;
     if (names == NULL)
         return;
+    resolver_watch_close(names->watch);
     if (resolver_restore(&names->paths, &err) < 0)
         log_error("the resolver cannot be put back", F_STR("error", err.text));
-    resolver_watch_close(names->watch);
     dns_server_destroy(names->server);
     upstream_destroy(names->upstream);
     uv_close((uv_handle_t *)&names->retry, on_retry_closed);
