@@ -96,6 +96,18 @@ class Elsewhere(Upstream):
         self.assertEqual(dig(net.client, "router", "+time=1").status, None)
 
 
+class Itself(Names):
+    """The only resolver that the host has is the address where our DNS is: nobody is to be asked."""
+    node_options = ("--dns-address", "127.0.0.1:53")
+    node_is_asked = False
+
+    def test_no_circle(self):
+        net = self.net
+        self.eventually(lambda: dig(net.router, "client", at="127.0.0.1").values("A") == ["10.51.0.2"], "not served")
+        self.assertIn("only the network's own names are answered", net.node.output())
+        self.assertEqual(dig(net.router, "www.example", at="127.0.0.1").status, "REFUSED")
+
+
 class Everywhere(Upstream):
     """--dns-address 0.0.0.0:53, as the original had it, and still no open resolver."""
     node_options = ("--dns-address", "0.0.0.0:53")
