@@ -89,6 +89,22 @@ def h2():
     save("h2", "both", b"\2" + bytes(range(64)))
 
 
+def requests():
+    # a byte for the type, then the message
+    def field(number, value):
+        tag, out = number << 3 | 2, b""
+        while tag > 127:
+            tag, out = tag >> 7, out + bytes([tag & 127 | 128])
+        return out + bytes([tag, len(value)]) + value
+
+    save("requests", "connect", b"\0" + field(1, b"an id") + field(2, b"a name") + field(100, b"a key"))
+    save("requests", "nul", b"\0" + field(1, b"an\0id") + field(2, b"a name"))
+    save("requests", "newer", b"\0" + field(1000, b"\0\0") + b"\xb0\x06\1" + field(1, b"an id"))
+    save("requests", "route", b"\1" + field(1, b"a node") + field(2, b"10.99.0.0/16"))
+    save("requests", "rename", b"\2" + field(1, b"an id") + field(2, b""))
+    save("requests", "watch", b"\3\x08\1\x10\2" + field(3, field(1, field(9, b"router") + field(3, field(1, b"key")))))
+
+
 def text():
     save("text", "endpoint", b"\2\0[fe80::1%7]:51820")
     save("text", "prefix", b"\1\0\x0910.1.0.0/162001:db8::/32")
@@ -115,5 +131,5 @@ def network():
     save("network", "asleep", bytes([129]) + session + bytes([0xf6, 0xf6]))
 
 
-for make in (windows, cookie, network, dns, uapi, h2, text):
+for make in (windows, cookie, network, dns, uapi, h2, requests, text):
     make()
