@@ -66,10 +66,12 @@ static void answer(const struct rpc_status *self, struct rpc_call *call, const s
         .ctx = (void *)(uintptr_t)watchers,
         .watching = is_watching,
     };
-    if (status_create(&status, &facts) < 0)
+    if (status_create(&status, &facts) < 0) {
         rpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
-    else
-        rpc_call_reply(call, &status_response(status)->base);
+        return;
+    }
+    status_cut(status, GRPC_MESSAGE_MAX);
+    rpc_call_reply(call, &status_response(status)->base);
     status_destroy(status);
 }
 

@@ -164,6 +164,25 @@ int status_create(struct status **out, const struct status_facts *facts)
     return 0;
 }
 
+void status_cut(struct status *status, size_t size)
+{
+    enum { TAG_AND_LENGTH = 1 + 5 };
+    size_t peers = status->pb.n_peers;
+    size_t n = 0;
+    if (protobuf_c_message_get_packed_size(&status->pb.base) <= size)
+        return;
+    status->pb.n_peers = 0;
+    size_t taken = protobuf_c_message_get_packed_size(&status->pb.base) + (size_t)2 * PROBLEM_TEXT;
+    for (; n < peers; n++) {
+        taken += TAG_AND_LENGTH + protobuf_c_message_get_packed_size(&status->peers[n].pb.base);
+        if (taken > size)
+            break;
+    }
+    status->pb.n_peers = n;
+    problems_add_cut(&status->problems, n, peers);
+    status->pb.n_problems = status->problems.count;
+}
+
 void status_destroy(struct status *status)
 {
     if (status == NULL)

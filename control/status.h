@@ -4,6 +4,7 @@
 #include "proto/cluster.pb-c.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* What a node says of itself and of the network (Cluster.Status): records, the tunnel beside them,
@@ -44,5 +45,8 @@ int status_create(struct status **out, const struct status_facts *facts);
 void status_destroy(struct status *status);
 
 const Heimdall__V1__StatusResponse *status_response(const struct status *status);
+
+/* Leaves peers out, and says so, until the packed response has at most `size` bytes. */
+void status_cut(struct status *status, size_t size);
 
 #endif

@@ -187,6 +187,13 @@ static void check_handshakes(struct problems *problems, const struct status_fact
     problem_add(problems, remedy, "connected, but without a tunnel: %s", naming_end(&peers));
 }
 
+void problems_add_cut(struct problems *problems, size_t shown, size_t peers)
+{
+    problem_add(
+        problems, "ask for one with hctl peers show, or use Cluster.Watch, which has no end",
+        "only %zu of %zu peers are shown: there is no room for more in one answer", shown, peers);
+}
+
 void problems_find(struct problems *out, const struct status_facts *facts)
 {
     out->count = 0;

@@ -22,4 +22,7 @@ struct problems {
 /* The gravest first. `out` is filled in place and must not be moved. */
 void problems_find(struct problems *out, const struct status_facts *facts);
 
+/* Says that an answer shows a part of the peers only. */
+void problems_add_cut(struct problems *problems, size_t shown, size_t peers);
+
 #endif

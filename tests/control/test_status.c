@@ -281,6 +281,28 @@ START_TEST(finds_problems)
 }
 END_TEST
 
+/* As many peers as there is room for, and a line about the others. */
+START_TEST(cut_to_a_size)
+{
+    struct world world;
+    world_init(&world);
+    for (unsigned n = 10; n < 60; n++)
+        network_add_peer(&world.network, n, "");
+    ask(&world);
+    size_t whole = protobuf_c_message_get_packed_size(&world.pb->base);
+    status_cut(world.status, whole);
+    ck_assert_uint_eq(world.pb->n_peers, 53);
+    ck_assert_uint_eq(world.pb->n_problems, 0);
+    status_cut(world.status, whole - 1);
+    ck_assert_uint_le(protobuf_c_message_get_packed_size(&world.pb->base), whole - 1);
+    ck_assert(world.pb->n_peers > 30 && world.pb->n_peers < 53);
+    ck_assert_uint_eq(world.pb->n_problems, 1);
+    ck_assert_msg(strstr(world.pb->problems[0]->what, " of 53 peers") != NULL, "%s",
+                  world.pb->problems[0]->what);
+    world_fini(&world);
+}
+END_TEST
+
 /* What is no fault: a peer that has just come, one that went away with its tunnel. */
 START_TEST(finds_no_others)
 {
@@ -317,6 +339,7 @@ int main(void)
     TCase *tc = tcase_create("status");
     tcase_add_test(tc, says_everything);
     tcase_add_loop_test(tc, finds_problems, 0, ARRAY_LEN(faults));
+    tcase_add_test(tc, cut_to_a_size);
     tcase_add_test(tc, finds_no_others);
     tcase_add_test(tc, everything_is_wrong);
     return unit_run(tc);
