@@ -34,6 +34,7 @@ class Source(InLab):
     def test_several_addresses(self):
         pair = self.pair()
         pair.b.host.sh("ip addr add 192.0.2.22/24 dev eth0; ip addr add 2001:db8::22/64 dev eth0 nodad")
+        pair.b.host.settle()
         for address in ("192.0.2.22", "2001:db8::22", "192.0.2.2", "2001:db8::2"):
             with self.subTest(address=address):
                 self.assert_spoken_from(pair.a, pair.b, address)
@@ -42,6 +43,7 @@ class Source(InLab):
         pair = self.pair()
         pair.b.host.sh("ip link add other0 type bridge; ip link set other0 up; ip addr add 10.50.0.1/24 dev other0; "
                        "ip addr add 2001:db8:50::1/64 dev other0 nodad")
+        pair.b.host.settle()
         pair.a.host.sh("ip route add 10.50.0.0/24 via 192.0.2.2; ip route add 2001:db8:50::/64 via 2001:db8::2")
         for address in ("10.50.0.1", "2001:db8:50::1"):
             with self.subTest(address=address):
@@ -50,6 +52,7 @@ class Source(InLab):
     def test_address_taken_away(self):
         pair = self.pair()
         pair.b.host.sh("ip addr add 192.0.2.22/24 dev eth0; ip addr add 2001:db8::22/64 dev eth0 nodad")
+        pair.b.host.settle()
         for address, left in (("192.0.2.22", "192.0.2.2"), ("2001:db8::22", "2001:db8::2")):
             with self.subTest(address=address):
                 self.assert_spoken_from(pair.a, pair.b, address)
@@ -88,6 +91,8 @@ class Source(InLab):
         pair = self.two_ways()
         pair.a.host.sh("ip addr add 2001:db8:66::1/128 dev lo; ip addr add 2001:db8:1::1/64 dev eth1 nodad")
         pair.b.host.sh("ip addr add 2001:db8:1::2/64 dev eth1 nodad; ip -6 route add default via 2001:db8::1")
+        for end in (pair.a, pair.b):
+            end.host.settle()
         pair.b.set("peer", pair.a.public, "endpoint", f"[2001:db8:66::1]:{PORT}")
         pair.b.ping(pair.a.inner4)
         pair.b.host.sh("ip -6 route replace default via 2001:db8:1::1")
@@ -114,6 +119,7 @@ class Endpoint(InLab):
         for n, end in ((1, pair.a), (2, pair.b)):
             end.host.sh(f"ip link add trap type bridge; ip link set trap up; ip addr add fe80::9/64 dev trap nodad; "
                         f"ip addr add fe80::{n}/64 dev eth0 nodad")
+            end.host.settle()
         pair.a.set("peer", pair.b.public, "endpoint", f"[fe80::2%eth0]:{PORT}")
         tap = self.tap(pair.a.host)
         pair.a.ping(pair.b.inner4, count=2)
@@ -198,6 +204,7 @@ class Underlay(InLab):
                 router.sh("echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding; "
                           "ip link set eth1 mtu 1300; "
                           "for i in 0 1; do ip addr add fe80::9/64 dev eth$i nodad; done")
+                router.settle()
                 a.sh("ip route add default via 192.0.2.9; ip -6 route add default via 2001:db8::9")
                 b.sh("ip route add default via 198.51.100.9; ip -6 route add default via 2001:db8:1::9; "
                      "ip link set eth0 mtu 1300")

@@ -124,6 +124,7 @@ class AllowedIps(InLab):
     def test_source_filter_for_each_packet(self):
         pair = self.pair()
         pair.a.host.sh("ip addr add 10.9.0.77/24 dev wg0; ip addr add fd00:9::77/64 dev wg0 nodad")
+        pair.a.host.settle()
         takers = {"4": self.udp(pair.b.host, pair.b.inner4, 7000), "6": self.udp(pair.b.host, pair.b.inner6, 7000)}
         for family, own, other in (("4", pair.a.inner4, "10.9.0.77"), ("6", pair.a.inner6, "fd00:9::77")):
             good, bad = self.udp(pair.a.host, own), self.udp(pair.a.host, other)
@@ -188,6 +189,7 @@ class Unreachable(InLab):
                 "ip addr add fe80::9/64 dev lan0 nodad; nft add table inet n; "
                 "nft 'add chain inet n post { type nat hook postrouting priority srcnat; }'; "
                 "nft add rule inet n post oifname wg0 masquerade")
+        host.settle()
         client.run(["ping", "-c1", "-W5", pair.b.inner4])
         client.run(["ping", "-c1", "-W5", pair.b.inner6])
         nowhere = host.sh("wg genkey | wg pubkey").strip()

@@ -251,6 +251,43 @@ START_TEST(busy_port_changes_nothing)
 }
 END_TEST
 
+static void assert_sockets(uint16_t port, uint32_t fwmark)
+{
+    struct path_info info;
+    ck_assert_int_eq(path_info(a.path, &info), 0);
+    ck_assert_uint_eq(info.listen_port, port);
+    ck_assert_uint_eq(info.fwmark, fwmark);
+    path_info_fini(&info);
+}
+
+/* The sockets are changed first: when the engine refuses the rest, they are as they were. */
+START_TEST(refused_change_leaves_port_and_mark)
+{
+    static const struct wg_device_config changes[] = {
+        {.has_listen_port = true}, /* any other port */
+        {.has_fwmark = true, .fwmark = 9},
+        {.has_listen_port = true, .has_fwmark = true, .fwmark = 9},
+    };
+    struct wg_device_config before = {.has_fwmark = true, .fwmark = 7};
+    struct wg_allowed_ip_config bad = {.prefix = {.addr = {.family = 4}, .len = 33}};
+    struct wg_peer_config peer = {.public_key = {9}, .allowed_ips = &bad, .allowed_ip_count = 1};
+    configure(&a, &before);
+    uint16_t port = a.port;
+    add_peer(&b, &a, "127.0.0.1");
+    add_peer(&a, &b, "127.0.0.1");
+    for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
+        struct err err = {0};
+        struct wg_device_config change = changes[i];
+        change.peers = &peer;
+        change.peer_count = 1;
+        ck_assert_int_eq(path_configure(a.path, &change, &err), -EINVAL);
+        assert_sockets(port, 7);
+        check_crossing(&a, &b, (uint32_t)i, 100);
+        check_crossing(&b, &a, (uint32_t)i, 100);
+    }
+}
+END_TEST
+
 START_TEST(unroutable_packet_is_answered)
 {
     uint8_t packet[TUN_PACKET_MAX];
@@ -434,6 +471,7 @@ int main(void)
     tcase_add_test(tc, burst_stays_in_order);
     tcase_add_test(tc, port_moves_under_traffic);
     tcase_add_test(tc, busy_port_changes_nothing);
+    tcase_add_test(tc, refused_change_leaves_port_and_mark);
     tcase_add_test(tc, unroutable_packet_is_answered);
     tcase_add_test(tc, link_is_followed);
     tcase_add_test(tc, closed_interface_is_reported_once);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
 
 /* Both back ends over the loopback interface, whose 127.0.0.0/8 gives us many addresses. */
 
@@ -70,6 +71,30 @@ static bool send_one(struct udp *udp, const struct wg_endpoint *to, uint8_t ds)
     ck_assert_uint_eq(udp_send(udp, &message, 1), 1);
     return message.source_refused;
 }
+
+static void assert_marks(const struct udp *udp, uint32_t mark)
+{
+    for (int family = 0; family < UDP_FAMILIES; family++) {
+        uint32_t is = 99;
+        socklen_t len = sizeof is;
+        int fd = udp_fd(udp, (enum udp_family)family);
+        ck_assert_int_eq(getsockopt(fd, SOL_SOCKET, SO_MARK, &is, &len), 0);
+        ck_assert_uint_eq(is, mark);
+    }
+}
+
+/* From the start, and changed later; it takes CAP_NET_ADMIN. */
+START_TEST(sockets_are_marked)
+{
+    ck_assert_int_eq(udp_open(&a, 0, 7, udp_io_portable()), -EOPNOTSUPP);
+    ck_assert_int_eq(udp_open(&a, 0, 7, udp_io_native()), 0);
+    assert_marks(a, 7);
+    ck_assert_int_eq(udp_set_fwmark(a, 7, 8), 0);
+    assert_marks(a, 8);
+    ck_assert_int_eq(udp_set_fwmark(a, 8, 0), 0);
+    assert_marks(a, 0);
+}
+END_TEST
 
 START_TEST(batch_arrives_in_order)
 {
@@ -216,6 +241,7 @@ int main(void)
 {
     TCase *tc = tcase_create("udp");
     tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_test(tc, sockets_are_marked);
     tcase_add_loop_test(tc, batch_arrives_in_order, 0, ARRAY_LEN(runs));
     tcase_add_loop_test(tc, ds_and_ecn_are_carried, 0, ARRAY_LEN(runs));
     tcase_add_loop_test(tc, longest_datagram_arrives, 0, ARRAY_LEN(runs));

@@ -93,8 +93,42 @@ class Secrets(unittest.TestCase):
             self.assert_gone(other_psk)
             self.ask(f"set=1\nprivate_key={second}\n\n", in_pieces)
             self.assert_gone(first)
+            self.assert_in_use(second)  # and the last thing that was read is not left
+            self.assertIn(second, self.ask("get=1\n\n"))
+            self.assert_in_use(second)  # nor the last that was written
             self.ask(f"set=1\nprivate_key={'0' * 64}\n\n", in_pieces)
             self.assert_gone(second)
+
+    def test_long_texts_leave(self):
+        """Requests that grow while they are read, answers that take their time, and one that nobody takes."""
+        key, psk, peer = (self.key() for _ in range(3))
+        prefixes = "".join(f"allowed_ip=10.{number >> 8}.{number & 255}.0/24\n" for number in range(40000))
+        self.ask(f"set=1\nprivate_key={key}\npublic_key={peer}\npreshared_key={psk}\n{prefixes}\n")
+        self.assert_in_use(key)
+        self.assert_in_use(psk)
+        self.assertIn(psk, self.ask("get=1\n\n"))
+        self.assert_in_use(key)
+        self.assert_in_use(psk)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(SOCKET)
+            client.sendall(b"get=1\n\n")
+            self.assertGreater(len(client.recv(16)), 0)
+            self.assertGreater(self.found(psk)[1], 0, "the answer is not kept")
+        self.ask("get=1\nno\n\n")
+        self.assert_in_use(key)
+        self.assert_in_use(psk)
+
+    def test_half_a_request_leaves(self):
+        key = self.key()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(SOCKET)
+            client.sendall(f"set=1\nprivate_key={key}\n".encode())
+            for _ in range(100):
+                if self.found(key)[1] > 0:
+                    break
+                time.sleep(0.05)
+            self.assertGreater(self.found(key)[1], 0, "the test would not find the text")
+        self.assert_gone(key)
 
     def test_refused_keys_leave(self):
         key, psk, peer = (self.key() for _ in range(3))
