@@ -60,7 +60,7 @@ static const struct command commands[] = {
     {"routes", "delete", "CIDR", "withdraw a network", 1, 1, false, routes_delete},
 };
 
-enum { COMMANDS = sizeof commands / sizeof commands[0] };
+enum { COMMANDS = sizeof commands / sizeof commands[0], COMMAND_TEXT = 80 };
 
 /* ---- the command line ---- */
 
@@ -91,18 +91,22 @@ static struct option_set route_set(struct invocation *invocation)
                                .out = &invocation->route};
 }
 
+/* Its words and what may follow them. */
+static const char *command_text(const struct command *command, char out[COMMAND_TEXT])
+{
+    snprintf(out, COMMAND_TEXT, "%s%s%s%s%s", command->group, command->name[0] != '\0' ? " " : "",
+             command->name, command->args[0] != '\0' ? " " : "", command->args);
+    return out;
+}
+
 static void print_usage(struct invocation *invocation)
 {
     struct option_set sets[] = {route_set(invocation), config_ctl_set(&invocation->config)};
     printf("hctl - administers a peer-to-peer private network\n\n"
            "usage: hctl [options] COMMAND\n\ncommands:\n");
     for (size_t i = 0; i < COMMANDS; i++) {
-        char left[64];
-        const struct command *command = &commands[i];
-        snprintf(left, sizeof left, "%s%s%s%s%s", command->group,
-                 command->name[0] != '\0' ? " " : "", command->name,
-                 command->args[0] != '\0' ? " " : "", command->args);
-        printf("  %-44s %s\n", left, command->help);
+        char left[COMMAND_TEXT];
+        printf("  %-44s %s\n", command_text(&commands[i], left), commands[i].help);
     }
     printf("\nPEER is an id, a name, or the first 8 or more characters of an id.\n\noptions:\n");
     options_print_rows(stdout, &sets[0]);
@@ -138,16 +142,14 @@ static enum options_outcome check_args(const struct command *command,
                                        const struct invocation *invocation, struct err *err)
 {
     const struct route_options *route = &invocation->route;
+    char text[COMMAND_TEXT];
     if (invocation->arg_count < command->args_min || invocation->arg_count > command->args_max) {
-        err_set(err, -EINVAL, "usage: hctl %s%s%s%s%s", command->group,
-                command->name[0] != '\0' ? " " : "", command->name,
-                command->args[0] != '\0' ? " " : "", command->args);
+        err_set(err, -EINVAL, "usage: hctl %s", command_text(command, text));
         return OPTIONS_BAD;
     }
     if (command->has_route_options && (route->node_id == NULL || route->network == NULL)) {
-        err_set(err, -EINVAL, "option %s is missing: hctl %s %s %s",
-                route->node_id == NULL ? "--node-id" : "--network", command->group, command->name,
-                command->args);
+        err_set(err, -EINVAL, "option %s is missing: hctl %s",
+                route->node_id == NULL ? "--node-id" : "--network", command_text(command, text));
         return OPTIONS_BAD;
     }
     if (!command->has_route_options && (route->node_id != NULL || route->network != NULL)) {
@@ -250,8 +252,11 @@ static enum exit_status run(struct invocation *invocation, const struct command 
     session_close(invocation->session);
     if (code != GRPC_OK)
         return report(json, grpc_code_name((int)code), &err, exit_status_of(code));
-    if (fflush(stdout) != 0 || ferror(stdout) != 0) {
-        err_set_errno(&err, -errno, "cannot write to standard output");
+    int failed = fflush(stdout) != 0 ? -errno : ferror(stdout) != 0 ? -EIO : 0;
+    if (failed == -EPIPE) /* the reader, `head` say, has enough */
+        return STATUS_FAILED;
+    if (failed < 0) {
+        err_set_errno(&err, failed, "cannot write to standard output");
         return report(json, grpc_code_name(GRPC_UNKNOWN), &err, STATUS_FAILED);
     }
     return invocation->has_problems ? STATUS_PROBLEMS : STATUS_OK;

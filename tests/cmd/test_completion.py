@@ -114,7 +114,7 @@ class Completion(unittest.TestCase):
         if pid == 0:
             os.execvpe("bash", ["bash", "--norc", "--noprofile"], self.env)
         try:
-            self.talk(terminal, f"source {FILE}; bind 'set bell-style none'\n", "$ ")
+            self.talk(terminal, f"source {FILE}; bind 'set bell-style none'; echo rea''dy\n", "ready\r\n$ ")
             self.talk(terminal, "hctl peers dea\t", "deauthorize ")
             said = self.talk(terminal, "\x15hctl peers \t\t", "\n$ hctl peers")
             self.assertEqual(sorted(re.sub(r".*hctl peers|\$.*", "", said).split()),

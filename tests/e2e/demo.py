@@ -4,8 +4,8 @@ import argparse
 import shlex
 import sys
 
-from netns import LEAST_PRIVILEGE, Lab
-from story import TRANSFER, Network, table
+from netns import LEAST_PRIVILEGE, Lab, wait_until
+from story import TRANSFER, Network
 
 
 def show(host, argv, output=""):
@@ -43,12 +43,15 @@ def main():
         print(f"\nclient: the log of hpeer goes on\n{peer.output()[seen:].rstrip()}")
         play(net.client, ["ping", "-c3", "-i0.2", "router"])
         play(net.router, ["ping", "-c1", "client"])
+        play(net.router, ["hctl", "peers", "rename", "client", "kiosk"], least_privilege=args.least_privilege)
+        wait_until(lambda: net.router.run(["ping", "-c1", "-W1", "kiosk"], check=False).returncode == 0, 5,
+                   "the new name is not found")
+        play(net.router, ["ping", "-c1", "kiosk"])
         play(net.router, ["hctl", "nodes", "list"])
         play(net.router, ["hctl", "peers", "list"])
         play(net.router, ["wg", "show"])
 
-        node_id = table(net.hctl("nodes", "list").stdout)[0]["ID"]
-        play(net.router, ["hctl", "routes", "create", "--node-id", node_id, "--network", "192.168.50.0/24"])
+        play(net.router, ["hctl", "routes", "create", "--node-id", "router", "--network", "192.168.50.0/24"])
         play(net.router, ["hctl", "routes", "list"])
         play(net.client, ["ping", "-c1", "-W5", "192.168.50.10"])
 
@@ -57,7 +60,8 @@ def main():
         server.wait_for("listening")
         play(net.client, ["python3", "-B", TRANSFER, "send", "router", "7000", "10000000"], timeout=60)
 
-        play(net.router, ["hctl", "peers", "deauthorize", net.id], least_privilege=args.least_privilege)
+        play(net.router, ["hctl", "status"])
+        play(net.router, ["hctl", "peers", "deauthorize", "kiosk"], least_privilege=args.least_privilege)
         cut = net.client.run(["ping", "-c1", "-W1", "10.11.0.1"], check=False)
         show(net.client, ["ping", "-c1", "-W1", "10.11.0.1"], cut.stdout + cut.stderr)
         if cut.returncode == 0:
@@ -65,7 +69,7 @@ def main():
         play(net.router, ["hctl", "peers", "authorize", net.id], least_privilege=args.least_privilege)
         peer.wait_for("connected", count=2)
         play(net.client, ["ping", "-c3", "-i0.2", "router"])
-    print("\nThe walk-through worked from its first to its last line.")
+    print("\nThe day worked from its first to its last line.")
 
 
 main()

@@ -227,6 +227,8 @@ class Failures(Hctl):
         done = self.net.router.run(["bash", "-c", "hctl nodes list >/dev/full"], check=False)
         self.assertEqual(done.returncode, FAILED)
         self.assertIn("standard output", done.stderr)
+        done = self.net.router.run(["bash", "-c", "{ sleep 0.3; hctl nodes list; } | true; exit ${PIPESTATUS[0]}"], check=False)
+        self.assertEqual((done.returncode, done.stderr), (FAILED, ""))
 
 
 class Terminal(Hctl):
