@@ -322,6 +322,46 @@ def test_upstream_over_tls():
                 equal(dig("box.corp").status, expected)
 
 
+@contextlib.contextmanager
+def tcp_listener(serve):
+    """Connections to UPSTREAM:8853 are given to serve(connection), one at a time."""
+    listener = socket.create_server((UPSTREAM, 8853))
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                with listener.accept()[0] as connection, contextlib.suppress(OSError):
+                    serve(connection)
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    yield
+    listener.shutdown(socket.SHUT_RDWR)
+    thread.join(10)
+    listener.close()
+
+
+def test_upstream_over_tls_that_fails():
+    """One that speaks no TLS, one that is silent, one that is not there: SERVFAIL before a client gives up, said once."""
+    def garbage(connection):
+        connection.sendall(b"220 mail.example ESMTP\r\n" * 2000)
+        connection.recv(1000)
+
+    def silent(connection):
+        connection.settimeout(6)
+        connection.recv(1000)
+        connection.recv(1000)
+
+    for serve in (garbage, silent, None):
+        upstream = tcp_listener(serve) if serve else contextlib.nullcontext()
+        with upstream, main_server("--upstream", f"{UPSTREAM}:8853", "--tls-name", "dns.example", "--recursion", "127.0.0.0/8"):
+            for name in ("a.corp", "b.corp"):
+                begin = time.monotonic()
+                equal(dig(name).status, "SERVFAIL")
+                assert time.monotonic() - begin < 6, serve
+            equal(dig("web").status, "NOERROR")
+
+
 def test_new_zone_and_address():
     with main_server("--later", "fresh=10.51.0.77", "--move-to", f"127.0.1.7:{PORT}") as process:
         equal(dig("fresh.heimdall").status, "NXDOMAIN")
