@@ -9,6 +9,7 @@ from netns import PATIENCE, Host
 DOCKER = ("chown,dac_override,fsetid,fowner,mknod,net_raw,setgid,setuid,setfcap,setpcap,net_bind_service,sys_chroot,kill,"
           "audit_write,net_admin").split(",")
 LEAST = ["net_admin", "net_bind_service"]
+MANAGER = [*DOCKER, "sys_admin", "sys_resource", "dac_read_search", "sys_ptrace"]
 
 ENV = ["env", "-i", "HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
 
@@ -25,7 +26,7 @@ mount -t overlay -o "lowerdir=$1,upperdir=/run/image/upper,workdir=/run/image/wo
 for file in $2; do touch /run/image/root/etc/$file; done
 """
 
-# As process 1 of the container, with files of /etc from its runtime. What /proc and /sys do not let through is Docker's list.
+# As process 1 of the container: what every one has, with files of /etc from its runtime; then mounts of its kind.
 START = """
 root=/run/image/root
 mount --make-rprivate /
@@ -42,6 +43,17 @@ ln -s /proc/self/fd/0 $root/dev/stdin
 ln -s /proc/self/fd/1 $root/dev/stdout
 ln -s /proc/self/fd/2 $root/dev/stderr
 for file in $1; do mount --bind /etc/$file $root/etc/$file; done
+eval "$2"
+cd $root
+pivot_root . mnt
+umount -l mnt
+shift 2
+echo the container starts
+exec "$@"
+"""
+
+# The Dockerfile's volumes, and Docker's list of what /proc does not let through.
+IMAGE = """
 for volume in /var/lib/heimdall /var/lib/heimdall-peer; do
     mkdir -p $root$volume
     mount --bind $volume $root$volume
@@ -54,21 +66,24 @@ done
 for path in kcore keys timer_list; do
     [ ! -e $root/proc/$path ] || mount --bind /dev/null $root/proc/$path
 done
-cd $root
-pivot_root . mnt
-umount -l mnt
-shift
-echo the container starts
-exec "$@"
 """
+
+# What systemd needs in order to be process 1, and what it is started as.
+MACHINE = """
+mount -t tmpfs -o mode=755 tmpfs $root/run
+mount -t tmpfs tmpfs $root/tmp
+mount -t cgroup2 cgroup2 $root/sys/fs/cgroup
+"""
+SYSTEMD = ["env", "container=docker", "/lib/systemd/systemd", "--log-target=console"]
 
 
 class Container(Host):
     """`run`, `sh` and `start` are `docker exec`."""
 
-    def __init__(self, outer, layers, caps=DOCKER, files=("resolv.conf", "hosts")):
+    def __init__(self, outer, layers, caps=DOCKER, files=("resolv.conf", "hosts"), mounts=IMAGE):
         """`layers`: folders of the image, the uppermost first. `files`: what is bound over those of its /etc."""
-        self.lab, self.name, self.outer, self.caps, self.files, self.count = outer.lab, outer.name, outer, caps, files, 0
+        self.lab, self.name, self.outer, self.count = outer.lab, outer.name, outer, 0
+        self.caps, self.files, self.mounts = caps, files, mounts
         self.dir = outer.dir / "container"
         self.dir.mkdir()
         outer.run(["bash", "-ec", CREATE, "create", ":".join(map(str, layers)), " ".join(files)])
@@ -78,8 +93,8 @@ class Container(Host):
 
     def main(self, *argv):
         """`docker run` or `docker start`: the program is process 1."""
-        self.process = self.outer.start(["unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child", "bash", "-ec", START,
-                                         "start", " ".join(self.files), *self.rights(), *argv])
+        self.process = self.outer.start(["unshare", "--mount", "--pid", "--ipc", "--cgroup", "--fork", "--kill-child", "bash", "-ec",
+                                         START, "start", " ".join(self.files), self.mounts, *self.rights(), *argv])
         self.process.argv = list(argv)  # what a lab looks for secrets in
         self.process.wait_for("the container starts")
         return self.process
@@ -98,6 +113,20 @@ class Container(Host):
     def file(path):
         """Where the outer host sees a file of the container's, also when that does not run."""
         return f"/run/image/root{path}"
+
+    def dpkg(self, *argv):
+        """Also while nothing runs in it."""
+        return self.outer.run(["chroot", self.file("/"), "dpkg", *argv])
+
+    def install(self, package):
+        self.outer.sh(f"cp {package} {self.file('/new.deb')}")
+        self.dpkg("--install", "/new.deb")
+        self.outer.sh(f"rm {self.file('/new.deb')}")
+
+    def option(self, program, text):
+        """A line of a program's configuration file."""
+        file = self.file(f"/etc/heimdall/{program}.conf")
+        self.outer.sh(f"mkdir -p $(dirname {file}); (umask 077; echo '{text}' >>{file})")
 
     def stop(self, number=signal.SIGTERM):
         """`docker stop` or `docker kill`: returns the exit status."""

@@ -121,10 +121,25 @@ def layer_of(base, *packages):
     return kept(f"{base.name} {packages}", lambda layer: make_layer(base, packages, layer))
 
 
-def install(bin_dir, layer):
+@contextlib.contextmanager
+def own_layer(bin_dir):
     """What `COPY --from=build /image /` copies; the sanitizers' libraries too, which no package of the image has."""
     build = pathlib.Path(bin_dir).resolve().parent
-    run(["cmake", "--install", build, "--prefix", "/usr"], env={**os.environ, "DESTDIR": str(layer)})
-    for name, path in re.findall(r"(lib(?:a|t|ub)san\S+) => (\S+)", run(["ldd", build / "bin/heimdall"])):
-        (layer / "usr/lib").mkdir(exist_ok=True)
-        shutil.copy(path, layer / "usr/lib" / name)
+    with tempfile.TemporaryDirectory(prefix="image-", dir=build) as folder:
+        layer = pathlib.Path(folder)
+        layer.chmod(0o755)
+        run(["cmake", "--install", build, "--prefix", "/usr"], env={**os.environ, "DESTDIR": folder})
+        for name, path in re.findall(r"(lib(?:a|t|ub)san\S+) => (\S+)", run(["ldd", build / "bin/heimdall"])):
+            (layer / "usr/lib").mkdir(exist_ok=True)
+            shutil.copy(path, layer / "usr/lib" / name)
+        yield layer
+
+
+@contextlib.contextmanager
+def package(bin_dir):
+    """The Debian package of the folder that was built."""
+    build = pathlib.Path(bin_dir).resolve().parent
+    with tempfile.TemporaryDirectory(prefix="package-", dir=build) as folder:
+        run(["cpack", "-G", "DEB", "-B", folder], cwd=build)
+        [made] = pathlib.Path(folder).glob("heimdall_*.deb")
+        yield made

@@ -1,11 +1,9 @@
 """The image of the Dockerfile as the README runs it: NET_ADMIN and /dev/net/tun, no kernel module, no /lib/modules."""
 import json
 import os
-import pathlib
 import re
 import signal
 import subprocess
-import tempfile
 import unittest
 
 import image
@@ -20,11 +18,7 @@ IPV6_TOLD = "IPv6 is switched off on this host"
 def setUpModule():
     """The image's layers, for all tests: ours, then the one of the packages."""
     global LAYERS
-    build = pathlib.Path(BIN).resolve().parent
-    ours = pathlib.Path(unittest.enterModuleContext(tempfile.TemporaryDirectory(prefix="image-", dir=build)))
-    ours.chmod(0o755)
-    image.install(BIN, ours)
-    LAYERS = [ours, image.base_root(image.Dockerfile())]
+    LAYERS = [unittest.enterModuleContext(image.own_layer(BIN)), image.base_root(image.Dockerfile())]
 
 
 class Packages(unittest.TestCase):

@@ -1,8 +1,6 @@
 """Hosts whose /etc/resolv.conf belongs to systemd-resolved, to Debian's resolvconf, or to openresolv: the real ones."""
 import os
-import pathlib
 import signal
-import tempfile
 import unittest
 
 import image
@@ -32,10 +30,7 @@ exec sleep 600
 
 def setUpModule():
     global OURS, BASE
-    build = pathlib.Path(BIN).resolve().parent
-    OURS = pathlib.Path(unittest.enterModuleContext(tempfile.TemporaryDirectory(prefix="image-", dir=build)))
-    OURS.chmod(0o755)
-    image.install(BIN, OURS)
+    OURS = unittest.enterModuleContext(image.own_layer(BIN))
     BASE = image.base_root(image.Dockerfile())
 
 
