@@ -26,6 +26,7 @@ struct stored {
 };
 
 static const char *const ids[NAMES] = {"6d6e1b2c-alpha", "0f3f9a40-beta", "c0ffee00-gamma", "x"};
+static const char *const labels[NAMES] = {"alpha", "beta", "gamma", ""};
 static const char *const addresses[NAMES] = {"10.51.0.2", "10.51.0.3", "fd00::2", "bad"};
 static const char *const networks[NAMES] = {"10.11.0.0/16", "10.12.0.0/16", "0.0.0.0/0", "bad/x"};
 
@@ -54,7 +55,7 @@ static size_t make_node(struct input *input, size_t n, uint8_t *out)
     keypair.public_key = key;
     node.keypair = &keypair;
     node.id = (char *)ids[n];
-    node.name = (char *)ids[what >> 2 & 3] + 9;
+    node.name = (char *)labels[what >> 2 & 3];
     node.endpoint_ip = (char *)addresses[what >> 4 & 3];
     node.endpoint_port = 10100;
     node.network = (char *)networks[what >> 6 & 3];
@@ -75,7 +76,7 @@ static size_t make_peer(struct input *input, size_t n, uint8_t *out)
     keypair.public_key = key;
     peer.keypair = &keypair;
     peer.id = (char *)ids[n];
-    peer.name = (char *)(what & 4 ? "" : ids[what >> 3 & 3] + 9);
+    peer.name = (char *)(what & 4 ? "" : labels[what >> 3 & 3]);
     peer.peer_ip = (char *)addresses[what >> 5 & 1];
     peer.peer_ip6 = (char *)(what & 0x40 ? "fd00::2" : "");
     return pack(&peer.base, out);
@@ -90,11 +91,12 @@ static size_t make_route(struct input *input, size_t n, uint8_t *out)
     return pack(&route.base, out);
 }
 
-static size_t make_authorization(size_t n, uint8_t *out)
+static size_t make_authorization(uint8_t how, size_t n, uint8_t *out)
 {
     Heimdall__V1__Authorization authorization;
     heimdall__v1__authorization__init(&authorization);
     authorization.id = (char *)ids[n];
+    authorization.name = (char *)(how & 1 ? "" : labels[how >> 1 & 3]);
     return pack(&authorization.base, out);
 }
 
@@ -119,7 +121,7 @@ static void make_value(struct input *input, size_t kind, size_t n, struct stored
         stored->len = make_route(input, n, stored->value);
         break;
     case 3:
-        stored->len = make_authorization(n, stored->value);
+        stored->len = make_authorization(how, n, stored->value);
         break;
     case 4:
         PB_FN(route__init)(&network);
@@ -218,6 +220,9 @@ static void check_indices(const struct state *state)
     for (size_t i = 0; i < state_authorization_count(state); i++) {
         const struct state_authorization *authorization = state_authorization_at(state, i);
         require(state_authorization(state, authorization->id) == authorization);
+        const struct state_authorization *by_name =
+            state_authorization_by_name(state, authorization->name);
+        require(by_name == NULL || strcmp(by_name->name, authorization->name) == 0);
     }
 }
 
