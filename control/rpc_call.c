@@ -21,7 +21,7 @@ static void call_free(struct rpc_call *call)
 {
     list_remove(&call->node);
     if (list_empty(&call->connection->calls))
-        rpc_connection_note_idle(call->connection);
+        rpc_connection_note_waiting(call->connection);
     if (call->has_deadline)
         uv_close((uv_handle_t *)&call->deadline, on_deadline_closed);
     else
@@ -134,7 +134,9 @@ static void on_started(void *ctx, struct h2_call *stream)
     call->stream = stream;
     call->connection = connection;
     list_append(&connection->calls, &call->node);
+    call->started_ms = uv_now(connection->server->loop);
     connection->used = true;
+    rpc_connection_note_waiting(connection);
     call->method = method;
     call->method_ctx = method_ctx;
     h2_call_set_user(stream, call);
@@ -223,6 +225,22 @@ void rpc_connection_end_calls(struct rpc_connection *connection, bool streams_on
         call_cancel(call);
         call_end(call, code, text);
     }
+}
+
+bool rpc_connection_end_late_calls(struct rpc_connection *connection, uint64_t before_ms)
+{
+    bool more = false;
+    list_for_each_safe (node, &connection->calls) {
+        struct rpc_call *call = container_of(node, struct rpc_call, node);
+        if (call->requested)
+            continue;
+        more = more || call->started_ms >= before_ms;
+        if (call->started_ms < before_ms) {
+            call_cancel(call);
+            call_end(call, GRPC_DEADLINE_EXCEEDED, "the request did not come in time");
+        }
+    }
+    return more;
 }
 
 /* ---- for handlers ---- */

@@ -20,8 +20,8 @@ enum {
     CONTROL_FRAMES_MAX = 2000, /* of one connection in CONTROL_WINDOW_MS */
     CONTROL_WINDOW_MS = 10000,
     HELD_MAX = 128 * 1024 * 1024, /* bytes of requests and answers that all connections wait with */
-    FIRST_CALL_MS = 30000,        /* for a connection to make its first call */
-    IDLE_MS = 30 * 60 * 1000,     /* without one after that */
+    FIRST_CALL_MS = 30000,    /* for a connection to make its first call, for a call's request */
+    IDLE_MS = 30 * 60 * 1000, /* without one after that */
 };
 
 static void flush(struct rpc_connection *connection);
@@ -49,10 +49,11 @@ void rpc_connection_flush_later(struct rpc_connection *connection)
 
 static void on_sweep(uv_timer_t *timer);
 
-void rpc_connection_note_idle(struct rpc_connection *connection)
+void rpc_connection_note_waiting(struct rpc_connection *connection)
 {
     struct rpc_server *server = connection->server;
-    connection->idle_since_ms = uv_now(server->loop);
+    if (list_empty(&connection->calls))
+        connection->idle_since_ms = uv_now(server->loop);
     if (!server->destroyed && !uv_is_active((uv_handle_t *)&server->sweeper))
         uv_timer_start(&server->sweeper, on_sweep, server->first_call_ms / 3, 0);
 }
@@ -199,7 +200,8 @@ static const struct transport_events transport_callbacks = {
     .closed = on_transport_closed,
 };
 
-/* Says goodbye to connections that have had no call for too long. */
+/* Says goodbye to calls whose request does not come, and to connections that have had no call for
+ * too long. */
 static void on_sweep(uv_timer_t *timer)
 {
     struct rpc_server *server = timer->data;
@@ -207,8 +209,13 @@ static void on_sweep(uv_timer_t *timer)
     bool more = false;
     list_for_each_safe (node, &server->connections) {
         struct rpc_connection *connection = container_of(node, struct rpc_connection, node);
+        if (connection->ending)
+            continue;
+        if (now > server->first_call_ms &&
+            rpc_connection_end_late_calls(connection, now - server->first_call_ms))
+            more = true;
         uint64_t idle_ms = now - connection->idle_since_ms;
-        if (connection->ending || !list_empty(&connection->calls))
+        if (!list_empty(&connection->calls))
             continue;
         if (idle_ms < (connection->used ? server->idle_ms : server->first_call_ms)) {
             more = true;
@@ -247,7 +254,7 @@ static void on_accepted(void *ctx, struct transport_conn *transport)
     connection->caller = *transport_conn_caller(transport);
     connection->window_start_ms = uv_now(server->loop);
     list_append(&server->connections, &connection->node);
-    rpc_connection_note_idle(connection);
+    rpc_connection_note_waiting(connection);
     transport_conn_set_events(transport, &transport_callbacks, connection);
     flush(connection);
 }

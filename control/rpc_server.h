@@ -43,8 +43,8 @@ struct rpc_server *rpc_server_create(uv_loop_t *loop);
  * the loop until it is idle afterwards. Takes NULL. */
 void rpc_server_destroy(struct rpc_server *server);
 
-/* How long a connection may be without a call: until its first one (30 s unless set), and after its
- * last one (30 min). Before there are connections. */
+/* How long a connection may be without a call: until its first one (30 s unless set; also what a
+ * call has for its request), and after its last one (30 min). Before there are connections. */
 void rpc_server_set_patience(struct rpc_server *server, uint64_t first_call_ms, uint64_t idle_ms);
 
 /* Adds methods; the table and `ctx` outlive the server. 0 or -ENOMEM. */

@@ -69,7 +69,8 @@ struct rpc_call {
     void *user;
     uv_timer_t deadline;
     bool has_deadline;
-    bool requested; /* the one request of a non-bidi call has come */
+    uint64_t started_ms;
+    bool requested; /* the one request of a non-bidi call has come, or the first of another */
     bool answered;  /* the handler has had its last word, or `cancelled` has run */
     bool waiting;   /* the handler was told that the call is not writable */
     void (*cancelled)(void *ctx, struct rpc_call *call);
@@ -85,10 +86,14 @@ extern const struct h2_server_events rpc_call_events;
 void rpc_connection_end_calls(struct rpc_connection *connection, bool streams_only,
                               enum grpc_code code, const char *text);
 
+/* rpc_call.c: ends calls that began before `before_ms` and whose request has not come. True when
+ * there are younger ones. */
+bool rpc_connection_end_late_calls(struct rpc_connection *connection, uint64_t before_ms);
+
 /* rpc_server.c: sends what the session has queued meanwhile, on the loop's next turn. */
 void rpc_connection_flush_later(struct rpc_connection *connection);
 
-/* rpc_server.c: the connection has no calls, from now on. */
-void rpc_connection_note_idle(struct rpc_connection *connection);
+/* rpc_server.c: the connection has no calls from now on, or one without its request. */
+void rpc_connection_note_waiting(struct rpc_connection *connection);
 
 #endif

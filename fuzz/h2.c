@@ -119,6 +119,8 @@ static void fuzz_server(struct input *input, uint8_t cut)
         rc = h2_server_receive(server, bytes, len);
         free(bytes);
         require(h2_server_calls(server) >= serving.open); /* more: with headers on the way */
+        require(h2_server_held(server) <= limits.partial_bytes + SMALL + limits.queued_bytes);
+        require(h2_server_calls(server) > 0 || h2_server_held(server) == 0);
         require(h2_server_pull(server, &out, SMALL) == 0);
         buffer_clear(&out);
     }

@@ -6,6 +6,8 @@
 #include "tests/control/loop_fixture.h"
 
 #include <errno.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #define REQUEST  Dev__Ehazlett__Heimdall__Api__V1__ConnectRequest
 #define RESPONSE Dev__Ehazlett__Heimdall__Api__V1__ConnectResponse
@@ -514,6 +516,43 @@ START_TEST(idle_connections_are_ended)
 }
 END_TEST
 
+static void count_late(void *ctx, const char *method, enum grpc_code which, uint64_t count)
+{
+    if (strcmp(method, "/t.T/Echo") == 0 && which == GRPC_DEADLINE_EXCEEDED)
+        *(uint64_t *)ctx += count;
+}
+
+/* The headers of a call, and then nothing. */
+START_TEST(request_that_does_not_come)
+{
+    static const char bytes[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+                                "\0\0\0\4\0\0\0\0\0"
+                                "\0\0\x2f\1\4\0\0\0\1"
+                                "\x83\x86\4\x09/t.T/Echo\1\1x"
+                                "\0\x0c"
+                                "content-type\x10"
+                                "application/grpc";
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    uint64_t late = 0;
+    rpc_server_set_patience(server, 200, 60000);
+    call("/t.T/Echo", "x", 1000);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    memcpy(to.sun_path, address.path, strlen(address.path));
+    ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    ck_assert_int_eq(write(fd, bytes, sizeof bytes - 1), (ssize_t)sizeof bytes - 1);
+    loop_run_for(&loop, 120);
+    rpc_server_each_count(server, count_late, &late);
+    ck_assert_uint_eq(late, 0);
+    for (int turns = 0; turns < 40 && late == 0; turns++) {
+        loop_run_for(&loop, 50);
+        rpc_server_each_count(server, count_late, &late);
+    }
+    ck_assert_uint_eq(late, 1);
+    ck_assert(!closed); /* others are left alone */
+    close(fd);
+}
+END_TEST
+
 START_TEST(nobody_there)
 {
     rpc_client_destroy(client);
@@ -645,6 +684,7 @@ int main(void)
     tcase_add_test(tc, shutdown_of_an_idle_server);
     tcase_add_test(tc, disconnected_by_id);
     tcase_add_loop_test(tc, idle_connections_are_ended, 0, 3);
+    tcase_add_test(tc, request_that_does_not_come);
     tcase_add_test(tc, nobody_there);
     tcase_add_test(tc, second_address_is_tried);
     tcase_add_test(tc, ping_without_answer);

@@ -325,6 +325,40 @@ class Grpcio(ApiTest):
                 stream.cancel()
 
 
+class Problems(ApiTest):
+    """What is wrong with a node stands in its status while it lasts."""
+
+    def found(self):
+        with by_socket() as channel:
+            said = cluster_grpc.ClusterStub(channel).Status(cluster.StatusRequest(), timeout=10)
+        self.assertTrue(all(problem.what and problem.remedy for problem in said.problems))
+        return "; ".join(problem.what for problem in said.problems)
+
+    def test_interface_down(self):
+        keyed.run(["ip", "link", "set", "darknet", "down"])
+        wait_until(lambda: "the interface darknet is down" in self.found(), 5, self.found)
+        keyed.run(["ip", "link", "set", "darknet", "up"])
+        wait_until(lambda: self.found() == "", 5, self.found)
+
+    def test_redis_dies(self):
+        """Reads and streams go on; the watcher misses nothing"""
+        with by_socket() as channel:
+            changes = cluster_grpc.ClusterStub(channel).Watch(cluster.WatchRequest(), timeout=60)
+            self.assertTrue(next(changes).snapshot_complete)
+            keyed.sh("kill -STOP $(pgrep -x heimdall-redis); kill -9 $(pgrep -x redis-server)")
+            wait_until(lambda: "nothing can be changed" in self.found(), 5, self.found)
+            keyed.sh("kill -CONT $(pgrep -x heimdall-redis)")
+            wait_until(lambda: self.found() == "", 20, self.found)
+            peer = str(uuid.uuid4())
+            api = heimdall_grpc.HeimdallStub(channel)
+            api.AuthorizePeer(heimdall.AuthorizePeerRequest(id=peer), timeout=10)
+            seen = next(changes)
+            while not seen.events:  # the new epoch
+                seen = next(changes)
+            self.assertEqual([event.authorization.id for event in seen.events], [peer])
+            api.DeauthorizePeer(heimdall.DeauthorizePeerRequest(id=peer), timeout=10)
+
+
 class Grpcurl(ApiTest):
     """Nothing but the address is known to it: the rest it asks for."""
 
