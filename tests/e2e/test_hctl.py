@@ -28,6 +28,8 @@ class Hctl(LabTest):
         cls.net.authorize()
         cls.peer = cls.net.start_peer()
         cls.peer.wait_for("connected")
+        wait_until(lambda: "State:          connected" in cls.net.hctl("peers", "show", "client").stdout, 10,
+                   "no handshake")
 
     def hctl(self, *args, status=OK, host=None, env=None):
         """Runs hctl and checks its exit status; returns what it printed."""

@@ -80,7 +80,7 @@ class Readme(InLab):
             if argv[0] == "ping":  # names and routes may be on their way
                 wait_until(lambda: here.run([*argv, "-W1"], check=False).returncode == 0, 5, f"{command} is not answered")
             elif argv[-1] == "status":  # a peer that has just come
-                wait_until(lambda: "offline" not in here.run(argv, check=False).stdout, 5, "the peer is not seen")
+                wait_until(lambda: " connected " in here.run(argv, check=False).stdout, 10, "the peer is not seen")
             self.compare(here.run(argv).stdout, wanted)
 
     def start(self, host, argv, wanted):
