@@ -31,6 +31,9 @@ CLONE_NEWNET = 0x40000000
 def setUpModule():
     """Three nodes that differ in who may connect; everything below is their client."""
     global lab, keyed, certs, open_, client, grpc, heimdall, heimdall_grpc, cluster, cluster_grpc, health, health_grpc
+    global grpcurl, original
+    grpcurl = tool("go_tool.sh", "grpcurl", "github.com/fullstorydev/grpcurl/cmd/grpcurl")  # while there is a way out
+    original = tool("original_client.sh")
     lab = ApiTest.lab = unittest.enterModuleContext(Lab(BIN))
     keyed, certs, open_, client = (lab.host(name) for name in ("keyed", "certs", "open", "client"))
     lab.switch((keyed, "172.17.0.2/16"), (certs, "172.17.0.4/16"), (open_, "172.17.0.5/16"), (client, "172.17.0.3/16"))
@@ -364,7 +367,6 @@ class Grpcurl(ApiTest):
 
     @classmethod
     def setUpClass(cls):
-        cls.program = tool("go_tool.sh", "grpcurl", "github.com/fullstorydev/grpcurl/cmd/grpcurl")
         tmp = certs.dir / "tmp"
         cls.ways = {
             "the unix socket": ["-plaintext", "-unix", f"{keyed.dir}/var/heimdall/control.sock"],
@@ -373,7 +375,7 @@ class Grpcurl(ApiTest):
                               "localhost", "172.17.0.4:9000"]}
 
     def run_it(self, way, *words, options=()):
-        argv = [self.program, "-max-time", "20", *options, *self.ways[way], *words]
+        argv = [grpcurl, "-max-time", "20", *options, *self.ways[way], *words]
         return subprocess.run([str(word) for word in argv], capture_output=True, text=True, timeout=60)
 
     def test_list_and_describe(self):
@@ -441,12 +443,8 @@ def fields(message):
 class OriginalClient(ApiTest):
     """grpc-go in plain text with the original's field numbers alone: what its hctl does, and what its hpeer asks."""
 
-    @classmethod
-    def setUpClass(cls):
-        cls.program = tool("original_client.sh")
-
     def ask(self, method, *words, code="OK"):
-        done = subprocess.run([self.program, "172.17.0.5:9000", method, *words], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([original, "172.17.0.5:9000", method, *words], capture_output=True, text=True, timeout=60)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         said = json.loads(done.stdout)
         self.assertEqual(said["code"], code, said["message"])
