@@ -65,6 +65,7 @@ struct agent {
     struct resolver_watch *resolver_watch;
     struct transport_tls *tls;
     char name[ACCESS_NAME_MAX + 1];
+    char name_refusal[512]; /* not told yet */
     char public_key[45];
 
     struct address addresses[ADDRESSES_MAX]; /* the first as configured, the others learned */
@@ -366,6 +367,25 @@ static void watch(struct agent *agent)
         try_later(agent);
 }
 
+/* One that nobody chose, the host's, is not worth waiting for. True when it may have been the
+ * reason. */
+static bool give_up_name(struct agent *agent, const char *why)
+{
+    if (agent->config->name != NULL || agent->name[0] == '\0')
+        return false;
+    snprintf(agent->name_refusal, sizeof agent->name_refusal, "%s", why);
+    agent->name[0] = '\0';
+    return true;
+}
+
+static void tell_nameless(struct agent *agent)
+{
+    if (agent->name_refusal[0] != '\0')
+        log_warn("connected without a name: choose one with --name",
+                 F_STR("reason", agent->name_refusal));
+    agent->name_refusal[0] = '\0';
+}
+
 static void on_answer(void *ctx, enum grpc_code code, const char *text,
                       const ProtobufCMessage *response)
 {
@@ -374,6 +394,7 @@ static void on_answer(void *ctx, enum grpc_code code, const char *text,
     case GRPC_OK:
         agent->pause_ms = PAUSE_MIN_MS;
         follow(agent, (const PB(ConnectResponse) *)response);
+        tell_nameless(agent);
         if (agent->stream == NULL)
             watch(agent);
         return;
@@ -392,8 +413,14 @@ static void on_answer(void *ctx, enum grpc_code code, const char *text,
         break;
     case GRPC_UNKNOWN:
     case GRPC_INVALID_ARGUMENT:
-    case GRPC_NOT_FOUND:
     case GRPC_ALREADY_EXISTS:
+        if (give_up_name(agent, text)) {
+            ask(agent);
+            return;
+        }
+        tell_refused(agent, text);
+        break;
+    case GRPC_NOT_FOUND:
     case GRPC_RESOURCE_EXHAUSTED:
     case GRPC_FAILED_PRECONDITION:
     case GRPC_ABORTED:
@@ -516,7 +543,7 @@ static int load(struct agent *agent, struct err *err)
     if (config->name != NULL)
         snprintf(agent->name, sizeof agent->name, "%s", config->name);
     else
-        config_host_label(agent->name);
+        config_host_label(agent->name, "peer");
     int code = address_parse(&agent->addresses[0], config->addr, true, err);
     agent->address_count = 1;
     if (code == 0 && config->insecure)

@@ -598,13 +598,13 @@ int config_report_peer(enum options_outcome outcome, const struct err *err)
     return config_report_usage(outcome, "hpeer", err);
 }
 
-void config_host_label(char out[ACCESS_NAME_MAX + 1])
+void config_host_label(char out[ACCESS_NAME_MAX + 1], const char *otherwise)
 {
     char host[256] = "";
     (void)gethostname(host, sizeof host - 1);
     access_name_from_host(host, out);
-    if (out[0] == '\0')
-        memcpy(out, "node", sizeof "node");
+    if (out[0] == '\0' || strcmp(out, "localhost") == 0)
+        snprintf(out, ACCESS_NAME_MAX + 1, "%s", otherwise);
 }
 
 void config_apply_log(const struct log_options *log)

@@ -131,8 +131,9 @@ int config_report_node(enum options_outcome outcome, const struct err *err);
 int config_report_peer(enum options_outcome outcome, const struct err *err);
 int config_report_usage(enum options_outcome outcome, const char *program, const struct err *err);
 
-/* This host's name as access_name_from_host makes it; "node" when nothing is left of it. */
-void config_host_label(char out[64]);
+/* This host's name as access_name_from_host makes it; `otherwise` when nothing is left of it, or
+ * "localhost", which is every host's. */
+void config_host_label(char out[64], const char *otherwise);
 
 void config_apply_log(const struct log_options *log);
 

@@ -167,6 +167,6 @@ int node_read_host(struct node *node, struct err *err)
                    node->endpoint_ip);
     if (config->name != NULL)
         return access_check_name(config->name, node->name, err);
-    config_host_label(node->name);
+    config_host_label(node->name, "node");
     return 0;
 }

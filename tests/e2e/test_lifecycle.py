@@ -1,4 +1,5 @@
 """The life of a peer: its id and key, waiting, restarts of everything around it, a second one with its id, its end."""
+import json
 import re
 import shutil
 import signal
@@ -166,6 +167,26 @@ class Waiting(Life):
         second.wait_for("connected", timeout=20)
         self.assertTrue(self.peer.alive())
         self.assertEqual(self.count(second, "is taken"), 1)
+
+
+    def test_host_name_taken(self):
+        """A name that nobody chose is not waited for: two hosts of one name, and one that is every host's"""
+        net = self.net
+        self.connect()
+        net.server.run(["ip", "route", "add", "default", "via", "192.168.50.1"])
+        for hostname, name in (("client", ""), ("localhost", "peer")):
+            net.server.run(["hostname", hostname])
+            other = str(uuid.uuid4())
+            net.authorize(other)
+            second = net.server.start(["hpeer", "--addr", ADDR, "--id", other])
+            second.wait_for("connected node=")
+            second.stop()
+            self.assertEqual(len(told(second)), 4 if name == "" else 3, second.output())
+            if name == "":
+                self.assertRegex(told(second)[2], "WARN connected without a name: .*--name reason=.the name client is taken")
+            [row] = [row for row in json.loads(net.hctl("-o", "json", "peers", "list").stdout)["peers"] if row["id"] == other]
+            self.assertEqual(row["name"], name)
+            net.hctl("peers", "deauthorize", other)
 
 
 class Restarts(Life):
