@@ -17,6 +17,8 @@
 enum {
     BATCH = 32,
     BATCHES_PER_TURN = 4,
+    RECEIVE_BUFFER =
+        1 << 20,      /* octets of the kernel: what comes while the loop is busy otherwise */
     QUERY_MAX = 2048, /* a longer one is cut off by the kernel and then malformed */
     CONTROL_LEN = CMSG_SPACE(sizeof(struct in6_pktinfo)),
 };
@@ -63,9 +65,12 @@ static int open_socket(const union endpoint *addr)
 {
     bool is_ipv6 = addr->sa.sa_family == AF_INET6;
     int on = 1;
+    int size = RECEIVE_BUFFER;
     int fd = socket(addr->sa.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) != 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
     int rc = is_ipv6 ? setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) : 0;
     if (rc == 0 && is_wildcard(addr))
         rc = is_ipv6 ? setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on)

@@ -17,6 +17,7 @@ import threading
 import time
 
 PORT = 5301
+SO_RCVBUFFORCE = 33  # which Python has no name for
 MAIN, UPSTREAM = "127.0.1.2", "127.0.1.1"
 ZONE = ["--host", "router=10.11.0.1", "--host", "router=fd00::1", "--host", "web=10.51.0.2",
         "--network", "10.51.0.0/16", "--network", "fd00::/48", "--srv", "_heimdall._tcp.router"]
@@ -149,6 +150,21 @@ def test_udp_by_hand():
             sock.send(query("router", ident=ident))
         idents = {struct.unpack(">H", sock.recv(2000)[:2])[0] for _ in range(200)}
         equal(idents, set(range(200)))
+
+
+def test_burst():
+    """What comes while the server does something else is answered afterwards."""
+    with main_server() as process:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 22)
+        sock.connect((MAIN, PORT))
+        sock.settimeout(10)
+        process.send_signal(signal.SIGSTOP)
+        for ident in range(1000):
+            sock.send(query("router", ident=ident))
+        process.send_signal(signal.SIGCONT)
+        idents = {struct.unpack(">H", sock.recv(2000)[:2])[0] for _ in range(1000)}
+        equal(idents, set(range(1000)))
 
 
 def test_tcp_by_hand():
