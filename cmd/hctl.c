@@ -106,9 +106,12 @@ static void print_usage(struct invocation *invocation)
            "usage: hctl [options] COMMAND\n\ncommands:\n");
     for (size_t i = 0; i < COMMANDS; i++) {
         char left[COMMAND_TEXT];
-        printf("  %-44s %s\n", command_text(&commands[i], left), commands[i].help);
+        options_print_line(stdout, 47, command_text(&commands[i], left), commands[i].help);
     }
-    printf("\nPEER is an id, a name, or the first 8 or more characters of an id.\n\noptions:\n");
+    putchar('\n');
+    options_print_line(stdout, 8, "PEER",
+                       "an id, a name, or the first 8 or more characters of an id");
+    printf("\noptions:\n");
     options_print_rows(stdout, &sets[0]);
     options_print_help(stdout, &sets[1]);
 }

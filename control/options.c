@@ -6,6 +6,15 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum {
+    HELP_MARGIN = 3, /* two spaces before an option, one behind it */
+    HELP_COLUMN = 37,
+    HELP_NARROW = 80, /* on less the text stands below its option */
+    HELP_INDENT = 8,
+};
 
 /* ---- kinds ---- */
 
@@ -273,31 +282,63 @@ enum options_outcome options_parse(const struct option_set *sets, size_t set_cou
     return OPTIONS_OK;
 }
 
+/* ---- help ---- */
+
+/* Columns of the terminal; 0: not one. */
+static size_t width_of(FILE *file)
+{
+    struct winsize size;
+    int fd = fileno(file);
+    return fd >= 0 && isatty(fd) && ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+void options_print_line(FILE *file, size_t at, const char *left, const char *text)
+{
+    size_t width = width_of(file);
+    bool below = width > 0 && width < HELP_NARROW;
+    int pad = below ? 0 : (int)at - HELP_MARGIN;
+    size_t column = (size_t)fprintf(file, "  %-*s", pad, left);
+    if (below) {
+        at = HELP_INDENT;
+        column = width;
+    }
+    while (*text != '\0') {
+        size_t len = strcspn(text, " ");
+        if (width > 0 && column >= at && column + 1 + len > width)
+            column = (size_t)fprintf(file, "\n%*s", (int)at - 1, "") - 1;
+        column += (size_t)fprintf(file, " %.*s", (int)len, text);
+        text += len + strspn(text + len, " ");
+    }
+    fputc('\n', file);
+}
+
+static void print_row(FILE *file, const struct option *row)
+{
+    char left[64];
+    char text[512];
+    char dash[5] = "    ";
+    const char *placeholder = row->kind->placeholder;
+    if (row->short_name != '\0')
+        snprintf(dash, sizeof dash, "-%c, ", row->short_name);
+    snprintf(left, sizeof left, "%s--%s%s%s", dash, row->long_name, placeholder != NULL ? " " : "",
+             placeholder != NULL ? placeholder : "");
+    snprintf(text, sizeof text, "%s%s%s%s%s%s%s%s", row->help,
+             row->kind->repeats ? " (may be repeated)" : "",
+             row->fallback != NULL ? " (default " : "", row->fallback != NULL ? row->fallback : "",
+             row->fallback != NULL ? ")" : "", row->env != NULL ? " [" : "",
+             row->env != NULL ? row->env : "", row->env != NULL ? "]" : "");
+    options_print_line(file, HELP_COLUMN, left, text);
+}
+
 void options_print_rows(FILE *file, const struct option_set *set)
 {
-    for (size_t i = 0; i < set->count; i++) {
-        const struct option *row = &set->rows[i];
-        char left[64];
-        char dash[5] = "    ";
-        if (row->short_name != '\0')
-            snprintf(dash, sizeof dash, "-%c, ", row->short_name);
-        const char *placeholder = row->kind->placeholder;
-        snprintf(left, sizeof left, "%s--%s%s%s", dash, row->long_name,
-                 placeholder != NULL ? " " : "", placeholder != NULL ? placeholder : "");
-        fprintf(file, "  %-34s %s", left, row->help);
-        if (row->kind->repeats)
-            fprintf(file, " (may be repeated)");
-        if (row->fallback != NULL)
-            fprintf(file, " (default %s)", row->fallback);
-        if (row->env != NULL)
-            fprintf(file, " [%s]", row->env);
-        fputc('\n', file);
-    }
+    for (size_t i = 0; i < set->count; i++)
+        print_row(file, &set->rows[i]);
 }
 
 void options_print_help(FILE *file, const struct option_set *set)
 {
     options_print_rows(file, set);
-    fprintf(file, "  %-34s %s\n", "-h, --help", "show this help");
-    fprintf(file, "  %-34s %s\n", "-v, --version", "show the version");
+    options_print_line(file, HELP_COLUMN, "-h, --help", "show this help");
+    options_print_line(file, HELP_COLUMN, "-v, --version", "show the version");
 }

@@ -78,6 +78,10 @@ void options_print_help(FILE *file, const struct option_set *set);
 /* The rows alone, for a set that is a part of the help. */
 void options_print_rows(FILE *file, const struct option_set *set);
 
+/* One line of a help: `left`, and `text` from the column `at` on. On a terminal the text is wrapped
+ * to its width. */
+void options_print_line(FILE *file, size_t at, const char *left, const char *text);
+
 void option_list_fini(struct option_list *list);
 
 #endif

@@ -263,6 +263,16 @@ class Terminal(Hctl):
                     self.assertEqual("…" in said, lines > columns, said)
                     self.assertEqual(said.count("\n"), whole.count("\n"))
 
+    def test_help(self):
+        """Wrapped to the terminal, with the same words"""
+        for args in (["--help"], ["peers", "--help"]):
+            whole = self.hctl(*args)
+            for columns in (60, 80, 100, 200):
+                with self.subTest(args=args, columns=columns):
+                    said = self.terminal(columns, *args)
+                    self.assertLessEqual(max(map(len, said.split("\n"))), columns, said)
+                    self.assertEqual(said.split(), whole.split())
+
     def test_without_utf8(self):
         said = self.terminal(60, "peers", "list", env={"LANG": "C", "LC_ALL": "C"})
         self.assertNotIn("…", said)
