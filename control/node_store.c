@@ -10,6 +10,7 @@
 #include "control/change.h"
 #include "control/datadir.h"
 #include "control/node_parts.h"
+#include "control/presence.h"
 #include "control/redis_proc.h"
 #include "control/rpc_events.h"
 #include "control/state.h"
@@ -89,6 +90,7 @@ static void on_loaded(void *ctx, const struct store_image *image)
 static void touch(struct node *node, const struct record_op *op)
 {
     const char *name;
+    const struct state_peer *peer;
     switch (record_key_parse(op->key, op->field, &name)) {
     case RECORD_UNKNOWN:
     case RECORD_MASTER:
@@ -100,6 +102,12 @@ static void touch(struct node *node, const struct record_op *op)
         node->stale = true;
         break;
     case RECORD_PEER:
+        peer = state_peer(node->state, name);
+        if (op->kind == RECORD_SET && peer != NULL &&
+            presence_is_only_seen(peer, op->value, op->len))
+            break;
+        plan_touch_peer(&node->touched, node->state, name);
+        break;
     case RECORD_AUTHORIZATION:
         plan_touch_peer(&node->touched, node->state, name);
         break;

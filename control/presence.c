@@ -12,7 +12,7 @@
 
 #define MINUTE (60 * NS_PER_SEC)
 
-enum { SEEN_AT_ONCE = 32 }; /* peers of one change: few, so that a plan is updated in part */
+enum { SEEN_AT_ONCE = 64 }; /* peers of one change, for which others wait */
 
 static const uint64_t look_every = MINUTE;       /* at most */
 static const uint64_t write_every = 10 * MINUTE; /* at most */
@@ -169,6 +169,33 @@ enum grpc_code presence_build_seen(const struct presence *presence, struct chang
             seen[count++] = (struct change_seen){peer->id, seen_ns};
     }
     return change_peers_seen(change, state, seen, count, err);
+}
+
+static bool same_message(const ProtobufCMessage *a, const ProtobufCMessage *b)
+{
+    size_t len = protobuf_c_message_get_packed_size(a);
+    if (protobuf_c_message_get_packed_size(b) != len)
+        return false;
+    uint8_t *packed = malloc(2 * len + 1);
+    if (packed == NULL)
+        return false;
+    (void)protobuf_c_message_pack(a, packed);
+    (void)protobuf_c_message_pack(b, packed + len);
+    bool same = memcmp(packed, packed + len, len) == 0;
+    free(packed);
+    return same;
+}
+
+bool presence_is_only_seen(const struct state_peer *had, const uint8_t *record, size_t len)
+{
+    PB(Peer) *now = PB_FN(peer__unpack)(NULL, len, record);
+    if (now == NULL)
+        return false;
+    PB(Peer) apart_from_that = *now;
+    apart_from_that.last_seen = had->pb->last_seen;
+    bool same = same_message(&apart_from_that.base, &had->pb->base);
+    PB_FN(peer__free_unpacked)(now, NULL);
+    return same;
 }
 
 const char *presence_expired(const struct presence *presence, const struct state *state)

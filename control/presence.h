@@ -3,6 +3,8 @@
 
 #include "control/change.h"
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* When peers were seen last, and which have not been for too long. Pure: clocks, and what the
@@ -37,6 +39,9 @@ uint64_t presence_seen_ns(const struct presence *presence, const struct state_pe
  * until the change is empty. */
 enum grpc_code presence_build_seen(const struct presence *presence, struct change *change,
                                    const struct state *state, struct err *err);
+
+/* Whether a new record of the peer says when it was seen and nothing else that is new. */
+bool presence_is_only_seen(const struct state_peer *had, const uint8_t *record, size_t len);
 
 /* The id of a peer that is to be removed, or NULL. */
 const char *presence_expired(const struct presence *presence, const struct state *state);

@@ -251,9 +251,43 @@ START_TEST(many)
     size_t changes = 0;
     while (write_some(&world))
         changes++;
-    ck_assert_uint_eq(changes, 3);
+    ck_assert_uint_eq(changes, 2);
     for (unsigned n = 100; n < 170; n++)
         ck_assert_uint_eq(stored_s(&world, n), now_s(&world));
+    world_fini(&world);
+}
+END_TEST
+
+/* A record that says no more than that is nothing for the data plane. */
+START_TEST(only_seen)
+{
+    struct world world;
+    struct change change;
+    world_init(&world, 0);
+    struct network *network = &world.network;
+    const struct state_peer *peer = state_peer(network->state, test_id(2));
+    struct change_seen sight = {peer->id, network->now_ns + 1};
+    ck_assert_int_eq(change_peers_seen(&change, network->state, &sight, 1, &network->err), GRPC_OK);
+    ck_assert_uint_eq(change.op_count, 1);
+    const struct record_op *op = &change.ops[0];
+    ck_assert(presence_is_only_seen(peer, op->value, op->len));
+    ck_assert(!presence_is_only_seen(state_peer(network->state, test_id(3)), op->value, op->len));
+    ck_assert(!presence_is_only_seen(peer, op->value, op->len - 1));
+    change_fini(&change);
+    static const char *const names[] = {"a", ""};
+    static const char *const versions[] = {"1.0.0", "2.0.0"};
+    for (int i = 0; i < 2; i++) {
+        struct change_peer again = {.id = test_id(2),
+                                    .name = names[i],
+                                    .public_key = test_key(2),
+                                    .version = versions[i],
+                                    .now_ns = network->now_ns + 100 * NS_PER_SEC};
+        ck_assert_int_eq(change_connect_peer(&change, network->state, &again, &network->err),
+                         GRPC_OK);
+        ck_assert_uint_eq(change.op_count, 1);
+        ck_assert(!presence_is_only_seen(peer, change.ops[0].value, change.ops[0].len));
+        change_fini(&change);
+    }
     world_fini(&world);
 }
 END_TEST
@@ -290,5 +324,6 @@ int main(void)
     tcase_add_test(tc, short_expiry);
     tcase_add_test(tc, many);
     tcase_add_test(tc, forgotten);
+    tcase_add_test(tc, only_seen);
     return unit_run(tc);
 }
