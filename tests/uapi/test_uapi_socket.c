@@ -13,7 +13,7 @@
 
 /* The server runs on a loop that the test turns by hand; clients are plain sockets. */
 
-enum { TURNS = 2000 };
+enum { TURNS = 2000, MANY_PEERS = 10000 };
 
 static uv_loop_t loop;
 static char folder[64];
@@ -42,11 +42,18 @@ int __wrap_listen(int fd, int backlog)
     return __real_listen(fd, backlog);
 }
 
+static bool has_many_peers;
+
 static int get(void *ctx, struct uapi_info *out)
 {
     (void)ctx;
     gets++;
     *out = (struct uapi_info){.listen_port = 1234};
+    if (has_many_peers) { /* which take their time, and more than a socket holds */
+        usleep((UAPI_REQUEST_TIME_MS + 100) * 1000);
+        out->device.peers = __real_calloc(MANY_PEERS, sizeof *out->device.peers);
+        out->device.peer_count = MANY_PEERS;
+    }
     return 0;
 }
 
@@ -253,6 +260,26 @@ START_TEST(slow_client_is_cut_off_in_time)
 END_TEST
 
 /* wg(8) deletes a socket that refuses its connection. */
+/* Our own time is not the client's. */
+START_TEST(slow_answer_arrives_whole)
+{
+    char chunk[65536];
+    size_t peers = 0;
+    ck_assert_int_eq(open_server(false, NULL), 0);
+    has_many_peers = true;
+    int fd = connect_client();
+    ck_assert_int_eq(write(fd, "get=1\n\n", 7), 7);
+    for (int i = 0; i < TURNS && peers < MANY_PEERS; i++) {
+        turn();
+        ssize_t got = read(fd, chunk, sizeof chunk);
+        for (ssize_t j = 0; j < got; j++)
+            peers += chunk[j] == 'u'; /* as in public_key, and nowhere else */
+    }
+    ck_assert_uint_eq(peers, MANY_PEERS);
+    close(fd);
+}
+END_TEST
+
 START_TEST(nobody_is_refused_at_the_start)
 {
     struct sockaddr_un addr = address();
@@ -354,6 +381,7 @@ int main(void)
     tcase_add_test(tc, silent_clients_hold_nobody_up);
     tcase_add_test(tc, oversized_request_is_cut_off);
     tcase_add_test(tc, slow_client_is_cut_off_in_time);
+    tcase_add_test(tc, slow_answer_arrives_whole);
     tcase_add_test(tc, nobody_is_refused_at_the_start);
     tcase_add_test(tc, removal_is_reported_once);
     tcase_add_test(tc, stale_socket_is_replaced);

@@ -18,7 +18,8 @@
 
 /* A client reads or is answered, never both: while an answer is on its way its socket is not read,
  * so that a client that asks without listening holds no more memory than one answer. One timer
- * bounds each round of request and answer. Everything runs on the loop's thread. */
+ * bounds the time that it takes to ask, and then the time that it takes to listen; what we take in
+ * between is not its fault. Everything runs on the loop's thread. */
 
 enum {
     READ_CHUNK = 4096,
@@ -181,6 +182,8 @@ static void send_answer(struct client *client)
         return;
     }
     uv_read_stop((uv_stream_t *)&client->pipe);
+    uv_update_time(client->server->listener.loop); /* a long list may have taken seconds */
+    restart_clock(client);
     size_t len = buffer_len(&client->answer);
     uv_buf_t buf = uv_buf_init((char *)client->answer.bytes, (unsigned)len);
     client->write.data = client;

@@ -14,8 +14,8 @@ struct uv_loop_s;
 
 enum {
     UAPI_CLIENTS_MAX = 64,       /* at the limit, the client that has waited longest is cut off */
-    UAPI_REQUEST_TIME_MS = 5000, /* from connecting, or from the last answer, to the end of a
-                                    request and of its answer */
+    UAPI_REQUEST_TIME_MS = 5000, /* for a request, from connecting or from the last answer on, and
+                                    again to take its answer */
     UAPI_PATH_MAX = 108,         /* of a socket's path, with its NUL */
 };
 
