@@ -1,5 +1,7 @@
 #include "base/buffer.h"
 
+#include "base/bytes.h"
+
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,10 +13,22 @@ void buffer_init(struct buffer *buffer)
     *buffer = (struct buffer){0};
 }
 
+void buffer_init_secret(struct buffer *buffer)
+{
+    *buffer = (struct buffer){.secret = true};
+}
+
+static void free_bytes(struct buffer *buffer)
+{
+    if (buffer->secret && buffer->bytes != NULL)
+        bytes_wipe(buffer->bytes, buffer->capacity);
+    free(buffer->bytes);
+}
+
 void buffer_fini(struct buffer *buffer)
 {
-    free(buffer->bytes);
-    buffer_init(buffer);
+    free_bytes(buffer);
+    *buffer = (struct buffer){.secret = buffer->secret};
 }
 
 const uint8_t *buffer_data(const struct buffer *buffer)
@@ -30,6 +44,20 @@ size_t buffer_len(const struct buffer *buffer)
 bool buffer_failed(const struct buffer *buffer)
 {
     return buffer->failed;
+}
+
+/* The bytes in a larger block, or NULL. realloc would leave a copy behind. */
+static uint8_t *enlarge(struct buffer *buffer, size_t capacity)
+{
+    if (!buffer->secret)
+        return realloc(buffer->bytes, capacity);
+    uint8_t *bytes = malloc(capacity);
+    if (bytes == NULL)
+        return NULL;
+    if (buffer->end > 0)
+        memcpy(bytes, buffer->bytes, buffer->end);
+    free_bytes(buffer);
+    return bytes;
 }
 
 uint8_t *buffer_reserve(struct buffer *buffer, size_t len)
@@ -48,7 +76,7 @@ uint8_t *buffer_reserve(struct buffer *buffer, size_t len)
         size_t capacity = buffer->capacity > 0 ? buffer->capacity : 256;
         while (capacity - held < len && capacity <= SIZE_MAX / 2)
             capacity *= 2;
-        uint8_t *bytes = capacity - held < len ? NULL : realloc(buffer->bytes, capacity);
+        uint8_t *bytes = capacity - held < len ? NULL : enlarge(buffer, capacity);
         if (bytes == NULL) {
             buffer->failed = true;
             return NULL;

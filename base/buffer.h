@@ -13,11 +13,15 @@ struct buffer {
     size_t end;   /* filled so far */
     size_t capacity;
     bool failed;
+    bool secret; /* memory is wiped before it is freed */
 };
 
 void buffer_init(struct buffer *buffer);
 
-/* Frees, without wiping. */
+/* For what may hold keys: no copy stays behind when it grows, and none when it goes. */
+void buffer_init_secret(struct buffer *buffer);
+
+/* Frees; the buffer may be filled again. */
 void buffer_fini(struct buffer *buffer);
 
 /* The unconsumed bytes. */

@@ -4,6 +4,21 @@
 
 #include <string.h>
 
+void __real_free(void *bytes);
+void __wrap_free(void *bytes);
+static size_t watched_len; /* how much of each freed block must be zero; 0: nothing is watched */
+static unsigned freed, unwiped;
+
+void __wrap_free(void *bytes)
+{
+    static const uint8_t zeros[256];
+    if (bytes != NULL && watched_len > 0) {
+        freed++;
+        unwiped += memcmp(bytes, zeros, watched_len) != 0;
+    }
+    __real_free(bytes);
+}
+
 START_TEST(random_appends_and_consumes)
 {
     struct buffer buffer;
@@ -77,6 +92,28 @@ START_TEST(reserve_and_commit)
 }
 END_TEST
 
+/* Neither when they grow nor when they go. */
+START_TEST(secrets_leave_no_copy)
+{
+    struct buffer buffer;
+    buffer_init_secret(&buffer);
+    buffer_append_string(&buffer, "a key");
+    watched_len = 256; /* the smallest block that a buffer takes */
+    for (int i = 0; i < 5000; i++)
+        buffer_append_string(&buffer, "more");
+    watched_len = 0;
+    ck_assert_mem_eq(buffer_data(&buffer), "a keymoremore", 13);
+    ck_assert_uint_eq(buffer_len(&buffer), 20005);
+    ck_assert_uint_gt(freed, 5);
+    watched_len = 256;
+    buffer_fini(&buffer);
+    buffer_append_string(&buffer, "still one of that kind");
+    buffer_fini(&buffer);
+    watched_len = 0;
+    ck_assert_uint_eq(unwiped, 0);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("buffer");
@@ -84,5 +121,6 @@ int main(void)
     tcase_add_test(tc, printing);
     tcase_add_test(tc, a_failure_is_remembered);
     tcase_add_test(tc, reserve_and_commit);
+    tcase_add_test(tc, secrets_leave_no_copy);
     return unit_run(tc);
 }

@@ -55,7 +55,7 @@ class Secrets(unittest.TestCase):
 
     def found(self, key):
         """How often the key is in memory: as bytes, and as text."""
-        raw, text = bytes.fromhex(key), key.encode()
+        raw, text = bytes.fromhex(key)[4:28], key[8:56].encode()  # what an allocator writes into a freed block is at its start
         parts = list(memory_of(self.process.pid))
         return sum(part.count(raw) for part in parts), sum(part.count(text) for part in parts)
 
@@ -122,13 +122,25 @@ class Secrets(unittest.TestCase):
         key = self.key()
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(SOCKET)
-            client.sendall(f"set=1\nprivate_key={key}\n".encode())
+            client.sendall(f"set=1\nprivate_key={key}\npublic_key={self.key()}\n".encode())
+            for _ in range(20):
+                client.sendall(b"allowed_ip=10.0.0.0/8\n" * 100)
+                time.sleep(0.02)
             for _ in range(100):
                 if self.found(key)[1] > 0:
                     break
                 time.sleep(0.05)
-            self.assertGreater(self.found(key)[1], 0, "the test would not find the text")
+            self.assertEqual(self.found(key)[1], 1, "the text, and no copy from when there was less of it")
         self.assert_gone(key)
+
+    def test_text_leaves_before_its_client(self):
+        key = self.key()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(SOCKET)
+            for request in (f"set=1\nprivate_key={key}\n\n", "get=1\n\n"):
+                client.sendall(request.encode())
+                self.assertTrue(client.recv(65536).endswith(b"errno=0\n\n"))
+                self.assert_in_use(key)
 
     def test_refused_keys_leave(self):
         key, psk, peer = (self.key() for _ in range(3))

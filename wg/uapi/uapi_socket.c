@@ -76,8 +76,6 @@ static void free_client(struct client *client)
         bytes_wipe(client->request, client->request_capacity);
         free(client->request);
     }
-    if (client->answer.bytes != NULL)
-        bytes_wipe(client->answer.bytes, client->answer.capacity);
     buffer_fini(&client->answer);
     put_server(client->server);
     free(client);
@@ -161,7 +159,6 @@ static void on_client_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *b
 static void on_client_written(uv_write_t *write, int status)
 {
     struct client *client = write->data;
-    bytes_wipe(client->answer.bytes, client->answer.capacity);
     buffer_fini(&client->answer);
     if (status != 0)
         close_client(client);
@@ -307,7 +304,7 @@ static void take_connection(struct uapi_socket *socket)
     client->pipe.data = client;
     client->timer.data = client;
     list_init(&client->node);
-    buffer_init(&client->answer);
+    buffer_init_secret(&client->answer);
     uv_pipe_init(listener->loop, &client->pipe, 0);
     uv_timer_init(listener->loop, &client->timer);
     client->open_handles = 2;
