@@ -38,8 +38,8 @@ def dial(begin=PREFACE + frame(SETTINGS, 0, 0)):
     return sock
 
 
-def push(sock, chunks, seconds=20):
-    """Sends what `chunks` makes without reading answers; returns how many bytes left before the other side closed."""
+def push(sock, chunks, seconds=20, patience=3):
+    """Sends what `chunks` makes without reading answers; returns how many bytes left, and whether the other side closed."""
     sent, end = 0, time.monotonic() + seconds
     sock.settimeout(1)
     try:
@@ -51,8 +51,8 @@ def push(sock, chunks, seconds=20):
     except (BrokenPipeError, ConnectionResetError):
         return {"sent": sent, "ended": True}
     except TimeoutError:
-        return {"sent": sent, "ended": is_closed(sock), "stuck": True}
-    return {"sent": sent, "ended": is_closed(sock)}
+        return {"sent": sent, "ended": is_closed(sock, patience), "stuck": True}
+    return {"sent": sent, "ended": is_closed(sock, patience)}
 
 
 def is_closed(sock, seconds=3):
@@ -122,14 +122,14 @@ def gibibyte():
         yield frame(DATA, 0, 1, struct.pack(">BI", 0, 1 << 30) + bytes(16000))
         for _ in range(2000):
             yield frame(DATA, 0, 1, bytes(16384))
-    return push(dial(), chunks())
+    return push(dial(), chunks(), patience=0.5)
 
 
 def halves():
     """Messages of 4 MiB without their end, four over each of many connections, all of which stay open."""
     part = frame(DATA, 0, 1, bytes(16384)) * 200
     held, ended = [], 0
-    for _ in range(20):
+    for _ in range(16):
         held.append(dial())
         with contextlib.suppress(OSError):
             for stream in range(1, 9, 2):
@@ -149,7 +149,7 @@ def unread():
     def chunks():
         for stream in range(1, 200001, 2):
             yield frame(HEADERS, 4, stream, NODES) + frame(DATA, 1, stream, EMPTY_MESSAGE)
-    return push(sock, chunks(), 8)
+    return push(sock, chunks(), 8, 0.5)
 
 
 def garbage():
