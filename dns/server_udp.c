@@ -17,9 +17,8 @@
 enum {
     BATCH = 32,
     BATCHES_PER_TURN = 4,
-    RECEIVE_BUFFER =
-        1 << 20,      /* octets of the kernel: what comes while the loop is busy otherwise */
-    QUERY_MAX = 2048, /* a longer one is cut off by the kernel and then malformed */
+    RECEIVE_BUFFER = 1 << 20, /* octets, for what comes while the loop is busy otherwise */
+    QUERY_MAX = 2048,         /* a longer one is cut off by the kernel and then malformed */
     CONTROL_LEN = CMSG_SPACE(sizeof(struct in6_pktinfo)),
 };
 
