@@ -23,7 +23,7 @@ struct server_tcp {
 enum state { READING, WAITING, WRITING, CLOSING };
 
 struct connection {
-    struct list link;
+    struct list link; /* in the order of their last answers, or of their beginning */
     struct server_tcp *listener;
     struct dns_server *server;
     enum state state;
@@ -106,6 +106,8 @@ static void on_written(uv_write_t *write, int status)
         return;
     }
     connection->state = READING;
+    list_remove(&connection->link);
+    list_append(&connection->server->connections, &connection->link);
     restart_timer(connection);
     handle_input(connection);
 }
@@ -192,20 +194,34 @@ static void handle_input(struct connection *connection)
     buffer_consume(&connection->in, len + 2);
 }
 
-/* Too many connections with the new one, of all or of this client. */
+/* Too many connections of this client with the new one. */
 static bool is_over_limit(const struct dns_server *server, const union endpoint *client)
 {
     struct ip_addr addr;
     struct ip_addr other;
     size_t same = 0;
-    if (server->connection_count > SERVER_TCP_MAX)
-        return true;
     endpoint_addr(client, &addr);
     list_for_each (at, &server->connections) {
         endpoint_addr(&container_of(at, struct connection, link)->client, &other);
         same += ip_addr_equal(&addr, &other);
     }
     return same > SERVER_TCP_PER_ADDRESS;
+}
+
+/* When there are too many, the one goes that has had no answer for the longest and waits for none:
+ * few clients that only hold connections must not keep others out. */
+static void make_room(struct dns_server *server)
+{
+    if (server->connection_count <= SERVER_TCP_MAX)
+        return;
+    list_for_each (at, &server->connections) {
+        struct connection *connection = container_of(at, struct connection, link);
+        if (connection->state == READING) {
+            server->stats.refused_connections++;
+            connection_close(connection);
+            return;
+        }
+    }
 }
 
 static void accept_connection(struct connection *connection, struct server_tcp *tcp)
@@ -223,6 +239,9 @@ static void accept_connection(struct connection *connection, struct server_tcp *
         connection_close(connection);
         return;
     }
+    make_room(server);
+    if (connection->state == CLOSING)
+        return;
     restart_timer(connection);
     handle_input(connection);
 }

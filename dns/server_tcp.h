@@ -10,8 +10,8 @@ struct server_tcp;
  * time. */
 
 enum {
-    SERVER_TCP_MAX = 128,          /* connections of the server */
-    SERVER_TCP_PER_ADDRESS = 16,   /* of one client address */
+    SERVER_TCP_MAX = 128,          /* connections of the server; another one ends an idle one */
+    SERVER_TCP_PER_ADDRESS = 16,   /* of one client address; another one is closed */
     SERVER_TCP_TIMEOUT_MS = 10000, /* for one query to arrive, and for one response to leave */
 };
 

@@ -203,17 +203,28 @@ def test_tcp_limits():
         with connect(source="127.0.9.9") as sock:
             sock.sendall(framed(query("web")))
             equal(read_framed(sock)[-4:], bytes([10, 51, 0, 2]))
-        more = [connect(source=f"127.0.10.{i % 14 + 1}") for i in range(112)]
-        with connect(source="127.0.11.1") as sock:  # the 129th of all
+        busy = connect(source="127.0.11.2")
+        more = [connect(source=f"127.0.10.{i % 14 + 1}") for i in range(111)]
+        silent = time.monotonic()
+        busy.sendall(framed(query("web")))  # the youngest by its last answer now
+        read_framed(busy)
+        late = [connect(source=f"127.0.12.{i % 2 + 1}") for i in range(20)]
+        for sock in late:  # the 129th of all is served, in place of the one that did nothing for the longest
+            sock.sendall(framed(query("web")))
+            equal(read_framed(sock)[-4:], bytes([10, 51, 0, 2]))
+        assert time.monotonic() - begin < 8, "room was made by time-outs only"
+        for sock in slow + more[:4]:
             equal(sock.recv(1), b"")
-        equal(slow[0].recv(1), b"")
-        took = time.monotonic() - begin
-        assert 8 < took < 13, f"a silent client was closed after {took:.1f} s"
+        busy.sendall(framed(query("web")))
+        equal(read_framed(busy)[-4:], bytes([10, 51, 0, 2]))
+        equal(more[-1].recv(1), b"")
+        took = time.monotonic() - silent
+        assert 8 < took < 20, f"a silent client was closed after {took:.1f} s"
         time.sleep(1)
         with connect() as sock:
             sock.sendall(framed(query("web")))
             equal(read_framed(sock)[-4:], bytes([10, 51, 0, 2]))
-        for sock in slow + more:
+        for sock in [*slow, *more, *late, busy]:
             sock.close()
 
 
