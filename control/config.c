@@ -81,9 +81,17 @@ static bool parse_network6(void *out, const char *text)
            ip_prefix_is_masked(prefix) && prefix->len >= 16 && prefix->len <= 64;
 }
 
+/* What others are told: "any" and groups are nobody's address. */
+static bool is_of_a_host(const struct ip_addr *addr)
+{
+    static const uint8_t any[16];
+    bool is_group = addr->family == 4 ? addr->bytes[0] >= 224 : addr->bytes[0] == 0xff;
+    return !is_group && memcmp(addr->bytes, any, ip_addr_len(addr)) != 0;
+}
+
 static bool parse_ip(void *out, const char *text)
 {
-    return ip_addr_parse(out, text);
+    return ip_addr_parse(out, text) && is_of_a_host(out);
 }
 
 static bool parse_endpoint(void *out, const char *text)
@@ -154,6 +162,16 @@ static bool parse_listen_address(void *out, const char *text)
     return strncmp(text, "tcp://", 6) == 0 && endpoint_parse(&endpoint, text + 6);
 }
 
+static bool parse_advertised(void *out, const char *text)
+{
+    union endpoint endpoint;
+    struct ip_addr addr;
+    if (!parse_listen_address(out, text) || !endpoint_parse(&endpoint, text + 6))
+        return false;
+    endpoint_addr(&endpoint, &addr);
+    return is_of_a_host(&addr);
+}
+
 static bool parse_grpc_list(void *out, const char *text)
 {
     struct option_list *list = out;
@@ -201,7 +219,7 @@ static const struct option_kind kind_node_network = {
 static const struct option_kind kind_network6 = {
     "CIDR", "an IPv6 CIDR as fd00:1::/48, /16 to /64, no bits set behind the length, or none",
     false, false, parse_network6};
-static const struct option_kind kind_ip = {"IP", "an IP address", false, false, parse_ip};
+static const struct option_kind kind_ip = {"IP", "an IP address of a host", false, false, parse_ip};
 static const struct option_kind kind_dns_endpoint = {"IP:PORT", "an address, as 10.11.0.1:53",
                                                      false, false, parse_dns_endpoint};
 static const struct option_kind kind_metrics = {
@@ -215,6 +233,8 @@ static const struct option_kind kind_grpc_address = {
     parse_grpc_address};
 static const struct option_kind kind_listen_address = {
     "ADDRESS", "an address as tcp://192.0.2.1:9000", false, false, parse_listen_address};
+static const struct option_kind kind_advertised = {
+    "ADDRESS", "an address of a host as tcp://192.0.2.1:9000", false, false, parse_advertised};
 static const struct option_kind kind_grpc_list = {"ADDRESS", "an address as tcp://192.0.2.1:9000",
                                                   true, false, parse_grpc_list};
 const struct option_kind option_output = {"FORMAT", "table or json", false, false, parse_output};
@@ -259,7 +279,7 @@ static const struct option node_rows[] = {
         "port for Redis replication on the tunnel address (in use when nodes can join)"),
     ROW("addr", 'a', "HEIMDALL_GRPC_ADDR", kind_listen_address, NULL, addr,
         "where the control API listens (default tcp://HOSTIP:9000)"),
-    ROW("advertise-grpc-address", 0, "HEIMDALL_ADVERTISE_GRPC_ADDR", kind_listen_address, NULL,
+    ROW("advertise-grpc-address", 0, "HEIMDALL_ADVERTISE_GRPC_ADDR", kind_advertised, NULL,
         advertise_addr, "the control API's address as others reach it (default: as --addr)"),
     ROW("peer", 0, "HEIMDALL_PEER", kind_grpc_list, NULL, peers,
         "control API of a node to join (not in this version: refused)"),
