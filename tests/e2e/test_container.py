@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import unittest
@@ -12,6 +13,8 @@ from labtest import BIN, InLab
 from netns import wait_until
 from story import Network, table
 
+NODE = ["heimdall", "-D", "--name", "router"]
+PEER = ["hpeer", "-D", "--name", "client", "--addr", "tcp://172.17.0.2:9000", "--id"]
 IPV6_TOLD = "IPv6 is switched off on this host"
 
 
@@ -48,6 +51,18 @@ class Packages(unittest.TestCase):
         self.assertEqual(steps.arguments("COPY"), ["--from=build /image /"])
 
 
+class Readme(unittest.TestCase):
+    def test_commands(self):
+        """`docker run` gives the rights that the tests below give, and starts what they start"""
+        text = image.DOCKERFILE.with_name("README.md").read_text().replace("\\\n", " ")
+        runs = [line for line in text.splitlines() if line.startswith("docker run ")]
+        for line, program in zip(runs, (NODE, PEER), strict=True):
+            options, command = line.split(" heimdall ", 1)  # the image
+            self.assertEqual(shlex.split(command)[:len(program)], program)
+            self.assertEqual(re.findall(r"--(?:cap-\S+|device|privileged|net\S*|sysctl)\b ?\S*", options),
+                             ["--cap-add NET_ADMIN", "--device /dev/net/tun"])
+
+
 class Story(InLab):
     caps = DOCKER
 
@@ -61,11 +76,11 @@ class Story(InLab):
         self.net.client = self.client = Container(self.net.client, LAYERS, self.caps)
 
     def start_node(self):
-        self.node = self.router.main("heimdall", "-D", "--name", "router")
+        self.node = self.router.main(*NODE)
         self.node.wait_for("hctl peers authorize", timeout=20)
 
     def start_peer(self):
-        self.peer = self.client.main("hpeer", "-D", "--name", "client", "--addr", "tcp://172.17.0.2:9000", "--id", self.net.id)
+        self.peer = self.client.main(*PEER, self.net.id)
         self.peer.wait_for("connected")
 
     def connect(self):
