@@ -150,6 +150,21 @@ class Waiting(Life):
             self.assertTrue(line.startswith(text), line)
         self.assertEqual(len(said), 4, said)
 
+    def test_before_the_network(self):
+        """As at the start of a host: no link yet, then no address for the node's name; one line for all of it"""
+        net = self.net
+        net.start_node()
+        net.authorize()
+        net.client.sh("ip link set eth0 down")
+        self.peer = net.client.start(["hpeer", "--addr", "tcp://node.example:9000", "--id", net.id])
+        self.peer.wait_for("waiting for tcp://node.example:9000")
+        net.client.sh("ip link set eth0 up; ip route add default via 172.17.0.1; sleep 0.5")
+        with (net.client.dir / "hosts").open("a") as hosts:
+            hosts.write("172.17.0.2 node.example\n")
+        self.peer.wait_for("connected")
+        self.reaches()
+        self.assertEqual(len(told(self.peer)), 3, self.peer.output())
+
     def test_failed_syncs(self):
         """A name that is taken, and a node whose Redis is gone: told once, tried again, connected in the end"""
         net = self.net
