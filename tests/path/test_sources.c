@@ -3,8 +3,6 @@
 #include "tests/unit.h"
 #include "tests/wg/harness.h"
 
-#include <string.h>
-
 /* Host 0 speaks to addresses of host 1, from which host 1 then answers. */
 
 static struct sim sim;
@@ -22,48 +20,21 @@ static void teardown(void)
     sim_fini(&sim);
 }
 
-/* To the address 198.51.100.N of host 1. */
-static void speak(uint8_t n)
-{
-    static uint8_t sealed[SIM_DATAGRAM];
-    uint8_t packet[SIM_DATAGRAM];
-    struct wg_outbound out = {.plain = packet, .sealed = sealed};
-    out.len = sim_make_packet(packet, 0, 1, 8, 100);
-    wg_device_seal(sim.hosts[0].dev, &out, 1, sim_time(&sim));
-    struct wg_inbound in = {.bytes = sealed, .len = out.sealed_len};
-    in.from.remote = sim.hosts[0].address;
-    in.from.source = (struct ip_addr){.family = 4, .bytes = {198, 51, 100, n}};
-    wg_device_open(sim.hosts[1].dev, &in, 1, sim_time(&sim));
-    ck_assert_int_eq(in.verdict, WG_IN_DELIVER);
-}
-
-/* Where host 1 would send to host 0, and from where. */
-static struct wg_endpoint way(void)
-{
-    static uint8_t sealed[SIM_DATAGRAM];
-    uint8_t packet[SIM_DATAGRAM];
-    struct wg_outbound out = {.plain = packet, .sealed = sealed};
-    out.len = sim_make_packet(packet, 1, 0, 7, 100);
-    wg_device_seal(sim.hosts[1].dev, &out, 1, sim_time(&sim));
-    ck_assert_int_eq(out.verdict, WG_OUT_SEND);
-    return out.endpoint;
-}
-
 START_TEST(only_the_refused_one_is_dropped)
 {
-    speak(20);
-    struct wg_endpoint refused = way();
+    sim_speak_to(&sim, 0, 1, 20);
+    struct wg_endpoint refused = sim_way(&sim, 1, 0);
     ck_assert(endpoint_parse(&refused.remote, "203.0.113.5:5"));
     sources_drop(sim.hosts[1].dev, &refused); /* another remote address */
-    ck_assert_uint_eq(way().source.bytes[3], 20);
-    refused = way();
-    speak(21); /* before the refusal of the former was taken in */
+    ck_assert_uint_eq(sim_way(&sim, 1, 0).source.bytes[3], 20);
+    refused = sim_way(&sim, 1, 0);
+    sim_speak_to(&sim, 0, 1, 21); /* before the refusal of the former was taken in */
     sources_drop(sim.hosts[1].dev, &refused);
-    ck_assert_uint_eq(way().source.bytes[3], 21);
-    refused = way();
+    ck_assert_uint_eq(sim_way(&sim, 1, 0).source.bytes[3], 21);
+    refused = sim_way(&sim, 1, 0);
     sources_drop(sim.hosts[1].dev, &refused);
-    ck_assert_uint_eq(way().source.family, 0);
-    refused = way();
+    ck_assert_uint_eq(sim_way(&sim, 1, 0).source.family, 0);
+    refused = sim_way(&sim, 1, 0);
     ck_assert(endpoint_equal(&refused.remote, &sim.hosts[0].address));
 }
 END_TEST

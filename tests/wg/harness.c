@@ -301,6 +301,34 @@ static void open_at(struct sim_host *host, struct sim_datagram *datagram)
     }
 }
 
+/* Seals a packet, which must be possible now. */
+static struct wg_outbound seal_now(struct sim *sim, int from, int to, uint8_t sealed[SIM_DATAGRAM])
+{
+    uint8_t packet[SIM_DATAGRAM];
+    struct wg_outbound out = {.plain = packet, .sealed = sealed};
+    out.len = sim_make_packet(packet, from, to, 7, 100);
+    wg_device_seal(sim->hosts[from].dev, &out, 1, sim_host_time(&sim->hosts[from]));
+    require(out.verdict == WG_OUT_SEND, "no session");
+    return out;
+}
+
+struct wg_endpoint sim_way(struct sim *sim, int from, int to)
+{
+    static uint8_t sealed[SIM_DATAGRAM];
+    return seal_now(sim, from, to, sealed).endpoint;
+}
+
+void sim_speak_to(struct sim *sim, int from, int to, uint8_t n)
+{
+    static uint8_t sealed[SIM_DATAGRAM];
+    struct wg_inbound in = {.bytes = sealed, .len = seal_now(sim, from, to, sealed).sealed_len};
+    in.from.remote = sim->hosts[from].address;
+    in.from.source = (struct ip_addr){.family = 4, .bytes = {198, 51, 100, n}};
+    in.from.ifindex = 5;
+    wg_device_open(sim->hosts[to].dev, &in, 1, sim_host_time(&sim->hosts[to]));
+    require(in.verdict == WG_IN_DELIVER, "not delivered");
+}
+
 void sim_deliver(struct sim *sim, struct sim_datagram *datagram)
 {
     for (int i = 0; i < sim->host_count; i++) {

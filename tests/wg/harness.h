@@ -110,6 +110,12 @@ enum wg_outbound_verdict sim_send(struct sim *sim, int from, int to, uint32_t nu
 enum wg_outbound_verdict sim_send_bytes(struct sim *sim, int from, const uint8_t *packet,
                                         size_t len);
 
+/* Where host `from`, which has a session, would send to host `to`, and from which address. */
+struct wg_endpoint sim_way(struct sim *sim, int from, int to);
+
+/* A packet from one host to another at its address 198.51.100.N on interface 5, at once. */
+void sim_speak_to(struct sim *sim, int from, int to, uint8_t n);
+
 /* Delivers one datagram to whoever has its address, at once. */
 void sim_deliver(struct sim *sim, struct sim_datagram *datagram);
 
