@@ -4,6 +4,8 @@
 #include "dns/relay.h"
 #include "dns/upstream.h"
 
+#include <errno.h>
+
 static void on_timer(uv_timer_t *timer);
 
 /* All wait equally long, so that the first of the list is the next to end. */
@@ -18,11 +20,17 @@ static void arm(struct forwarder *forwarder)
     uv_timer_start(&forwarder->timer, on_timer, deadline > now ? deadline - now : 0, 0);
 }
 
+static void take_out(struct forward *forward)
+{
+    list_remove(&forward->link);
+    forward->forwarder->count--;
+}
+
 static void finish(struct forward *forward, const uint8_t *message, size_t len)
 {
     struct forwarder *forwarder = forward->forwarder;
     uint8_t *out = forwarder->scratch;
-    list_remove(&forward->link);
+    take_out(forward);
     size_t out_len = message != NULL ? relay_response(&forward->query, forward->transport, message,
                                                       len, out, DNS_MESSAGE_MAX)
                                      : answer_error(&forward->query, DNS_SERVFAIL, true, out);
@@ -60,6 +68,7 @@ void forwarder_init(struct forwarder *forwarder, uv_loop_t *loop, uint8_t *scrat
 {
     forwarder->upstream = NULL;
     forwarder->scratch = scratch;
+    forwarder->count = 0;
     list_init(&forwarder->waiting);
     uv_timer_init(loop, &forwarder->timer);
     forwarder->timer.data = forwarder;
@@ -83,8 +92,21 @@ void forwarder_set_upstream(struct forwarder *forwarder, struct upstream *upstre
     arm(forwarder);
 }
 
+static bool client_has_too_many(const struct forwarder *forwarder, const struct ip_addr *client)
+{
+    size_t same = 0;
+    if (forwarder->count < FORWARD_PER_CLIENT)
+        return false;
+    list_for_each (at, &forwarder->waiting) {
+        same += ip_addr_equal(&container_of(at, struct forward, link)->client, client);
+    }
+    return same >= FORWARD_PER_CLIENT;
+}
+
 int forward_start(struct forwarder *forwarder, struct forward *forward)
 {
+    if (client_has_too_many(forwarder, &forward->client))
+        return -EBUSY;
     forward->forwarder = forwarder;
     forward->deadline = uv_now(forwarder->timer.loop) + FORWARD_TIMEOUT_MS;
     int rc =
@@ -93,6 +115,7 @@ int forward_start(struct forwarder *forwarder, struct forward *forward)
         return rc;
     bool first = list_empty(&forwarder->waiting);
     list_append(&forwarder->waiting, &forward->link);
+    forwarder->count++;
     if (first)
         arm(forwarder);
     return 0;
@@ -101,6 +124,6 @@ int forward_start(struct forwarder *forwarder, struct forward *forward)
 void forward_cancel(struct forward *forward)
 {
     upstream_cancel(forward->asked);
-    list_remove(&forward->link);
+    take_out(forward);
     arm(forward->forwarder);
 }

@@ -145,6 +145,7 @@ static void handle_forward(struct connection *connection, const struct dns_query
 {
     struct dns_server *server = connection->server;
     connection->forward.query = *query;
+    endpoint_addr(&connection->client, &connection->forward.client);
     connection->forward.transport = DNS_TCP;
     connection->forward.done = respond_forwarded;
     if (forward_start(&server->forwarder, &connection->forward) == 0) {

@@ -108,6 +108,7 @@ static size_t forward_packet(struct server_udp *udp, struct packet *packet,
     struct udp_forward *waiting = malloc(sizeof *waiting);
     if (waiting != NULL) {
         waiting->forward.query = *query;
+        endpoint_addr(&packet->client, &waiting->forward.client);
         waiting->forward.transport = DNS_UDP;
         waiting->forward.done = send_forwarded;
         waiting->udp = udp;

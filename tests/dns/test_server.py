@@ -305,6 +305,33 @@ def test_upstream_that_is_silent():
     silent.close()
 
 
+def test_upstream_for_one_client():
+    """One client with more questions than the upstream has places does not take another's."""
+    silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    silent.bind((UPSTREAM, PORT))
+
+    def client(address):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 22)
+        sock.bind((address, 0))
+        sock.settimeout(10)
+        return sock
+
+    with main_server("--upstream", f"{UPSTREAM}:{PORT}", "--recursion", "127.0.0.0/8"):
+        greedy, other = client("127.0.9.1"), client("127.0.9.2")
+        for ident in range(600):
+            greedy.sendto(query(f"n{ident}.corp", ident=ident), (MAIN, PORT))
+        at_once = {struct.unpack(">H", greedy.recv(2000)[:2])[0] for _ in range(600 - 128)}
+        equal(at_once, set(range(128, 600)))
+        begin = time.monotonic()
+        other.sendto(query("other.corp"), (MAIN, PORT))
+        equal(other.recv(2000)[3] & 15, 2)
+        assert time.monotonic() - begin > 2, "it was not asked"
+        for _ in range(128):
+            equal(greedy.recv(2000)[3] & 15, 2)
+    silent.close()
+
+
 @contextlib.contextmanager
 def tls_proxy(certificate, key):
     """DNS over TLS on UPSTREAM:8853, passed on over TCP."""
