@@ -108,6 +108,34 @@ class Rights(InLab):
         self.assertNotIn("heimdall", net.router.sh("nft list tables"))
         self.assertEqual(net.router.programs(), [])
 
+    @unittest.skipUnless(filtered(), "a filter is what this looks at")
+    def test_no_call_is_refused(self):
+        """A whole life under strace: every call that is made is on the list, so that nothing fails in silence"""
+        net = self.net
+        strace = ["strace", "-f", "-Z", "-qq", "-o", "/tmp/calls"]
+        node = net.router.start([*strace, "heimdall", "-D", "--name", "router", "--metrics-address", "172.17.0.2:9100"])
+        node.wait_for("hctl peers authorize", timeout=20)
+        net.authorize()
+        peer = net.client.start([*strace, "hpeer", "-D", "--name", "client", "--addr", "tcp://172.17.0.2:9000", "--id", net.id])
+        peer.wait_for("connected", timeout=20)
+        net.hctl("routes", "create", "--node-id", net.node_id(), "--network", "192.168.50.0/24")
+        for transport in ("+notcp", "+tcp"):
+            net.client.run(["dig", transport, "+time=2", "+tries=1", "@10.11.0.1", "router.heimdall", "other.example"], check=False)
+        net.client.run(["python3", "-c", "import urllib.request; urllib.request.urlopen('http://172.17.0.2:9100/metrics').read()"])
+        net.router.sh("kill -KILL $(pgrep -x redis-server)")
+        node.wait_for("the store takes changes", count=2)
+        for host in (net.router, net.client):
+            host.sh("ip link set eth0 mtu 1400; ip link del darknet")
+        self.reaches(20)
+        net.hctl("peers", "deauthorize", net.id)
+        peer.wait_for("not authorized")
+        for process, name in ((peer, "hpeer"), (node, "heimdall")):
+            process.host.sh(f"kill $(pgrep -xo {name})")
+            self.assertEqual(process.popen.wait(30), 0)
+            calls = process.host.sh("grep -E 'EPERM|EACCES|ENOSYS|SIGSYS' /tmp/calls | grep -v clone3 || true")
+            self.assertEqual(calls, "", name)
+            self.assertIn("EAGAIN", process.host.sh("cat /tmp/calls"), "calls are not seen")
+
     def test_helpers_killed(self):
         """Without the keeper there is no Redis any more, and all else goes on"""
         net = self.net
