@@ -59,6 +59,7 @@ static void call_end(struct rpc_call *call, enum grpc_code code, const char *tex
     if (stream != NULL) {
         h2_call_set_user(stream, NULL);
         h2_call_finish(stream, code, text);
+        connection->answers++;
     }
     call_free(call);
     if (stream != NULL)
@@ -284,6 +285,8 @@ static int queue_message(struct rpc_call *call, const ProtobufCMessage *message)
     protobuf_c_message_pack(message, packed);
     int rv = h2_call_send(call->stream, packed, len);
     free(packed);
+    if (rv == 0)
+        call->connection->answers++;
     return rv;
 }
 

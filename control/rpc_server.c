@@ -17,7 +17,8 @@
 
 enum {
     PULL_CHUNK = 32 * 1024,
-    CONTROL_FRAMES_MAX = 2000, /* of one connection in CONTROL_WINDOW_MS */
+    CONTROL_FRAMES_MAX = 2000, /* of one connection in CONTROL_WINDOW_MS, and beside them */
+    CONTROL_FRAMES_ANSWER = 8, /* for each answer: clients send window updates and pings with it */
     CONTROL_WINDOW_MS = 10000,
     HELD_MAX = 128 * 1024 * 1024, /* bytes of requests and answers that all connections wait with */
     FIRST_CALL_MS = 30000,    /* for a connection to make its first call, for a call's request */
@@ -138,7 +139,8 @@ static void flush(struct rpc_connection *connection)
     }
 }
 
-/* PING, SETTINGS and resets cost the sender less than us. */
+/* PING, SETTINGS and resets cost the sender less than us. A busy client has some for each answer.
+ */
 static bool floods(struct rpc_connection *connection)
 {
     uint64_t now = uv_now(connection->server->loop);
@@ -146,8 +148,11 @@ static bool floods(struct rpc_connection *connection)
     if (now - connection->window_start_ms > CONTROL_WINDOW_MS) {
         connection->window_start_ms = now;
         connection->window_frames = frames;
+        connection->window_answers = connection->answers;
     }
-    return frames - connection->window_frames > CONTROL_FRAMES_MAX;
+    uint64_t answers = connection->answers - connection->window_answers;
+    return frames - connection->window_frames >
+           CONTROL_FRAMES_MAX + CONTROL_FRAMES_ANSWER * answers;
 }
 
 static void on_received(void *ctx, struct transport_conn *transport, const uint8_t *bytes,

@@ -54,10 +54,12 @@ struct rpc_connection {
     size_t held;            /* as counted in the server's */
     uint64_t idle_since_ms; /* when it last had no calls any more */
     bool used;              /* it has made a call */
+    uint64_t answers;       /* messages and statuses that it was given */
     bool busy;              /* inside the session; flushing waits */
     bool ending;            /* transport_close was called */
     uint64_t window_start_ms;
-    uint64_t window_frames;
+    uint64_t window_frames; /* how many there were of each when the window began */
+    uint64_t window_answers;
 };
 
 struct rpc_call {

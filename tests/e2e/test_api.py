@@ -311,6 +311,14 @@ class Grpcio(ApiTest):
                 answers = list(pool.map(lambda _: len(api.Nodes(heimdall.NodesRequest(), timeout=20).nodes), range(300)))
             self.assertEqual(answers, [1] * 300)
 
+    def test_busy_client(self):
+        """Window updates and pings that come with many calls are no flood"""
+        with in_the_open() as channel, concurrent.futures.ThreadPoolExecutor(4) as pool:
+            stub = heimdall_grpc.HeimdallStub(channel)
+            answers = list(pool.map(lambda _: len(stub.Nodes(heimdall.NodesRequest(), timeout=20).nodes), range(3000)))
+        self.assertEqual(answers, [1] * 3000)
+        self.assertNotIn("too many control frames", open_.node.output())
+
     def test_health(self):
         serving = health.HealthCheckResponse
         for _, channel, _, _ in self.each():
@@ -501,18 +509,32 @@ class OriginalClient(ApiTest):
 class Shutdown(ApiTest):
     """Last, as it ends a node: streams are told why, health says so first, and the connection closes in good order."""
 
+    def ask_until_refused(self, channel):
+        """Calls one after the other; how many were answered before one was told that the node is gone."""
+        stub = heimdall_grpc.HeimdallStub(channel)
+        for answered in range(100000):
+            try:
+                stub.Nodes(heimdall.NodesRequest(), timeout=20)
+            except grpc.RpcError as error:
+                self.assertEqual(error.code(), grpc.StatusCode.UNAVAILABLE, error.details())
+                return answered
+
     def test_shutdown(self):
-        with in_the_open() as channel:
+        pool = self.enterContext(concurrent.futures.ThreadPoolExecutor(4))
+        with in_the_open() as channel, in_the_open() as busy:
+            askers = [pool.submit(self.ask_until_refused, busy) for _ in range(4)]
             changes = cluster_grpc.ClusterStub(channel).Watch(cluster.WatchRequest(), timeout=30)
             watch = health_grpc.HealthStub(channel).Watch(health.HealthCheckRequest(), timeout=30)
             self.assertTrue(next(changes).snapshot_complete)
             self.assertEqual(next(watch).status, health.HealthCheckResponse.SERVING)
+            time.sleep(0.3)
             open_.node.kill(15)
             self.assertEqual(next(watch).status, health.HealthCheckResponse.NOT_SERVING)
             self.fails(grpc.StatusCode.UNAVAILABLE, lambda: watch, "the node is shutting down")
             self.fails(grpc.StatusCode.UNAVAILABLE, lambda: changes, "the node is shutting down")
             wait_until(lambda: not open_.node.alive(), 15, "the node did not end")
             self.assertEqual(open_.node.popen.returncode, 0)
+            self.assertTrue(all(asker.result(20) > 0 for asker in askers))
 
 
 def tool(script, *words):
