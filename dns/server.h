@@ -47,7 +47,7 @@ struct dns_server_stats {
     uint64_t dropped;   /* malformed beyond an answer, or a reply that could not be sent */
     uint64_t forwarded; /* asked upstream */
     uint64_t refused_connections; /* or ended for the sake of others */
-    uint64_t rcodes[16]; /* answers, the extended ones by their lower half */
+    uint64_t rcodes[16];          /* answers, the extended ones by their lower half */
 };
 void dns_server_stats(const struct dns_server *server, struct dns_server_stats *out);
 
