@@ -1,4 +1,5 @@
-"""The life of a peer: its id and key, waiting, restarts of everything around it, a second one with its id, its end."""
+"""The life of a peer: its id and key, its name, waiting for a node, for its authorization and for the network, a second one with its
+id."""
 import json
 import re
 import shutil
@@ -6,42 +7,7 @@ import signal
 import unittest
 import uuid
 
-from labtest import InLab
-from netns import wait_until
-from story import Network, table, traces
-
-ADDR = "tcp://172.17.0.2:9000"
-
-
-def told(process):
-    """What a program said without -D, line by line: the level, then the text without its fields."""
-    return [re.sub(r"^\S+ ", "", line) for line in process.output().splitlines() if "no system call filter" not in line]
-
-
-class Life(InLab):
-    def setUp(self):
-        super().setUp()
-        self.net = Network(self.lab)
-
-    def start_peer(self, *options, host=None):
-        """One that is not told to say more than it must."""
-        return (host or self.net.client).start(["hpeer", "--name", "client", "--addr", ADDR, *options])
-
-    def connect(self, *node_options):
-        self.net.start_node(*node_options)
-        self.net.authorize()
-        self.peer = self.start_peer("--id", self.net.id)
-        self.peer.wait_for("connected")
-
-    def reaches(self, target="router", host=None, timeout=10):
-        wait_until(lambda: (host or self.net.client).run(["ping", "-c1", "-W1", target], check=False).returncode == 0,
-                   timeout, f"{target} is not reached:\n{self.peer.output()}")
-
-    def peers(self):
-        return {row["PEER IP"]: row["PUBLIC KEY"] for row in table(self.net.hctl("peers", "list").stdout)}
-
-    def count(self, process, text):
-        return sum(text in line for line in told(process))
+from life import ADDR, Life, told
 
 
 class Identity(Life):
@@ -63,7 +29,6 @@ class Identity(Life):
             self.assertNotIn("authorize", self.peer.output())
             self.assertEqual(self.peers(), first)
         other = net.server.start(["hpeer", "--addr", ADDR])
-        net.server.run(["ip", "route", "add", "default", "via", "192.168.50.1"])
         said = other.wait_for("hctl peers authorize")
         self.assertNotIn(line, said)
 
@@ -71,7 +36,6 @@ class Identity(Life):
         """Refused in one line and logged without the id; the first one does not notice; `rekey` lets one new key in"""
         net = self.net
         self.connect()
-        net.server.run(["ip", "route", "add", "default", "via", "192.168.50.1"])
         second = self.start_peer("--id", net.id, host=net.server)
         said = second.wait_for("refused")
         self.assertIn(f"hctl peers rekey {net.id}", said)
@@ -100,7 +64,6 @@ class Identity(Life):
         """A second host with the same id and key: one at a time, and the other one says what is wrong"""
         net = self.net
         self.connect()
-        net.server.run(["ip", "route", "add", "default", "via", "192.168.50.1"])
         for path in (net.client.dir / "var/heimdall-peer").iterdir():
             if path.is_file():
                 shutil.copy2(path, net.server.dir / "var/heimdall-peer")
@@ -169,7 +132,6 @@ class Waiting(Life):
         """A name that is taken, and a node whose Redis is gone: told once, tried again, connected in the end"""
         net = self.net
         self.connect()
-        net.server.run(["ip", "route", "add", "default", "via", "192.168.50.1"])
         other = str(uuid.uuid4())
         net.authorize(other)
         second = self.start_peer("--id", other, host=net.server)
@@ -188,7 +150,6 @@ class Waiting(Life):
         """A name that nobody chose is not waited for: two hosts of one name, and one that is every host's"""
         net = self.net
         self.connect()
-        net.server.run(["ip", "route", "add", "default", "via", "192.168.50.1"])
         for hostname, name in (("client", ""), ("localhost", "peer")):
             net.server.run(["hostname", hostname])
             other = str(uuid.uuid4())
@@ -202,108 +163,6 @@ class Waiting(Life):
             [row] = [row for row in json.loads(net.hctl("-o", "json", "peers", "list").stdout)["peers"] if row["id"] == other]
             self.assertEqual(row["name"], name)
             net.hctl("peers", "deauthorize", other)
-
-
-class Restarts(Life):
-    def test_of_the_node(self):
-        """Stopped in good order, with time for the peer to see it: the rest is for walk-through and routing"""
-        net = self.net
-        self.connect()
-        for count in (2, 3):
-            self.assertEqual(net.node.stop(), 0)
-            self.peer.wait_for("waiting for", count=count - 1)
-            net.start_node()
-            self.peer.wait_for("connected", count=count)
-            self.reaches()
-        self.assertEqual(len(told(self.peer)), 2 + 2 * 2, self.peer.output())
-
-    def test_of_the_network(self):
-        """The cable pulled out and in, then another address: the tunnel goes on, and so do pushed changes"""
-        net = self.net
-        self.connect()
-        self.reaches()
-        net.client.sh("ip link set eth0 down; sleep 1; ip link set eth0 up; ip route add default via 172.17.0.1")
-        self.reaches("10.11.0.1")
-        self.reaches()
-        net.client.sh("ip addr del 172.17.0.3/16 dev eth0; ip addr add 172.17.0.9/16 dev eth0; "
-                      "ip route add default via 172.17.0.1")
-        self.reaches("10.11.0.1", timeout=20)
-        self.reaches()
-        self.assertIn("172.17.0.9:", net.router.run(["wg", "show", "darknet", "endpoints"]).stdout)
-        net.hctl("routes", "create", "--node-id", net.node_id(), "--network", "192.168.50.0/24")
-        self.reaches("192.168.50.10", timeout=8)
-        self.assertTrue(self.peer.alive())
-
-    def rest_of_a_crash(self, host, start, process):
-        """What a killed program left is gone when its next run ends."""
-        self.assertEqual(process.stop(signal.SIGKILL), -signal.SIGKILL)
-        self.assertNotEqual(traces(host), self.before[host], "nothing was left: the test would check nothing")
-        self.assertEqual(start().stop(), 0)
-        self.assertEqual(traces(host), self.before[host])
-
-    def test_rest_of_a_crash(self):
-        """Routes, rules, firewall, interfaces and resolver as before, also when the next run connects to nobody"""
-        net = self.net
-        self.before = {host: traces(host) for host in (net.client, net.router)}
-        net.start_node()
-        for network in ("192.168.50.0/24", "0.0.0.0/0", "::/0"):
-            net.hctl("routes", "create", "--node-id", net.node_id(), "--network", network)
-        net.authorize()
-
-        def connect():
-            self.peer = self.start_peer("--id", net.id, "--exit-node", "router")
-            self.peer.wait_for("all other traffic")
-            return self.peer
-
-        def wait():
-            peer = self.start_peer("--id", net.id)
-            peer.wait_for("waiting for")
-            self.assertEqual(net.client.resolv_conf(), self.before[net.client]["resolver"])
-            return peer
-
-        self.rest_of_a_crash(net.client, connect, connect())
-        connect()
-        self.rest_of_a_crash(net.router, net.start_node, net.node)
-        self.rest_of_a_crash(net.client, wait, self.peer)
-
-
-class Ends(Life):
-    def test_deauthorized(self):
-        """The address is free at once, and the next peer gets it"""
-        net = self.net
-        self.connect()
-        net.hctl("peers", "deauthorize", net.id)
-        self.peer.wait_for("not authorized")
-        net.server.run(["ip", "route", "add", "default", "via", "192.168.50.1"])
-        other = str(uuid.uuid4())
-        net.authorize(other)
-        second = net.start_peer(host=net.server, name="second", peer_id=other)
-        second.wait_for("connected")
-        self.assertEqual(list(self.peers()), ["10.51.0.2"])
-        self.assertEqual(len(told(self.peer)), 3, self.peer.output())
-
-    def test_expiry(self):
-        """--peer-expiry: the one that is gone leaves every table, the one that is idle stays"""
-        net = self.net
-        self.connect("--peer-expiry", "4s")
-        net.server.run(["ip", "route", "add", "default", "via", "192.168.50.1"])
-        other = str(uuid.uuid4())
-        net.authorize(other)
-        second = net.start_peer(host=net.server, name="second", peer_id=other)
-        second.wait_for("connected")
-        self.assertEqual(set(self.peers()), {"10.51.0.2", "10.51.0.3"})
-        self.peer.stop(signal.SIGKILL)
-        net.node.wait_for("deauthorized a peer that was not seen", timeout=15)
-        self.assertEqual(set(self.peers()), {"10.51.0.3"})
-        self.assertEqual(len(net.router.run(["wg", "show", "darknet", "peers"]).stdout.split()), 1)
-        self.assertEqual(net.hctl("peers", "authorized").stdout.split()[1:], [other])
-        self.assertNotIn(net.id, net.node.output())
-        self.peer = self.start_peer("--id", net.id)
-        self.peer.wait_for("not authorized")
-        net.authorize()
-        self.peer.wait_for("connected")
-        self.assertEqual(set(self.peers()), {"10.51.0.2", "10.51.0.3"})
-        self.assertEqual(second.output().count("connected"), 1, second.output())
 
 
 if __name__ == "__main__":
