@@ -56,11 +56,19 @@ def run(argv, **options):
     return done.stdout
 
 
-def run_in(root, script):
-    """What a RUN line does."""
-    shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
+def run_in(root, script, before="", after=""):
+    """What a RUN line does, and what is done outside before and after it; mounts last no longer than that."""
+    whole = f"""
+        mount --make-rprivate /
+        {before}
+        cp /etc/resolv.conf "$1/etc/resolv.conf"
+        mount -t proc proc "$1/proc"
+        chroot "$1" sh -c "$2"
+        umount "$1/proc"
+        {after}
+    """
     env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
-    run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--root", root, "sh", "-c", script], env=env)
+    run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "bash", "-ec", whole, "run", root, script], env=env)
 
 
 def make_base(dockerfile, root):
@@ -72,26 +80,15 @@ def make_base(dockerfile, root):
         run_in(root, script)
 
 
-@contextlib.contextmanager
-def mounted(*argv):
-    """Below a temporary folder: mount ARGV FOLDER."""
-    with tempfile.TemporaryDirectory(prefix="heimdall-image-") as folder:
-        run(["mount", *argv, folder])
-        try:
-            yield pathlib.Path(folder)
-        finally:
-            run(["umount", "--lazy", folder])
-
-
 def make_layer(base, packages, layer):
     """What packages change in the base. It is made in memory: not every file system can be the upper one of an overlay."""
-    with mounted("-t", "tmpfs", "tmpfs") as memory:
-        for name in ("upper", "work"):
-            (memory / name).mkdir()
-        with mounted("-t", "overlay", "-o", f"lowerdir={base},upperdir={memory}/upper,workdir={memory}/work", "overlay") as root:
-            run_in(root, f"apt-get update -q && apt-get install -y -q --no-install-recommends {shlex.join(packages)}"
-                         " && rm -rf /run/* /var/lib/apt/lists/* /var/cache/apt/*")
-        run(["cp", "-a", memory / "upper", layer])
+    with tempfile.TemporaryDirectory(prefix="heimdall-image-") as memory:
+        run_in(f"{memory}/root",
+               f"apt-get update -q && apt-get install -y -q --no-install-recommends {shlex.join(packages)}"
+               " && rm -rf /run/* /var/lib/apt/lists/* /var/cache/apt/*",
+               before=f"mount -t tmpfs tmpfs {memory}; mkdir {memory}/upper {memory}/work {memory}/root; "
+                      f"mount -t overlay -o lowerdir={base},upperdir={memory}/upper,workdir={memory}/work overlay {memory}/root",
+               after=f"cp -a {memory}/upper {layer}")
 
 
 def kept(wording, make):
