@@ -1,4 +1,5 @@
 """heimdall-wg: what is on the wire for a packet, which packets come out at the other end, and what is told when none can."""
+import operator
 import os
 import select
 import socket
@@ -99,10 +100,14 @@ class Wire(InLab):
         pair.b.ping(pair.a.inner6, count=5)
         pair.a.host.run(["ping", "-c3", "-i0.1", "-s", "5000", pair.b.inner4])
         pair.transfer(200_000)
-        time.sleep(0.3)
-        for end, other, tap in ((pair.a, pair.b, taps[0]), (pair.b, pair.a, taps[1])):
+
+        def counts(end, other, tap):
+            """What the end has counted, and what the tap has."""
             sums = [sum(len(p.payload) for p in tap.wireguard(side.outer4)) for side in (other, end)]
-            self.assertEqual([int(n) for n in end.show("transfer").split()[1:]], sums)
+            return [int(n) for n in end.show("transfer").split()[1:]], sums
+        for row in ((pair.a, pair.b, taps[0]), (pair.b, pair.a, taps[1])):
+            # the last ones may be on their way
+            wait_until(lambda: operator.eq(*counts(*row)), 3, lambda: "counted and seen: %s, %s" % counts(*row))
 
     def test_dropped_counts_nothing(self):
         """Junk, replays and packets for nobody are not traffic of a peer."""

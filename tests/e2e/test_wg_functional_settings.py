@@ -47,7 +47,8 @@ class Keys(InLab):
         for end, other in ((pair.a, pair.b), (pair.b, pair.a)):
             end.set("peer", other.public, "preshared-key", "key:" + secret)
         pair.a.ping(pair.b.inner4, count=2)  # the session goes on
-        pair.a.host.sh("ip link set wg0 down; ip link set wg0 up; sleep 0.2")
+        pair.a.set_link("down")
+        pair.a.set_link("up")
         tap = self.tap(pair.a.host)
         pair.a.ping(pair.b.inner4)
         self.assertIn(RESPONSE, {p.kind for p in tap.wireguard()})
@@ -130,14 +131,16 @@ class Sockets(InLab):
         wait_until(lambda: "wg1" in pair.a.host.sh("wg show interfaces"), 10, "no wg1")
         pair.a.set("listen-port", 0)
         pair.a.host.sh("wg set wg1 listen-port 0; ip link set wg1 up")
-        time.sleep(0.2)
-        ports = pair.a.show("listen-port"), pair.a.host.sh("wg show wg1 listen-port").strip()
-        self.assertNotIn("0", ports)
+
+        def taken():
+            return pair.a.show("listen-port"), pair.a.host.sh("wg show wg1 listen-port").strip()
+        wait_until(lambda: "0" not in taken(), 5, "no port is taken")
+        ports = taken()
         self.assertNotEqual(*ports)
         pair.a.ping(pair.b.inner4)
         self.assertEqual(pair.b.show("endpoints").split()[1], f"192.0.2.1:{ports[0]}")
-        pair.a.host.sh("ip link set wg0 down; ip link set wg0 up; sleep 0.2")
-        time.sleep(0.2)
+        pair.a.set_link("down")
+        pair.a.set_link("up")
         self.assertEqual(pair.a.show("listen-port"), ports[0])
         second.stop()
 

@@ -44,6 +44,13 @@ class End:
     def listens(self):
         return f":{self.show('listen-port')} " in self.host.sh("ss -Huln")
 
+    def set_link(self, state, host=None):
+        """Link up or down, and a heimdall-wg that tells of it has followed. `host`: where the interface is, if not here."""
+        said = f"link changed interface=wg0 state={state}"
+        count = self.process.output().count(said)
+        (host or self.host).sh(f"ip link set wg0 {state}")
+        self.process.wait_for(said, count=count + 1)
+
     def show(self, what):
         return self.host.sh(f"wg show wg0 {what}").strip()
 
