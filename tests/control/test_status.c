@@ -153,6 +153,20 @@ START_TEST(says_everything)
 }
 END_TEST
 
+/* The record knows of a stream that the tunnel knows nothing of. */
+START_TEST(seen_after_the_handshake)
+{
+    struct world world;
+    world_init(&world);
+    world.handshake_ns = 500 * NS_PER_SEC;
+    ask(&world);
+    for (size_t i = 0; i < world.pb->n_peers; i++)
+        if (strcmp(world.pb->peers[i]->peer->id, test_id(2)) == 0)
+            ck_assert_int_eq(world.pb->peers[i]->peer->last_seen->seconds, 1000);
+    world_fini(&world);
+}
+END_TEST
+
 /* ---- one thing wrong each ---- */
 
 static void tunnel_down(struct world *world)
@@ -338,6 +352,7 @@ int main(void)
 {
     TCase *tc = tcase_create("status");
     tcase_add_test(tc, says_everything);
+    tcase_add_test(tc, seen_after_the_handshake);
     tcase_add_loop_test(tc, finds_problems, 0, ARRAY_LEN(faults));
     tcase_add_test(tc, cut_to_a_size);
     tcase_add_test(tc, finds_no_others);
