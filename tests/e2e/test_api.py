@@ -1,6 +1,7 @@
 """The control API from the clients of others: Python's grpcio, grpcurl by reflection, and the original's own way over grpc-go.
 
 Runs under the Python of tests/tools/python_venv.sh, which has grpcio, in the network namespace of the lab's host `client`."""
+import base64
 import concurrent.futures
 import contextlib
 import ctypes
@@ -310,6 +311,31 @@ class Grpcio(ApiTest):
             with concurrent.futures.ThreadPoolExecutor(20) as pool:
                 answers = list(pool.map(lambda _: len(api.Nodes(heimdall.NodesRequest(), timeout=20).nodes), range(300)))
             self.assertEqual(answers, [1] * 300)
+
+    def test_status_of_a_peer(self):
+        """That never connected, that has connected, that watches, that went away"""
+        with in_the_open() as channel:
+            api, stub = heimdall_grpc.HeimdallStub(channel), cluster_grpc.ClusterStub(channel)
+            peer_id, key = str(uuid.uuid4()), base64.b64encode(b"\x09" + bytes(31)).decode()
+
+            def seen():
+                said = stub.Status(cluster.StatusRequest(), timeout=10)
+                [peer] = [each for each in said.peers if each.peer.id == peer_id]
+                return peer
+            api.AuthorizePeer(heimdall.AuthorizePeerRequest(id=peer_id), timeout=10)
+            self.assertEqual((seen().peer.peer_ip, seen().HasField("tunnel"), seen().watching), ("", False, False))
+            api.Connect(heimdall.ConnectRequest(id=peer_id, name="tablet", public_key=key, version="9.9"), timeout=10)
+            self.assertEqual((seen().peer.name, seen().HasField("tunnel"), seen().watching), ("tablet", True, False))
+            [problem] = [each.what for each in stub.Status(cluster.StatusRequest(), timeout=10).problems if "9.9" in each.what]
+            self.assertIn("tablet (9.9)", problem)
+            stream = stub.WatchPeer(cluster.WatchPeerRequest(id=peer_id, public_key=key), timeout=20)
+            self.assertEqual(next(stream).address, seen().peer.peer_ip + "/16")
+            self.assertTrue(seen().watching)
+            stream.cancel()
+            wait_until(lambda: not seen().watching, 5, "it is still said to watch")
+            stub.RekeyPeer(cluster.RekeyPeerRequest(id=peer_id), timeout=10)
+            self.assertTrue(seen().rekey)
+            api.DeauthorizePeer(heimdall.DeauthorizePeerRequest(id=peer_id), timeout=10)
 
     def test_busy_client(self):
         """Window updates and pings that come with many calls are no flood"""
