@@ -1,6 +1,7 @@
 """The image of the Dockerfile, made without Docker and without a registry: its base as debootstrap makes it, then the steps of its
 last stage, as they are written there. Made once a machine and for each wording of those steps, in a folder under
-${HEIMDALL_TOOLS:-/var/cache/heimdall-tools}; what the build stage hands over is installed from the build folder each time.
+${HEIMDALL_TOOLS:-/var/cache/heimdall-tools}, which must not be below /tmp: labs' hosts have a /tmp of their own. What the build
+stage hands over is installed from the build folder each time.
 """
 import contextlib
 import fcntl
