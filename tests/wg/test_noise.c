@@ -384,6 +384,34 @@ START_TEST(states)
 }
 END_TEST
 
+/* Where no handshake is under way, its keys are all zero, and anybody could make a response to
+ * them. */
+START_TEST(response_to_nothing)
+{
+    static const uint8_t zero[32];
+    uint8_t nobody[32];
+    uint8_t shared[32];
+    uint8_t hash[32] = {0};
+    uint8_t chaining_key[32] = {0};
+    uint8_t tau[32];
+    uint8_t key[32];
+    struct wire_response forged = {.type = {WIRE_RESPONSE}};
+    meet();
+    x25519_public(nobody, zero);
+    x25519_public(forged.ephemeral, random_b);
+    hkdf_kdf1(chaining_key, chaining_key, forged.ephemeral, 32);
+    blake2s_hash(hash, hash, 32, forged.ephemeral, 32);
+    ck_assert(x25519_shared(shared, random_b, nobody));
+    hkdf_kdf1(chaining_key, chaining_key, shared, 32);
+    ck_assert(x25519_shared(shared, random_b, a.identity.public_key));
+    hkdf_kdf1(chaining_key, chaining_key, shared, 32);
+    hkdf_kdf3(chaining_key, tau, key, chaining_key, zero, 32);
+    blake2s_hash(hash, hash, 32, tau, 32);
+    aead_seal_field(forged.sealed_empty, NULL, 0, hash, 32, key);
+    ck_assert_int_eq(noise_consume_response(&a.peer, &a.identity, &forged), NOISE_INVALID);
+}
+END_TEST
+
 /* Both start at once: the one whose initiation is accepted second wins, on both sides the same. */
 START_TEST(crossing_initiations)
 {
@@ -442,6 +470,7 @@ int main(void)
     tcase_add_test(tc, own_key);
     tcase_add_loop_test(tc, zero_shared_secret, 0, ARRAY_LEN(low_order));
     tcase_add_test(tc, states);
+    tcase_add_test(tc, response_to_nothing);
     tcase_add_test(tc, crossing_initiations);
     tcase_add_test(tc, identity_changed);
     return unit_run(tc);
