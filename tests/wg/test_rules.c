@@ -159,6 +159,34 @@ START_TEST(handshake_messages_are_followed)
 }
 END_TEST
 
+/* Whatever the load; who does not know our public key gets no answer of any kind. */
+START_TEST(first_mac_is_always_checked)
+{
+    static const int types[] = {WIRE_INITIATION, WIRE_RESPONSE};
+    int at = _i == 0 ? 1 : 0;
+    wanted_type = types[_i];
+    sim.filter = catch_one;
+    sim_send(&sim, 0, 1, 1, 100);
+    sim_run(&sim, SIM_MS(100));
+    ck_assert_uint_ne(caught.len, 0);
+    struct sim_host *host = &sim.hosts[at];
+    struct sim_sent before = host->sent;
+    for (int bit = 0; bit < 128; bit++) {
+        struct sim_datagram wrong = caught;
+        wrong.bytes[wrong.len - 32 + (size_t)bit / 8] ^= (uint8_t)(1 << bit % 8);
+        host->under_load = bit % 2 != 0;
+        sim_deliver(&sim, &wrong);
+    }
+    host->under_load = false;
+    ck_assert_mem_eq(&host->sent, &before, sizeof before);
+    ck_assert_ptr_null(atomic_load(&first_peer(at)->keypairs.current));
+    ck_assert_ptr_null(atomic_load(&first_peer(at)->keypairs.next));
+    sim_deliver(&sim, &caught);
+    ck_assert(atomic_load(&first_peer(at)->keypairs.current) != NULL ||
+              atomic_load(&first_peer(at)->keypairs.next) != NULL);
+}
+END_TEST
+
 START_TEST(cookie_replies_are_not_followed)
 {
     wanted_type = WIRE_COOKIE_REPLY;
@@ -511,6 +539,19 @@ START_TEST(indices_are_drawn_again_when_taken)
 }
 END_TEST
 
+/* Each initiation puts the keepalive off, so that it does not start the 90 s anew. */
+START_TEST(attempts_end_beside_a_keepalive)
+{
+    sim.filter = lose_all;
+    sim_set_keepalive(&sim, 0, 1, 25);
+    sim_send(&sim, 0, 1, 1, 100);
+    sim_run(&sim, SIM_S(85));
+    ck_assert_uint_ne(atomic_load(&sim.hosts[0].dev->staged_bytes), 0);
+    sim_run(&sim, SIM_S(15));
+    ck_assert_uint_eq(atomic_load(&sim.hosts[0].dev->staged_bytes), 0);
+}
+END_TEST
+
 /* Another interval counts from the last traffic: only the first one starts at once. */
 START_TEST(keepalive_interval_changed)
 {
@@ -550,6 +591,7 @@ int main(void)
     tcase_add_test(tc, short_data_is_dropped);
     tcase_add_test(tc, inner_length_is_within_what_came);
     tcase_add_loop_test(tc, handshake_messages_are_followed, 0, 2);
+    tcase_add_loop_test(tc, first_mac_is_always_checked, 0, 2);
     tcase_add_test(tc, cookie_replies_are_not_followed);
     tcase_add_test(tc, cookies_do_not_lift_the_rate_limit);
     tcase_add_test(tc, replayed_initiations_are_not_followed);
@@ -566,6 +608,7 @@ int main(void)
     tcase_add_test(tc, a_batch_wakes_once);
     tcase_add_test(tc, static_static_is_computed_when_needed);
     tcase_add_test(tc, indices_are_drawn_again_when_taken);
+    tcase_add_test(tc, attempts_end_beside_a_keepalive);
     tcase_add_test(tc, keepalive_interval_changed);
     tcase_add_test(tc, keepalive_renews_the_session_when_a_sleeper_wakes);
     return unit_run(tc);
