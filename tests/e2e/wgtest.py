@@ -94,7 +94,7 @@ def uapi(host, request, name="wg0"):
     """One request on the UAPI socket, its answer whole."""
     host.lab.secrets.requested(request)
     sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(10)
+    sock.settimeout(60)
     with contextlib.closing(sock):
         sock.connect(f"/proc/{host.pid}/root/run/wireguard/{name}.sock")
         sock.sendall(request.encode())
