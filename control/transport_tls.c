@@ -481,6 +481,9 @@ static int explain(struct tls_session *session, struct err *err)
         return err_set(err, TRANSPORT_EUNKNOWN, "unknown key or id");
     if (psk && session->server && reason == SSL_R_BINDER_DOES_NOT_VERIFY)
         return err_set(err, TRANSPORT_EWRONGKEY, "wrong key");
+    if (!psk && !session->server && !session->done && reason == SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE)
+        return err_set(err, TRANSPORT_ETLS,
+                       "the server uses no certificates: leave out --cert, --key and --ca");
     const char *alert = certificate_alert(session, reason);
     if (alert != NULL)
         return err_set(err, TRANSPORT_ETLS, "the server refuses our certificate: %s", alert);

@@ -107,6 +107,18 @@ class Tls(LabTest):
         self.assertNotIn(unknown, self.net.node.output())
         self.assertNotIn(unknown[:8], self.net.node.output())
 
+    def test_certificate(self):
+        """Where there are none"""
+        self.net.client.sh(Impostors.CERTIFICATE)
+        options = ["--cert", "/tmp/cert.pem", "--key", "/tmp/key.pem", "--ca", "/tmp/cert.pem"]
+        expected = "the server uses no certificates: leave out --cert, --key and --ca"
+        done = self.net.client.run(["hctl", "-a", f"tcp://{ADDR}", *options, "nodes", "list"], check=False)
+        self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (DENIED, "", 1), done.stderr)
+        self.assertIn(expected, done.stderr)
+        peer = self.net.start_peer(*options)
+        peer.wait_for(expected)
+        peer.stop()
+
     def test_weak_secrets(self):
         for argv in (["hpeer", "--id", "laptop"], ["heimdall", "--cluster-key", "secret"]):
             done = self.net.client.run(argv, check=False)
