@@ -42,6 +42,19 @@ bool resolv_conf_has_marker(const char *text)
     return strncmp(text, MARKER, sizeof MARKER - 1) == 0;
 }
 
+bool resolv_conf_folder(const char *text, char *out, size_t size)
+{
+    if (!resolv_conf_has_marker(text))
+        return false;
+    text += sizeof MARKER - 1;
+    size_t len = strcspn(text, "\n");
+    if (len >= size)
+        return false;
+    memcpy(out, text, len);
+    out[len] = '\0';
+    return true;
+}
+
 bool resolv_conf_is_ours(const char *text, const char *state_dir)
 {
     size_t len = strlen(state_dir);

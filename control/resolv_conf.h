@@ -17,6 +17,10 @@ bool resolv_conf_is_ours(const char *text, const char *state_dir);
 /* Whether a program of ours wrote it, with whatever folder. */
 bool resolv_conf_has_marker(const char *text);
 
+/* The state folder of the program of ours that wrote it. False when none did or its name is longer
+ * than `size` takes. */
+bool resolv_conf_folder(const char *text, char *out, size_t size);
+
 /* The nameservers that libc would use, in order, at most `max`, with port 53; lines that are none
  * are passed over. Returns how many. */
 size_t resolv_conf_nameservers(const char *text, union endpoint *out, size_t max);

@@ -21,6 +21,7 @@
 
 enum {
     FILE_MAX = 64 * 1024,
+    PROGRAMS_MAX = 4, /* of ours on one host */
 };
 
 enum method { METHOD_NONE, METHOD_FILE, METHOD_CREATED, METHOD_RESOLVED, METHOD_RESOLVCONF };
@@ -466,27 +467,48 @@ bool resolver_is_lost(const struct resolver_paths *paths)
     return lost;
 }
 
+/* Where our text is: in the file, or in what another program of ours that wrote over it keeps as
+ * the former one. 1, 0 when nowhere, or a negative errno. */
+static int find_ours(const struct resolver_paths *paths, char at[PATH_MAX])
+{
+    char folder[PATH_MAX - sizeof saved_name];
+    snprintf(at, PATH_MAX, "%s", paths->resolv_conf);
+    for (int depth = 0; depth < PROGRAMS_MAX; depth++) {
+        struct buffer text;
+        buffer_init(&text);
+        int rc = read_text(at, &text);
+        const char *now = (const char *)buffer_data(&text);
+        bool ours = rc == 0 && resolv_conf_is_ours(now, paths->state_dir);
+        bool others = rc == 0 && !ours && resolv_conf_folder(now, folder, sizeof folder);
+        buffer_fini(&text);
+        if (ours)
+            return 1;
+        if (rc < 0 && rc != -ENOENT && depth == 0)
+            return rc;
+        if (!others)
+            return 0;
+        snprintf(at, PATH_MAX, "%s/%s", folder, saved_name);
+    }
+    return 0;
+}
+
 static int restore_file(const struct resolver_paths *paths, enum method method)
 {
+    char at[PATH_MAX];
     char path[PATH_MAX];
-    struct buffer now;
     struct buffer saved;
-    buffer_init(&now);
+    int rc = find_ours(paths, at);
+    if (rc <= 0)
+        return rc;
+    if (method == METHOD_CREATED && strcmp(at, paths->resolv_conf) == 0)
+        return unlink(at) < 0 ? -errno : 0;
+    if (method == METHOD_CREATED)
+        return write_in_place(at, "", 0);
     buffer_init(&saved);
-    int rc = read_text(paths->resolv_conf, &now);
-    bool ours = rc == 0 && resolv_conf_is_ours((const char *)buffer_data(&now), paths->state_dir);
-    if (rc == -ENOENT || (rc == 0 && !ours)) {
-        rc = 0;
-    } else if (rc == 0 && method == METHOD_CREATED) {
-        rc = unlink(paths->resolv_conf) < 0 ? -errno : 0;
-    } else if (rc == 0) {
-        state_path(paths, saved_name, path);
-        rc = read_text(path, &saved);
-        if (rc == 0)
-            rc = write_in_place(paths->resolv_conf, (const char *)buffer_data(&saved),
-                                buffer_len(&saved) - 1);
-    }
-    buffer_fini(&now);
+    state_path(paths, saved_name, path);
+    rc = read_text(path, &saved);
+    if (rc == 0)
+        rc = write_in_place(at, (const char *)buffer_data(&saved), buffer_len(&saved) - 1);
     buffer_fini(&saved);
     return rc;
 }
@@ -502,6 +524,8 @@ int resolver_restore(const struct resolver_paths *paths, struct err *err)
     case METHOD_FILE:
     case METHOD_CREATED:
         rc = restore_file(paths, record.method);
+        if (rc == 0) /* the other program may have put ours back meanwhile */
+            rc = restore_file(paths, record.method);
         break;
     case METHOD_RESOLVED:
         /* fails when the interface is gone, and then there is nothing to put back */

@@ -57,7 +57,8 @@ int resolver_apply(const struct resolver_paths *paths, const struct resolver_set
 bool resolver_is_lost(const struct resolver_paths *paths);
 
 /* Puts back what resolver_apply changed, also in an earlier life of the program; nothing to put
- * back is success. A file that no longer carries our marker is somebody else's and left alone. */
+ * back is success. A file that no longer carries our marker is somebody else's and left alone;
+ * where another program of ours wrote over ours, it will put back what was before us. */
 int resolver_restore(const struct resolver_paths *paths, struct err *err);
 
 #endif

@@ -211,6 +211,31 @@ START_TEST(a_file_of_another_program_of_ours_is_not_ours)
 }
 END_TEST
 
+/* Two programs of ours: 0 the second ends first, 1 the first does; 2 and 3 likewise, with no file
+ * before. */
+START_TEST(programs_end_in_any_order)
+{
+    struct err err;
+    char other[128];
+    struct resolver_paths others = paths;
+    struct resolver_setup wanted = make_setup(1, true);
+    const char *before = _i < 2 ? "nameserver 9.9.9.9\n" : "(none)";
+    snprintf(other, sizeof other, "%s/other", folder);
+    mkdir(other, 0700);
+    others.state_dir = other;
+    if (_i < 2)
+        put(conf, before);
+    ck_assert_int_eq(resolver_apply(&paths, &wanted, &err), 0);
+    ck_assert_int_eq(resolver_apply(&others, &wanted, &err), 0);
+    ck_assert_int_eq(resolver_restore(_i % 2 == 0 ? &others : &paths, &err), 0);
+    ck_assert(strncmp(get(conf), "# heimdall", 10) == 0);
+    ck_assert_int_eq(resolver_restore(_i % 2 == 0 ? &paths : &others, &err), 0);
+    ck_assert_str_eq(get(conf), _i == 3 ? "" : before);
+    ck_assert_int_eq(rmdir(state), 0);
+    ck_assert_int_eq(rmdir(other), 0);
+}
+END_TEST
+
 START_TEST(a_missing_file_is_made_and_removed)
 {
     struct err err;
@@ -390,6 +415,7 @@ int main(void)
     tcase_add_test(tc, a_file_without_the_marker_is_left_alone);
     tcase_add_test(tc, a_file_that_others_wrote_over_is_lost);
     tcase_add_test(tc, a_file_of_another_program_of_ours_is_not_ours);
+    tcase_add_loop_test(tc, programs_end_in_any_order, 0, 4);
     tcase_add_test(tc, a_missing_file_is_made_and_removed);
     tcase_add_test(tc, a_copy_that_cannot_be_kept_changes_nothing);
     tcase_add_test(tc, a_file_that_cannot_be_written_is_said);
