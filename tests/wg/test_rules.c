@@ -539,6 +539,23 @@ START_TEST(indices_are_drawn_again_when_taken)
 }
 END_TEST
 
+/* Without a key a device is as idle as one that is down, and begins at once when it has one. */
+START_TEST(nothing_is_due_without_a_key)
+{
+    struct wg_device_config config = {.has_private_key = true};
+    sim_configure(&sim, 0, &config);
+    sim_set_keepalive(&sim, 0, 1, 25);
+    sim_send(&sim, 0, 1, 1, 100);
+    sim_run(&sim, SIM_S(1));
+    ck_assert_uint_eq(wg_device_deadline(sim.hosts[0].dev), WG_NEVER);
+    memcpy(config.private_key, sim.hosts[0].private_key, WG_KEY_LEN);
+    sim_configure(&sim, 0, &config);
+    ck_assert_uint_eq(sim.hosts[0].sent.initiations, 1);
+    sim_run(&sim, SIM_MS(100));
+    ck_assert_uint_eq(sim.hosts[1].delivered, 1);
+}
+END_TEST
+
 /* Each initiation puts the keepalive off, so that it does not start the 90 s anew. */
 START_TEST(attempts_end_beside_a_keepalive)
 {
@@ -608,6 +625,7 @@ int main(void)
     tcase_add_test(tc, a_batch_wakes_once);
     tcase_add_test(tc, static_static_is_computed_when_needed);
     tcase_add_test(tc, indices_are_drawn_again_when_taken);
+    tcase_add_test(tc, nothing_is_due_without_a_key);
     tcase_add_test(tc, attempts_end_beside_a_keepalive);
     tcase_add_test(tc, keepalive_interval_changed);
     tcase_add_test(tc, keepalive_renews_the_session_when_a_sleeper_wakes);
