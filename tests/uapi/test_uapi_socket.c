@@ -29,6 +29,15 @@ void *__wrap_calloc(size_t count, size_t size)
     return no_memory ? NULL : __real_calloc(count, size);
 }
 
+int __real_uv_timer_start(uv_timer_t *timer, uv_timer_cb fire, uint64_t timeout, uint64_t repeat);
+int __wrap_uv_timer_start(uv_timer_t *timer, uv_timer_cb fire, uint64_t timeout, uint64_t repeat);
+static unsigned haste = 1; /* how many times as fast as it should the clock of clients goes */
+
+int __wrap_uv_timer_start(uv_timer_t *timer, uv_timer_cb fire, uint64_t timeout, uint64_t repeat)
+{
+    return __real_uv_timer_start(timer, fire, timeout / haste, repeat);
+}
+
 int __real_listen(int fd, int backlog);
 int __wrap_listen(int fd, int backlog);
 static bool visible_early; /* at its place before it listened */
@@ -50,7 +59,7 @@ static int get(void *ctx, struct uapi_info *out)
     gets++;
     *out = (struct uapi_info){.listen_port = 1234};
     if (has_many_peers) { /* which take their time, and more than a socket holds */
-        usleep((UAPI_REQUEST_TIME_MS + 100) * 1000);
+        usleep((UAPI_REQUEST_TIME_MS / haste + 100) * 1000);
         out->device.peers = __real_calloc(MANY_PEERS, sizeof *out->device.peers);
         out->device.peer_count = MANY_PEERS;
     }
@@ -245,6 +254,7 @@ END_TEST
 
 START_TEST(slow_client_is_cut_off_in_time)
 {
+    haste = 10;
     ck_assert_int_eq(open_server(false, NULL), 0);
     int fd = connect_client();
     turn();
@@ -252,20 +262,20 @@ START_TEST(slow_client_is_cut_off_in_time)
     for (int i = 0; i < UAPI_REQUEST_TIME_MS / 50 + 40 && !closed; i++) {
         closed = send(fd, "s", 1, MSG_NOSIGNAL) < 0;
         uv_run(&loop, UV_RUN_NOWAIT);
-        usleep(50 * 1000);
+        usleep(50 * 1000 / haste);
     }
     close(fd);
     ck_assert(closed);
 }
 END_TEST
 
-/* wg(8) deletes a socket that refuses its connection. */
 /* Our own time is not the client's. */
 START_TEST(slow_answer_arrives_whole)
 {
     char chunk[65536];
     size_t peers = 0;
     ck_assert_int_eq(open_server(false, NULL), 0);
+    haste = 4;
     has_many_peers = true;
     int fd = connect_client();
     ck_assert_int_eq(write(fd, "get=1\n\n", 7), 7);
@@ -280,6 +290,7 @@ START_TEST(slow_answer_arrives_whole)
 }
 END_TEST
 
+/* wg(8) deletes a socket that refuses its connection. */
 START_TEST(nobody_is_refused_at_the_start)
 {
     struct sockaddr_un addr = address();
