@@ -2,7 +2,10 @@
 
 #include "tests/unit.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct wg_endpoint make(const char *remote, const char *source, uint32_t ifindex)
 {
@@ -58,10 +61,41 @@ START_TEST(what_was_stored_is_loaded)
 }
 END_TEST
 
+static struct endpoint_slot shared;
+static struct wg_endpoint loaded;
+static atomic_bool has_loaded;
+
+static void *load(void *unused)
+{
+    endpoint_slot_load(&shared, &loaded);
+    atomic_store(&has_loaded, true);
+    return unused;
+}
+
+/* A writer that is interrupted in the middle: nobody gets half of what it writes. */
+START_TEST(readers_wait_for_a_writer)
+{
+    pthread_t thread;
+    struct wg_endpoint first = make("192.0.2.1:1", "10.0.0.1", 1);
+    struct wg_endpoint second = make("192.0.2.2:2", "10.0.0.2", 2);
+    endpoint_slot_store(&shared, &first);
+    atomic_fetch_add(&shared.sequence, 1);
+    ck_assert_int_eq(pthread_create(&thread, NULL, load, NULL), 0);
+    usleep(20000);
+    ck_assert(!atomic_load(&has_loaded));
+    atomic_fetch_sub(&shared.sequence, 1);
+    endpoint_slot_store(&shared, &second);
+    pthread_join(thread, NULL);
+    ck_assert(endpoint_slot_holds(&shared, &second));
+    ck_assert_mem_eq(&loaded, loaded.ifindex == 1 ? &first : &second, sizeof loaded);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("endpoint");
     tcase_add_test(tc, any_difference_counts);
     tcase_add_test(tc, what_was_stored_is_loaded);
+    tcase_add_test(tc, readers_wait_for_a_writer);
     return unit_run(tc);
 }
