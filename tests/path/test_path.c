@@ -334,6 +334,24 @@ START_TEST(link_is_followed)
 }
 END_TEST
 
+/* As when the link has come up and the engine does not know it yet. */
+START_TEST(packets_wait_for_the_link)
+{
+    uint8_t packet[TUN_PACKET_MAX];
+    uint8_t got[TUN_PACKET_MAX];
+    add_peer(&b, &a, NULL);
+    add_peer(&a, &b, "127.0.0.1");
+    check_crossing(&a, &b, 1, 100);
+    set_link(&a, false, 1400);
+    make_packet(packet, 100, 1, 2, 2);
+    put(&a, packet, 100);
+    ck_assert_uint_eq(take(&b, got, 100), 0);
+    set_link(&a, true, 1400);
+    ck_assert_uint_eq(take(&b, got, 5000), 100);
+    ck_assert_mem_eq(got, packet, 100);
+}
+END_TEST
+
 START_TEST(closed_interface_is_reported_once)
 {
     tun_close(a.outer);
@@ -474,6 +492,7 @@ int main(void)
     tcase_add_test(tc, refused_change_leaves_port_and_mark);
     tcase_add_test(tc, unroutable_packet_is_answered);
     tcase_add_test(tc, link_is_followed);
+    tcase_add_test(tc, packets_wait_for_the_link);
     tcase_add_test(tc, closed_interface_is_reported_once);
     tcase_add_test(tc, device_stops_and_starts_again);
     tcase_add_test(tc, refused_memory_makes_no_path);
