@@ -80,6 +80,8 @@ static void peer_fill(struct peer_entry *out, const struct status_facts *facts,
     out->pb.peer = &out->live.pb;
     out->pb.tunnel = tunnel_fill(&out->tunnel, info);
     out->pb.watching = facts->watching(facts->ctx, peer->id, &for_ns);
+    if (out->pb.watching && live_timestamp(&out->live.last_seen, facts->now_ns))
+        out->live.pb.last_seen = &out->live.last_seen;
     out->pb.rekey = authorization != NULL && authorization->pb->rekey;
 }
 
