@@ -225,6 +225,19 @@ START_TEST(port_moves_under_traffic)
 }
 END_TEST
 
+START_TEST(own_port_is_not_busy)
+{
+    uint16_t port = a.port;
+    struct wg_device_config config = {.has_listen_port = true, .listen_port = port};
+    add_peer(&b, &a, NULL);
+    add_peer(&a, &b, "127.0.0.1");
+    check_crossing(&a, &b, 1, 100);
+    configure(&a, &config);
+    ck_assert_uint_eq(a.port, port);
+    check_crossing(&a, &b, 2, 100);
+}
+END_TEST
+
 START_TEST(busy_port_changes_nothing)
 {
     struct err err = {0};
@@ -488,6 +501,7 @@ int main(void)
     tcase_add_loop_test(tc, packets_cross_both_ways, 0, ARRAY_LEN(hosts));
     tcase_add_test(tc, burst_stays_in_order);
     tcase_add_test(tc, port_moves_under_traffic);
+    tcase_add_test(tc, own_port_is_not_busy);
     tcase_add_test(tc, busy_port_changes_nothing);
     tcase_add_test(tc, refused_change_leaves_port_and_mark);
     tcase_add_test(tc, unroutable_packet_is_answered);
