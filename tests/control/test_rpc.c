@@ -279,7 +279,7 @@ START_TEST(deadline)
 {
     call("/t.T/Hold", "", 100);
     ck_assert_int_eq(code, GRPC_DEADLINE_EXCEEDED);
-    ck_assert(loop_run_until(&loop, &cancelled, 1000));
+    ck_assert(loop_run_until(&loop, &cancelled, 10000));
     ck_assert_uint_eq(cancels, 1);
 }
 END_TEST
@@ -379,7 +379,7 @@ START_TEST(stream_cancelled)
     if (_i == 0) {
         cancel_at_message = stream;
     } else {
-        ck_assert(loop_run_until(&loop, &done, 1000));
+        ck_assert(loop_run_until(&loop, &done, 10000));
         rpc_stream_cancel(stream);
     }
     ck_assert(loop_run_until(&loop, &cancelled, 5000));
@@ -403,11 +403,11 @@ END_TEST
 START_TEST(client_destroyed_with_open_calls)
 {
     open_stream("3", "hold");
-    ck_assert(loop_run_until(&loop, &done, 1000));
+    ck_assert(loop_run_until(&loop, &done, 10000));
     ck_assert_int_eq(start("/t.T/Echo", "x", 3000), 0);
     rpc_client_destroy(client);
     client = NULL;
-    ck_assert(loop_run_until(&loop, &cancelled, 3000));
+    ck_assert(loop_run_until(&loop, &cancelled, 10000));
     ck_assert(!stream_done);
     ck_assert(!closed);
     ck_assert_uint_eq(calls_done, 0);
@@ -427,11 +427,11 @@ END_TEST
 START_TEST(server_destroyed_with_open_calls)
 {
     open_stream("3", "hold");
-    ck_assert(loop_run_until(&loop, &done, 1000));
+    ck_assert(loop_run_until(&loop, &done, 10000));
     rpc_server_destroy(server);
     server = NULL;
     ck_assert_uint_eq(cancels, 1); /* before it returns */
-    ck_assert(loop_run_until(&loop, &closed, 3000));
+    ck_assert(loop_run_until(&loop, &closed, 10000));
     ck_assert(stream_done);
     ck_assert_int_eq(code, GRPC_UNAVAILABLE);
     ck_assert_int_ne(closed_err.code, 0);
@@ -447,13 +447,13 @@ static void on_shut_down(void *ctx)
 START_TEST(graceful_shutdown)
 {
     open_stream("3", "hold");
-    ck_assert(loop_run_until(&loop, &done, 1000));
+    ck_assert(loop_run_until(&loop, &done, 10000));
     ck_assert_int_eq(start("/t.T/Later", "x", 3000), 0);
     loop_run_for(&loop, 10);
     rpc_server_shut_down(server, 2000, on_shut_down, NULL);
     ck_assert(!shut_down);
     ck_assert(loop_run_until(&loop, &shut_down, 1500));
-    ck_assert(loop_run_until(&loop, &closed, 1000));
+    ck_assert(loop_run_until(&loop, &closed, 10000));
     ck_assert_uint_eq(calls_done, 1); /* the unary call was answered */
     ck_assert_str_eq(answer, "later");
     ck_assert(stream_done);
@@ -468,7 +468,7 @@ START_TEST(shutdown_does_not_wait_for_ever)
     rpc_server_shut_down(server, 100, on_shut_down, NULL);
     ck_assert(loop_run_until(&loop, &shut_down, 1500));
     ck_assert_uint_eq(cancels, 1);
-    ck_assert(loop_run_until(&loop, &done, 1000));
+    ck_assert(loop_run_until(&loop, &done, 10000));
     ck_assert_int_eq(code, GRPC_UNAVAILABLE);
 }
 END_TEST
@@ -486,16 +486,16 @@ END_TEST
 START_TEST(disconnected_by_id)
 {
     open_stream("1", "hold");
-    ck_assert(loop_run_until(&loop, &done, 1000));
+    ck_assert(loop_run_until(&loop, &done, 10000));
     rpc_server_disconnect(server, TRANSPORT_PEER, "", "not you");
     rpc_server_disconnect(server, TRANSPORT_ADMIN, "other", "not you");
     loop_run_for(&loop, 30);
     ck_assert(!stream_done);
     rpc_server_disconnect(server, TRANSPORT_ADMIN, "", "go away");
-    ck_assert(loop_run_until(&loop, &stream_done, 1000));
+    ck_assert(loop_run_until(&loop, &stream_done, 10000));
     ck_assert_int_eq(code, GRPC_PERMISSION_DENIED);
     ck_assert_str_eq(text, "go away");
-    ck_assert(loop_run_until(&loop, &closed, 1000));
+    ck_assert(loop_run_until(&loop, &closed, 10000));
 }
 END_TEST
 
@@ -559,7 +559,7 @@ START_TEST(nobody_there)
     snprintf(address.path, sizeof address.path, "%s/none.sock", dir);
     connect_client(NULL);
     ck_assert_int_eq(start("/t.T/Echo", "x", 3000), 0);
-    ck_assert(loop_run_until(&loop, &closed, 1000));
+    ck_assert(loop_run_until(&loop, &closed, 10000));
     ck_assert(!opened);
     ck_assert_uint_eq(calls_done, 1);
     ck_assert_int_eq(code, GRPC_UNAVAILABLE);
@@ -596,14 +596,14 @@ static void connect_to_mute(const struct rpc_client_options *options)
         usleep(20000);
     usleep(50000);
     connect_client(options);
-    ck_assert(loop_run_until(&loop, &opened, 1000));
+    ck_assert(loop_run_until(&loop, &opened, 10000));
 }
 
 START_TEST(ping_without_answer)
 {
     static const struct rpc_client_options options = {.ping_ms = 60};
     connect_to_mute(&options);
-    ck_assert(loop_run_until(&loop, &closed, 1000));
+    ck_assert(loop_run_until(&loop, &closed, 10000));
     ck_assert_int_eq(closed_err.code, -ETIMEDOUT);
 }
 END_TEST
@@ -614,7 +614,7 @@ START_TEST(probe_without_answer)
     static const struct rpc_client_options options = {.ping_ms = 60000};
     connect_to_mute(_i == 0 ? &options : NULL);
     rpc_client_probe(client, 60);
-    ck_assert(loop_run_until(&loop, &closed, 1000));
+    ck_assert(loop_run_until(&loop, &closed, 10000));
     ck_assert_int_eq(closed_err.code, -ETIMEDOUT);
 }
 END_TEST
@@ -624,7 +624,7 @@ START_TEST(probe_with_answer)
     rpc_client_destroy(client);
     connect_client(NULL);
     rpc_client_probe(client, 60); /* too early: nothing happens */
-    ck_assert(loop_run_until(&loop, &opened, 1000));
+    ck_assert(loop_run_until(&loop, &opened, 10000));
     rpc_client_probe(client, 200);
     rpc_client_probe(client, 200);
     loop_run_for(&loop, 500);
@@ -636,10 +636,10 @@ END_TEST
 
 START_TEST(ping_with_answer)
 {
-    static const struct rpc_client_options options = {.ping_ms = 20};
+    static const struct rpc_client_options options = {.ping_ms = 200};
     rpc_client_destroy(client);
     connect_client(&options);
-    loop_run_for(&loop, 400);
+    loop_run_for(&loop, 900);
     ck_assert(opened && !closed);
 }
 END_TEST

@@ -186,21 +186,21 @@ static void dial(struct transport_tls *tls, const char *host)
 static void exchange(void)
 {
     static uint8_t data[300000];
-    ck_assert(loop_run_until(&loop, &client.opened, 3000));
-    ck_assert(loop_run_until(&loop, &server.opened, 3000));
+    ck_assert(loop_run_until(&loop, &client.opened, 10000));
+    ck_assert(loop_run_until(&loop, &server.opened, 10000));
     for (size_t i = 0; i < sizeof data; i++)
         data[i] = (uint8_t)(i * 7 + i / 251);
     server.expect = sizeof data;
     client.expect = 5;
     ck_assert_int_eq(transport_send(client.conn, data, sizeof data), 0);
     ck_assert_int_eq(transport_send(server.conn, (const uint8_t *)"hello", 5), 0);
-    ck_assert(loop_run_until(&loop, &server.got_all, 3000));
-    ck_assert(loop_run_until(&loop, &client.got_all, 3000));
+    ck_assert(loop_run_until(&loop, &server.got_all, 10000));
+    ck_assert(loop_run_until(&loop, &client.got_all, 10000));
     ck_assert_mem_eq(server.received.bytes, data, sizeof data);
     ck_assert_mem_eq(client.received.bytes, "hello", 5);
     transport_close(client.conn);
-    ck_assert(loop_run_until(&loop, &client.closed, 3000));
-    ck_assert(loop_run_until(&loop, &server.closed, 3000));
+    ck_assert(loop_run_until(&loop, &client.closed, 10000));
+    ck_assert(loop_run_until(&loop, &server.closed, 10000));
     ck_assert_int_eq(client.err.code, 0);
     ck_assert_int_eq(server.err.code, 0);
 }
@@ -237,7 +237,7 @@ END_TEST
 
 static void expect_failure(int code)
 {
-    ck_assert(loop_run_until(&loop, &client.closed, 3000));
+    ck_assert(loop_run_until(&loop, &client.closed, 10000));
     ck_assert(!client.opened);
     ck_assert_msg(client.err.code == code, "%d: %s", client.err.code, client.err.text);
     loop_run_for(&loop, 50);
@@ -279,9 +279,9 @@ START_TEST(plaintext_server)
     listen_on(plaintext(), NULL);
     dial(psk_client(TRANSPORT_ADMIN, cluster_key), "127.0.0.1");
     /* the server takes the greeting for a request; what it answers is not TLS */
-    ck_assert(loop_run_until(&loop, &server.opened, 3000));
+    ck_assert(loop_run_until(&loop, &server.opened, 10000));
     transport_send(server.conn, (const uint8_t *)"HTTP/1.1 400 Bad Request\r\n\r\n", 28);
-    ck_assert(loop_run_until(&loop, &client.closed, 3000));
+    ck_assert(loop_run_until(&loop, &client.closed, 10000));
     ck_assert(!client.opened);
     ck_assert_int_eq(client.err.code, TRANSPORT_ETLS);
 }
@@ -291,9 +291,9 @@ START_TEST(plaintext_client)
 {
     listen_on(psk_server(), NULL);
     dial(plaintext(), "127.0.0.1");
-    ck_assert(loop_run_until(&loop, &client.opened, 3000));
+    ck_assert(loop_run_until(&loop, &client.opened, 10000));
     transport_send(client.conn, (const uint8_t *)"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24);
-    ck_assert(loop_run_until(&loop, &client.closed, 3000));
+    ck_assert(loop_run_until(&loop, &client.closed, 10000));
     ck_assert_uint_eq(server.count, 0);
 }
 END_TEST
@@ -322,7 +322,7 @@ START_TEST(mutual_certificates)
         return;
     }
     /* in TLS 1.3 a client may learn only afterwards that it was refused */
-    ck_assert(loop_run_until(&loop, &client.closed, 3000));
+    ck_assert(loop_run_until(&loop, &client.closed, 10000));
     ck_assert_int_ne(client.err.code, 0);
     ck_assert_uint_eq(server.count, 0);
 }
@@ -333,7 +333,7 @@ START_TEST(psk_client_without_certificate)
     make_certificates();
     listen_on(psk_server(), NULL);
     dial(certificate("admin", "ca"), "127.0.0.1");
-    ck_assert(loop_run_until(&loop, &client.closed, 3000));
+    ck_assert(loop_run_until(&loop, &client.closed, 10000));
     ck_assert(!client.opened);
     ck_assert_uint_eq(server.count, 0);
 }
@@ -488,7 +488,7 @@ START_TEST(unix_socket)
     ck_assert_ptr_nonnull(strstr(err.text, address.path));
     ck_assert_int_eq(stat(address.path, &st), 0);
     /* the second one looked whether anybody listens */
-    ck_assert(loop_run_until(&loop, &server.closed, 3000));
+    ck_assert(loop_run_until(&loop, &server.closed, 10000));
     memset(&server, 0, sizeof server);
     ck_assert_int_eq(
         transport_dial(&client.conn, &loop, &address, NULL, 0, NULL, &events, &client, NULL), 0);
@@ -555,7 +555,7 @@ START_TEST(nobody_listens)
     address.endpoint.in.sin_port = htons(port);
     ck_assert_int_eq(
         transport_dial(&client.conn, &loop, &address, NULL, 0, NULL, &events, &client, NULL), 0);
-    ck_assert(loop_run_until(&loop, &client.closed, 3000));
+    ck_assert(loop_run_until(&loop, &client.closed, 10000));
     ck_assert_int_eq(client.err.code, -ECONNREFUSED);
 }
 END_TEST
@@ -567,7 +567,7 @@ START_TEST(abort_while_dialing)
     ck_assert_int_eq(
         transport_dial(&client.conn, &loop, &address, NULL, 0, NULL, &events, &client, NULL), 0);
     transport_abort(client.conn, NULL);
-    ck_assert(loop_run_until(&loop, &client.closed, 3000));
+    ck_assert(loop_run_until(&loop, &client.closed, 10000));
 }
 END_TEST
 
