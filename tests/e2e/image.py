@@ -1,7 +1,6 @@
 """The image of the Dockerfile, made without Docker and without a registry: its base as debootstrap makes it, then the steps of its
-last stage, as they are written there. Made once a machine and for each wording of those steps, in a folder under
-${HEIMDALL_TOOLS:-/var/cache/heimdall-tools}, which must not be below /tmp: labs' hosts have a /tmp of their own. What the build
-stage hands over is installed from the build folder each time.
+last stage, as they are written there. Made once a machine and for each wording of those steps, in a folder under netns.TOOLS. What
+the build stage hands over is installed from the build folder each time.
 """
 import contextlib
 import fcntl
@@ -15,7 +14,9 @@ import subprocess
 import sys
 import tempfile
 
-DOCKERFILE = pathlib.Path(__file__).resolve().parents[2] / "Dockerfile"
+from netns import CHECKOUT, TOOLS
+
+DOCKERFILE = CHECKOUT / "Dockerfile"
 BASES = {"debian:12-slim": "bookworm"}
 
 # As Docker's base has it: packages start no servers while they are installed.
@@ -94,10 +95,9 @@ def make_layer(base, packages, layer):
 
 def kept(wording, make):
     """The folder that make(folder) fills, once a machine for each wording of how it is made."""
-    tools = pathlib.Path(os.environ.get("HEIMDALL_TOOLS", "/var/cache/heimdall-tools"))
-    tools.mkdir(parents=True, exist_ok=True)
-    folder = tools / f"image-{hashlib.sha256(wording.encode()).hexdigest()[:12]}"
-    with (tools / "image.lock").open("w") as lock:
+    TOOLS.mkdir(parents=True, exist_ok=True)
+    folder = TOOLS / f"image-{hashlib.sha256(wording.encode()).hexdigest()[:12]}"
+    with (TOOLS / "image.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             print(f"image: making {folder} (takes minutes)", file=sys.stderr)

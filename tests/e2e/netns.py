@@ -6,8 +6,9 @@
         daemon = router.start(["heimdall", "--name", "router"])
         client.run(["ping", "-c1", "192.0.2.1"])
 
-A host sees the machine's files, with its own /run, /var/lib/heimdall*, /tmp and /etc/resolv.conf. Its first process is
-process 1 of its PID namespace: when the lab closes, everything that ran in it is gone, whatever happened.
+A host sees the machine's files, with its own /run, /var/lib/heimdall*, /etc/resolv.conf and /tmp, where of the machine's there is
+only what the tests themselves need. Its first process is process 1 of its PID namespace: when the lab closes, everything that ran
+in it is gone, whatever happened.
 
 A test that has passed fails after all when one of its programs logged a secret or met a sanitizer: see Lab.faults.
 """
@@ -32,6 +33,9 @@ PATIENCE = 2
 
 KEPT_OUTPUT = 6000  # characters of a log that a failure shows
 
+CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+TOOLS = pathlib.Path(os.environ.get("HEIMDALL_TOOLS", "/var/cache/heimdall-tools")).resolve()
+
 # Runs as process 1 of the host: own mounts, then waits, collecting orphans, until the lab closes its standard input.
 INIT = """
 set -e
@@ -45,7 +49,11 @@ for dir in "$1"/var/*; do
 done
 mount --bind "$1/resolv.conf" /etc/resolv.conf
 mount --bind "$1/hosts" /etc/hosts
-mount --bind "$1/tmp" /tmp
+for kept in "${@:3}"; do
+    mkdir -p "$1$kept"
+    mount --bind "$kept" "$1$kept"
+done
+mount --rbind "$1/tmp" /tmp
 mount -t sysfs sysfs /sys 2>/dev/null || true
 ip link set lo up
 hostname "$2"
@@ -120,9 +128,12 @@ class Host:
         (self.dir / "tmp").chmod(0o1777)
         (self.dir / "resolv.conf").write_text("nameserver 127.0.0.1\n")
         (self.dir / "hosts").write_text(f"127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {name}-host\n")
+        kept = [path for path in (CHECKOUT, TOOLS, lab.bin) if path and path.is_relative_to("/tmp")]
+        for path in kept:
+            path.mkdir(parents=True, exist_ok=True)
         self.init = subprocess.Popen(
             ["unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--kill-child",
-             "bash", "-c", INIT, "init", str(self.dir), name],
+             "bash", "-c", INIT, "init", str(self.dir), name, *kept],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if self.init.stdout.readline() != "ready\n":
             raise Failure(f"host {name} did not start")
