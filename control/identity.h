@@ -28,8 +28,8 @@ int identity_load_node(struct identity *out, struct datadir *dir, const char *id
 /* An id that is given is used without being kept. A node's folder is refused. */
 int identity_load_peer(struct identity *out, struct datadir *dir, const char *id, struct err *err);
 
-/* The cluster key from a file; checked. The second is for the file of option --cluster-key-file, and
- * its errors say so. */
+/* The cluster key from a file; checked. The second is for the file of option --cluster-key-file,
+ * and its errors say so. */
 int identity_read_cluster_key(const char *path, char out[ACCESS_ID_MAX + 1], struct err *err);
 int identity_read_key_option(const char *path, char out[ACCESS_ID_MAX + 1], struct err *err);
 

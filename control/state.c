@@ -141,10 +141,17 @@ int state_create(struct state **out, const uint8_t seed[16])
     struct state *state = calloc(1, sizeof *state);
     if (state == NULL)
         return -ENOMEM;
-    struct map *const maps[] = {&state->nodes,          &state->peers,     &state->routes,
-                                &state->networks,       &state->addresses, &state->node_keys,
-                                &state->authorizations, &state->peer_keys, &state->node_names,
-                                &state->peer_names,     &state->authorization_names};
+    struct map *const maps[] = {&state->nodes,
+                                &state->peers,
+                                &state->routes,
+                                &state->networks,
+                                &state->addresses,
+                                &state->node_keys,
+                                &state->authorizations,
+                                &state->peer_keys,
+                                &state->node_names,
+                                &state->peer_names,
+                                &state->authorization_names};
     for (size_t i = 0; i < sizeof maps / sizeof maps[0]; i++)
         map_init(maps[i], seed);
     state->nodes_ordered.compare = compare_nodes;
