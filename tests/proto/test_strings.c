@@ -16,7 +16,7 @@ static const struct {
 } messages[] = {
 #define M(type, bytes, whole)                                                                      \
     {                                                                                              \
-        type, bytes, sizeof bytes - 1, whole                                                       \
+        type, bytes, sizeof(bytes) - 1, whole                                                      \
     }
     M(CONNECT, "", true),
     M(CONNECT,
