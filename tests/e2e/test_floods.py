@@ -33,9 +33,13 @@ class Floods(LabTest):
         return int(re.search(rf"{field}:\s+(\d+)", text).group(1))
 
     def others_are_served(self):
-        """An administrator from elsewhere gets an answer; returns how long that took."""
+        """An administrator from elsewhere gets an answer; returns how long that took. A program that the machine keeps from
+        its handshake for longer than thousands of newcomers need loses its place to them, and asks again."""
         begin = time.monotonic()
-        done = self.net.router.run(["hctl", "-a", ADDR, *self.hctl_options(), "nodes", "list"], check=False)
+        for _ in range(3):
+            done = self.net.router.run(["hctl", "-a", ADDR, *self.hctl_options(), "nodes", "list"], check=False)
+            if done.returncode != 5:
+                break
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         return time.monotonic() - begin
 
