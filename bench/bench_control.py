@@ -12,8 +12,8 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests" / "e2e"))
-from netns import Lab  # noqa: E402
-from story import table  # noqa: E402
+from lab.netns import Lab  # noqa: E402
+from lab.story import table  # noqa: E402
 
 # figure, unit, target, whether more is better
 FIGURES = [

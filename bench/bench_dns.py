@@ -16,8 +16,8 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests" / "e2e"))
-from netns import Lab, wait_until  # noqa: E402
-from story import table  # noqa: E402
+from lab.netns import Lab, wait_until  # noqa: E402
+from lab.story import table  # noqa: E402
 
 TARGET = 100_000
 CORES = sorted(os.sched_getaffinity(0))

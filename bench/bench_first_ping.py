@@ -9,8 +9,8 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tests/e2e"))
-from netns import Lab, wait_until  # noqa: E402
-from story import Network  # noqa: E402
+from lab.netns import Lab, wait_until  # noqa: E402
+from lab.story import Network  # noqa: E402
 
 # The original program, as its README's defaults make it: it polls.
 ORIGINAL = {"first ping": "5 to 10 s", "route": "5 to 16 s"}

@@ -5,11 +5,11 @@
  * watch, again. */
 #include "base/bytes.h"
 #include "base/clock.h"
-#include "control/access.h"
-#include "control/address.h"
-#include "control/record.h"
-#include "control/rpc_client.h"
-#include "control/transport.h"
+#include "control/rpc/address.h"
+#include "control/rpc/client.h"
+#include "control/rpc/transport_listener.h"
+#include "control/state/access.h"
+#include "control/state/record.h"
 #include "proto/cluster.pb-c.h"
 #include "proto/heimdall.pb-c.h"
 

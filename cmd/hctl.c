@@ -5,7 +5,7 @@
 #include "cmd/hctl_json.h"
 #include "cmd/hctl_lists.h"
 #include "cmd/hctl_status.h"
-#include "control/config.h"
+#include "control/config/config.h"
 
 #include <errno.h>
 #include <locale.h>

@@ -2,8 +2,8 @@
 
 #include "cmd/hctl_lookup.h"
 #include "cmd/hctl_output.h"
-#include "control/access.h"
-#include "control/record.h"
+#include "control/state/access.h"
+#include "control/state/record.h"
 #include "proto/cluster.pb-c.h"
 
 #include <errno.h>

@@ -3,7 +3,7 @@
 
 #include "cmd/hctl_session.h"
 #include "cmd/hctl_table.h"
-#include "control/config.h"
+#include "control/config/config.h"
 
 #include <stddef.h>
 

@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "cmd/hctl_output.h"
 #include "cmd/hctl_text.h"
-#include "control/record.h"
+#include "control/state/record.h"
 
 #include <string.h>
 

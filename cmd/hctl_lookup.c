@@ -1,6 +1,6 @@
 #include "cmd/hctl_lookup.h"
 
-#include "control/record.h"
+#include "control/state/record.h"
 
 #include <errno.h>
 #include <stdio.h>

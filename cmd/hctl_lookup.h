@@ -2,7 +2,7 @@
 #define CMD_HCTL_LOOKUP_H
 
 #include "cmd/hctl_session.h"
-#include "control/access.h"
+#include "control/state/access.h"
 #include "proto/cluster.pb-c.h"
 
 #include <stddef.h>

@@ -1,11 +1,11 @@
 #include "cmd/hctl_session.h"
 
 #include "base/bytes.h"
-#include "control/access.h"
-#include "control/address.h"
-#include "control/identity.h"
-#include "control/rpc_client.h"
-#include "control/transport.h"
+#include "control/host/identity.h"
+#include "control/rpc/address.h"
+#include "control/rpc/client.h"
+#include "control/rpc/transport_listener.h"
+#include "control/state/access.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -2,7 +2,7 @@
 #define CMD_HCTL_SESSION_H
 
 #include "base/err.h"
-#include "control/config.h"
+#include "control/config/config.h"
 #include "proto/grpc.h"
 
 #include <protobuf-c/protobuf-c.h>

@@ -6,7 +6,7 @@
 #include "cmd/hctl_lookup.h"
 #include "cmd/hctl_output.h"
 #include "cmd/hctl_text.h"
-#include "control/record.h"
+#include "control/state/record.h"
 #include "proto/cluster.pb-c.h"
 
 #include <inttypes.h>

@@ -1,13 +1,13 @@
 #include "base/err.h"
-#include "control/config.h"
-#include "control/node.h"
+#include "control/config/config.h"
+#include "control/daemon/node.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 enum { EXIT_USAGE = 2 };
 
-/* A node: see control/node.h. */
+/* A node: see control/daemon/node.h. */
 int main(int argc, char **argv)
 {
     struct node_config config;

@@ -1,11 +1,11 @@
 #include "base/err.h"
-#include "control/agent.h"
-#include "control/config.h"
+#include "control/config/config.h"
+#include "control/daemon/agent.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A peer: see control/agent.h. */
+/* A peer: see control/daemon/agent.h. */
 int main(int argc, char **argv)
 {
     struct peer_config config;

@@ -1,7 +1,7 @@
-#include "control/address.h"
-#include "control/config.h"
-#include "control/resolv_conf.h"
-#include "control/resolver.h"
+#include "control/config/config.h"
+#include "control/host/resolv_conf.h"
+#include "control/host/resolver.h"
+#include "control/rpc/address.h"
 
 #include "base/buffer.h"
 #include "fuzz/fuzz.h"

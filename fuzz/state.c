@@ -1,9 +1,9 @@
-#include "control/state.h"
+#include "control/state/state.h"
 #include "base/buffer.h"
 #include "base/bytes.h"
 #include "base/err.h"
 #include "base/log.h"
-#include "control/plan.h"
+#include "control/state/plan.h"
 #include "fuzz/fuzz.h"
 
 #include <errno.h>

@@ -7,8 +7,8 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/map.h"
-#include "control/change.h"
-#include "control/state.h"
+#include "control/state/change.h"
+#include "control/state/state.h"
 
 #include "tests/unit.h"
 

@@ -4,8 +4,8 @@ import argparse
 import shlex
 import sys
 
-from netns import LEAST_PRIVILEGE, Lab, wait_until
-from story import TRANSFER, Network
+from lab.netns import LEAST_PRIVILEGE, Lab, wait_until
+from lab.story import TRANSFER, Network
 
 
 def show(host, argv, output=""):

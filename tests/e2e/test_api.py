@@ -16,9 +16,9 @@ import time
 import unittest
 import uuid
 
-from labtest import BIN, LabTest
-from netns import Lab, wait_until
-from psk import derive
+from lab.labtest import BIN, LabTest
+from lab.netns import Lab, wait_until
+from lab.psk import derive
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 TOOLS = TESTS / "tools"

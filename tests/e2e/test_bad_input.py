@@ -5,8 +5,8 @@ import sys
 import unittest
 import uuid
 
-from labtest import LabTest
-from story import Network
+from lab.labtest import LabTest
+from lab.story import Network
 
 
 class BadInput(LabTest):

@@ -4,8 +4,8 @@ import json
 import re
 import unittest
 
-from labtest import LabTest
-from story import Network
+from lab.labtest import LabTest
+from lab.story import Network
 
 PROGRAMS = {"heimdall": [], "hpeer": [], "hctl": ["nodes", "list"]}
 SECRETS = {"ID", "SECRET"}  # never repeated

@@ -7,11 +7,11 @@ import signal
 import subprocess
 import unittest
 
-import image
-from container import DOCKER, LEAST, SYSCTLS, Container
-from labtest import BIN, InLab
-from netns import wait_until
-from story import Network, table
+from lab import image
+from lab.container import DOCKER, LEAST, SYSCTLS, Container
+from lab.labtest import BIN, InLab
+from lab.netns import wait_until
+from lab.story import Network, table
 
 NODE = ["heimdall", "-D", "--name", "router"]
 PEER = ["hpeer", "-D", "--name", "client", "--addr", "tcp://172.17.0.2:9000", "--id"]

@@ -4,7 +4,7 @@ import os
 import re
 import unittest
 
-from dns import GATEWAY, HOSTILE, Names, dig
+from lab.dns import GATEWAY, HOSTILE, Names, dig
 
 SOA = r"^router\.heimdall\. hostmaster\.heimdall\. \d+ 3600 600 86400 5$"
 

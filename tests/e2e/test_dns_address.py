@@ -4,10 +4,10 @@ import os
 import time
 import unittest
 
-from dns import GATEWAY, UNBOUND, UPSTREAM, Names, Upstream, dig, start_unbound
-from labtest import InLab
-from netns import wait_until
-from story import Network
+from lab.dns import GATEWAY, UNBOUND, UPSTREAM, Names, Upstream, dig, start_unbound
+from lab.labtest import InLab
+from lab.netns import wait_until
+from lab.story import Network
 
 BUSY = """
 import socket, time

@@ -4,7 +4,7 @@ import os
 import time
 import unittest
 
-from dns import GATEWAY, UNBOUND, UPSTREAM, Names, Upstream, dig, start_unbound
+from lab.dns import GATEWAY, UNBOUND, UPSTREAM, Names, Upstream, dig, start_unbound
 
 
 

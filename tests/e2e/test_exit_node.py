@@ -6,11 +6,11 @@ import sys
 import time
 import unittest
 
-from labtest import InLab
-from netns import wait_until
-from story import Network
+from lab.labtest import InLab
+from lab.netns import wait_until
+from lab.story import Network
 
-WHOAMI = pathlib.Path(__file__).with_name("whoami.py")
+WHOAMI = pathlib.Path(__file__).with_name("lab") / "whoami.py"
 V4, V6 = "203.0.113.10", "2001:db8:3::10"
 
 

@@ -3,9 +3,9 @@ import os
 import unittest
 import uuid
 
-from labtest import InLab
-from netns import wait_until
-from story import Network, table
+from lab.labtest import InLab
+from lab.netns import wait_until
+from lab.story import Network, table
 
 DATA = "/var/lib/heimdall"
 

@@ -7,11 +7,11 @@ import time
 import unittest
 import uuid
 
-from labtest import BIN, LabTest
-from netns import PATIENCE
-from story import Network
+from lab.labtest import BIN, LabTest
+from lab.netns import PATIENCE
+from lab.story import Network
 
-FLOOD = pathlib.Path(__file__).with_name("flood.py")
+FLOOD = pathlib.Path(__file__).with_name("lab") / "flood.py"
 ADDR = "tcp://172.17.0.2:9000"
 SANITIZED = re.search(r"/(asan|tsan)/", f"{BIN}/")
 MIB = 1024  # of the kernel's kB

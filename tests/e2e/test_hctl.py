@@ -11,9 +11,9 @@ import termios
 import unittest
 import uuid
 
-from labtest import LabTest
-from netns import PATIENCE, wait_until
-from story import Network, table
+from lab.labtest import LabTest
+from lab.netns import PATIENCE, wait_until
+from lab.story import Network, table
 
 ADDR = "tcp://172.17.0.2:9000"
 OK, FAILED, USAGE, NOT_FOUND, EXISTS, UNREACHABLE, DENIED, PROBLEMS = range(8)

@@ -3,9 +3,9 @@ import os
 import sys
 import unittest
 
-from labtest import InLab
-from netns import wait_until
-from routing import WHOAMI, Routing
+from lab.labtest import InLab
+from lab.netns import wait_until
+from lab.routing import WHOAMI, Routing
 
 SERVER6 = "2001:db8:50::10"
 OFF = "sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1"

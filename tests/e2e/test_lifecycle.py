@@ -7,7 +7,7 @@ import signal
 import unittest
 import uuid
 
-from life import ADDR, Life, told
+from lab.life import ADDR, Life, told
 
 
 class Identity(Life):

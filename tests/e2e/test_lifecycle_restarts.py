@@ -3,8 +3,8 @@ import signal
 import unittest
 import uuid
 
-from life import Life, told
-from story import traces
+from lab.life import Life, told
+from lab.story import traces
 
 
 class Restarts(Life):

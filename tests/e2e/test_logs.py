@@ -4,9 +4,9 @@ import re
 import unittest
 import uuid
 
-from labtest import BIN
-from netns import Lab
-from story import Network
+from lab.labtest import BIN
+from lab.netns import Lab
+from lab.story import Network
 
 
 class Logs(unittest.TestCase):

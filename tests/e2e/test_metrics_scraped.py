@@ -5,9 +5,9 @@ import subprocess
 import sys
 import unittest
 
-from labtest import LabTest
-from netns import wait_until
-from story import Network
+from lab.labtest import LabTest
+from lab.netns import wait_until
+from lab.story import Network
 
 TOOLS = pathlib.Path(__file__).resolve().parents[1] / "tools"
 

@@ -5,10 +5,10 @@ import subprocess
 import tarfile
 import unittest
 
-import image
-from container import SYSCTLS, Container
-from labtest import BIN, InLab
-from story import Network, table
+from lab import image
+from lab.container import SYSCTLS, Container
+from lab.labtest import BIN, InLab
+from lab.story import Network, table
 
 # What dpkg writes about every package, whatever it holds, and what goes with the next boot.
 PASSED_OVER = r"/var/(lib/dpkg|log|cache)/|/run/"

@@ -8,9 +8,9 @@ import re
 import shlex
 import unittest
 
-from labtest import InLab
-from netns import wait_until
-from story import Network
+from lab.labtest import InLab
+from lab.netns import wait_until
+from lab.story import Network
 
 README = pathlib.Path(__file__).parents[2] / "README.md"
 PROMPT = re.compile(r"^(router|client)# (.*)$")

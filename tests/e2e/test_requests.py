@@ -13,8 +13,8 @@ import sys
 import unittest
 import uuid
 
-from labtest import BIN, LabTest
-from netns import Lab
+from lab.labtest import BIN, LabTest
+from lab.netns import Lab
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

@@ -3,11 +3,11 @@ import os
 import signal
 import unittest
 
-import image
-from container import Container
-from labtest import BIN, InLab
-from netns import wait_until
-from story import Network
+from lab import image
+from lab.container import Container
+from lab.labtest import BIN, InLab
+from lab.netns import wait_until
+from lab.story import Network
 
 
 # As the system's manager would start them.

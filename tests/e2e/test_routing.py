@@ -6,9 +6,9 @@ import sys
 import unittest
 import uuid
 
-from netns import wait_until
-from routing import SERVER, WHOAMI, Routing
-from story import table
+from lab.netns import wait_until
+from lab.routing import SERVER, WHOAMI, Routing
+from lab.story import table
 
 
 

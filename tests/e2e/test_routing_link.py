@@ -4,8 +4,8 @@ import re
 import signal
 import unittest
 
-from netns import wait_until
-from routing import SERVER, WHOAMI, Routing
+from lab.netns import wait_until
+from lab.routing import SERVER, WHOAMI, Routing
 
 
 # Prints the MSS of the next SYN that comes in.

@@ -9,10 +9,10 @@ import time
 import unittest
 import uuid
 
-import leaks
-from labtest import BIN, InLab
-from netns import Failure, Lab, wait_until
-from story import Network, table
+from lab import leaks
+from lab.labtest import BIN, InLab
+from lab.netns import Failure, Lab, wait_until
+from lab.story import Network, table
 
 KEPT = 1 << 12 | 1 << 10  # CAP_NET_ADMIN, CAP_NET_BIND_SERVICE
 
@@ -349,10 +349,10 @@ class Search(unittest.TestCase):
 
     def test_nobody_goes_without(self):
         """Programs of ours are started by a lab alone"""
-        texts = {path.stem: path.read_text() for path in pathlib.Path(__file__).parent.glob("*.py")}
+        texts = {path.stem: path.read_text() for path in pathlib.Path(__file__).parent.rglob("*.py")}
 
         def uses_lab(name):
-            return name == "netns" or any(uses_lab(other) for other in re.findall(r"(?m)^from (\w+) import", texts.get(name, "")))
+            return name == "netns" or any(uses_lab(other) for other in re.findall(r"(?m)^from lab\.(\w+) import", texts.get(name, "")))
         for name, text in texts.items():
             if name.startswith("test_"):
                 started = [line for line in text.split("\n") if "subprocess." in line and "BIN" in line and '"-h"' not in line]
@@ -368,7 +368,7 @@ class Page(unittest.TestCase):
         self.assertGreater(len(named), 40)
         for file, kind, name in named:
             with self.subTest(file=file, name=name):
-                [path] = tests.glob(f"*/{file}.{kind}")
+                [path] = tests.rglob(f"{file}.{kind}")
                 words = [f"START_TEST({name})"] if kind == "c" else [
                     f"def {word}(" if word.startswith("test_") else f"class {word}(" for word in name.split(".") if word]
                 for word in words:

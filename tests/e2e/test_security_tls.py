@@ -4,10 +4,10 @@ import time
 import unittest
 import uuid
 
-from labtest import LabTest
-from netns import wait_until
-from psk import derive
-from story import Network, table
+from lab.labtest import LabTest
+from lab.netns import wait_until
+from lab.psk import derive
+from lab.story import Network, table
 
 ADDR = "172.17.0.2:9000"
 DENIED = 6  # hctl's exit code

@@ -2,11 +2,11 @@
 import time
 import unittest
 
-import image
-from container import MACHINE, MANAGER, SYSCTLS, SYSTEMD, Container
-from labtest import BIN, InLab
-from netns import wait_until
-from story import Network, table
+from lab import image
+from lab.container import MACHINE, MANAGER, SYSCTLS, SYSTEMD, Container
+from lab.labtest import BIN, InLab
+from lab.netns import wait_until
+from lab.story import Network, table
 
 
 def setUpModule():

@@ -4,9 +4,9 @@ import os
 import signal
 import unittest
 
-from labtest import InLab
-from netns import wait_until
-from story import Network, table, traces
+from lab.labtest import InLab
+from lab.netns import wait_until
+from lab.story import Network, table, traces
 
 
 class Walkthrough(InLab):

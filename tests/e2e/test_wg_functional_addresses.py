@@ -1,7 +1,7 @@
 """heimdall-wg: from which address packets leave, to which they go, and what happens when either changes."""
 import time
 
-from wgtest import DATA, PORT, WG, End, InLab, Relay, main, wait_until
+from lab.wgtest import DATA, PORT, WG, End, InLab, Relay, main, wait_until
 
 LONG = "2001:db8::"
 

@@ -3,7 +3,7 @@ import os
 import struct
 import time
 
-from wgtest import (COOKIE, DATA, INITIATION, PORT, RESPONSE, WG, End, InLab, Relay, main, received)
+from lab.wgtest import (COOKIE, DATA, INITIATION, PORT, RESPONSE, WG, End, InLab, Relay, main, received)
 
 
 class Disorder(InLab):

@@ -3,7 +3,7 @@ import os
 import threading
 import time
 
-from wgtest import DATA, PORT, WG, End, InLab, main, wait_until, within
+from lab.wgtest import DATA, PORT, WG, End, InLab, main, wait_until, within
 
 PYTHON = "/usr/bin/python3"  # one that every user may run
 

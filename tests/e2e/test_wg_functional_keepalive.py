@@ -2,7 +2,7 @@
 import socket
 import time
 
-from wgtest import INITIATION, PORT, WG, End, InLab, handshake_time, main, wait_until, within
+from lab.wgtest import INITIATION, PORT, WG, End, InLab, handshake_time, main, wait_until, within
 
 
 class Keepalive(InLab):

@@ -6,7 +6,7 @@ import socket
 import struct
 import time
 
-from wgtest import (DATA, HANDSHAKE_DS, INITIATION, PORT, RESPONSE, InLab, key_hex, main, received, uapi, wait_until,
+from lab.wgtest import (DATA, HANDSHAKE_DS, INITIATION, PORT, RESPONSE, InLab, key_hex, main, received, uapi, wait_until,
                     within)
 
 OVERHEAD = 32

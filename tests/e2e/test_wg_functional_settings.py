@@ -2,7 +2,7 @@
 import re
 import time
 
-from wgtest import (DATA, INITIATION, PORT, RESPONSE, WG, End, InLab, handshake_time, key_hex, main, received, uapi,
+from lab.wgtest import (DATA, INITIATION, PORT, RESPONSE, WG, End, InLab, handshake_time, key_hex, main, received, uapi,
                     wait_until)
 
 

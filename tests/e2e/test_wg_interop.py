@@ -3,8 +3,8 @@ import pathlib
 import subprocess
 import unittest
 
-from labtest import BIN
-from wginterop import Interop
+from lab.labtest import BIN
+from lab.wginterop import Interop
 
 
 class WireguardGo(Interop, unittest.TestCase):

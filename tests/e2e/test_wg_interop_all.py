@@ -4,7 +4,7 @@ import subprocess
 import sys
 import unittest
 
-from wginterop import Interop, LongInterop
+from lab.wginterop import Interop, LongInterop
 
 BIN = sys.argv.pop(1)
 TOOLS = pathlib.Path(__file__).parent.parent / "tools"

@@ -6,10 +6,10 @@ import sys
 import time
 import unittest
 
-from labtest import BIN, InLab
-from netns import Lab, wait_until
-from wgpair import PORT, End, Pair
-from wgtest import uapi
+from lab.labtest import BIN, InLab
+from lab.netns import Lab, wait_until
+from lab.wgpair import PORT, End, Pair
+from lab.wgtest import uapi
 
 MEGABYTE = 1 << 20
 

@@ -5,8 +5,8 @@ import subprocess
 import sys
 import unittest
 
-from labtest import BIN, InLab
-from netns import wait_until
+from lab.labtest import BIN, InLab
+from lab.netns import wait_until
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 OURS = "heimdall-wg"

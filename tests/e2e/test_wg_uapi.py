@@ -4,9 +4,9 @@ import socket
 import time
 import unittest
 
-from labtest import InLab
-from netns import wait_until
-from wgpair import PORT, End, Pair
+from lab.labtest import InLab
+from lab.netns import wait_until
+from lab.wgpair import PORT, End, Pair
 
 KEY = "11" * 32
 OTHER = "22" * 32

@@ -8,10 +8,10 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "e2e"))
 
-from labtest import LabTest  # noqa: E402
-from netns import Failure, wait_until  # noqa: E402
-from wginterop import TALK, assert_lost, assert_talk, count_initiations, initiations  # noqa: E402
-from wgpair import PORT, End  # noqa: E402
+from lab.labtest import LabTest  # noqa: E402
+from lab.netns import Failure, wait_until  # noqa: E402
+from lab.wginterop import TALK, assert_lost, assert_talk, count_initiations, initiations  # noqa: E402
+from lab.wgpair import PORT, End  # noqa: E402
 
 MEGABYTE = 1 << 20
 

@@ -1,0 +1,261 @@
+#include "control/api/keyring.h"
+
+#include "base/bytes.h"
+#include "base/map.h"
+#include "control/state/state.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct entry {
+    char id[TRANSPORT_ID_MAX];
+    uint8_t hash[TRANSPORT_HASH_LEN];
+};
+
+/* Ordered by id, as the state's authorizations are; each entry is its own allocation, because the
+ * map borrows the hashes. */
+struct entries {
+    struct entry **at;
+    size_t count;
+    size_t room;
+};
+
+struct keyring {
+    struct entries peers;
+    struct map by_hash;
+    uint8_t seed[16];
+    uint8_t cluster_hash[TRANSPORT_HASH_LEN];
+    char cluster_key[TRANSPORT_SECRET_MAX];
+};
+
+int keyring_create(struct keyring **out, const char *cluster_key, const uint8_t seed[16])
+{
+    *out = NULL;
+    struct keyring *keyring = calloc(1, sizeof *keyring);
+    if (keyring == NULL)
+        return -ENOMEM;
+    memcpy(keyring->seed, seed, sizeof keyring->seed);
+    map_init(&keyring->by_hash, seed);
+    snprintf(keyring->cluster_key, sizeof keyring->cluster_key, "%s", cluster_key);
+    transport_secret_hash(keyring->cluster_hash, cluster_key);
+    *out = keyring;
+    return 0;
+}
+
+static void entry_free(struct entry *entry)
+{
+    if (entry != NULL)
+        bytes_wipe(entry, sizeof *entry);
+    free(entry);
+}
+
+void keyring_destroy(struct keyring *keyring)
+{
+    if (keyring == NULL)
+        return;
+    for (size_t i = 0; i < keyring->peers.count; i++)
+        entry_free(keyring->peers.at[i]);
+    free(keyring->peers.at);
+    map_fini(&keyring->by_hash);
+    bytes_wipe(keyring, sizeof *keyring);
+    free(keyring);
+}
+
+static struct entry *entry_make(const char *id)
+{
+    struct entry *entry = calloc(1, sizeof *entry);
+    if (entry == NULL)
+        return NULL;
+    snprintf(entry->id, sizeof entry->id, "%s", id);
+    transport_secret_hash(entry->hash, id);
+    return entry;
+}
+
+/* The order of an id against the i-th kept one; behind the last when there is none. */
+static int order(const struct keyring *keyring, size_t i, const char *id)
+{
+    return i < keyring->peers.count ? strcmp(keyring->peers.at[i]->id, id) : 1;
+}
+
+/* Merges the two ordered lists: kept entries move over, new ones are made. True when they differ.
+ */
+static int merge(const struct keyring *keyring, const struct state *state, struct entries *next,
+                 bool *differs)
+{
+    size_t kept = 0;
+    *differs = false;
+    for (size_t i = 0; i < state_authorization_count(state); i++) {
+        const char *id = state_authorization_at(state, i)->id;
+        for (; order(keyring, kept, id) < 0; kept++)
+            *differs = true;
+        struct entry *entry;
+        if (order(keyring, kept, id) == 0) {
+            entry = keyring->peers.at[kept++];
+        } else {
+            entry = entry_make(id);
+            *differs = true;
+        }
+        if (entry == NULL)
+            return -ENOMEM;
+        next->at[next->count++] = entry;
+    }
+    *differs = *differs || kept < keyring->peers.count;
+    return 0;
+}
+
+/* Entries that are in one list only, given to `each`. */
+static void each_missing(const struct entries *from, const struct entries *in,
+                         void (*each)(void *ctx, struct entry *entry), void *ctx)
+{
+    size_t place = 0;
+    for (size_t i = 0; i < from->count; i++) {
+        while (place < in->count && strcmp(in->at[place]->id, from->at[i]->id) < 0)
+            place++;
+        if (place == in->count || in->at[place] != from->at[i])
+            each(ctx, from->at[i]);
+    }
+}
+
+static void drop_entry(void *ctx, struct entry *entry)
+{
+    (void)ctx;
+    entry_free(entry);
+}
+
+struct report {
+    void (*removed)(void *ctx, const char *id);
+    void *ctx;
+};
+
+static void report_removed(void *ctx, struct entry *entry)
+{
+    const struct report *report = ctx;
+    report->removed(report->ctx, entry->id);
+    entry_free(entry);
+}
+
+static int index_entries(const struct keyring *keyring, const struct entries *entries,
+                         struct map *out)
+{
+    map_init(out, keyring->seed);
+    for (size_t i = 0; i < entries->count; i++)
+        if (map_put(out, entries->at[i]->hash, TRANSPORT_HASH_LEN, entries->at[i]) < 0)
+            return -ENOMEM;
+    return 0;
+}
+
+int keyring_update(struct keyring *keyring, const struct state *state,
+                   void (*removed)(void *ctx, const char *id), void *ctx)
+{
+    struct entries next = {.at = calloc(state_authorization_count(state) + 1, sizeof *next.at),
+                           .room = state_authorization_count(state) + 1};
+    struct map by_hash;
+    bool differs = false;
+    if (next.at == NULL)
+        return -ENOMEM;
+    int code = merge(keyring, state, &next, &differs);
+    if (code == 0 && !differs) {
+        free(next.at);
+        return 0;
+    }
+    if (code == 0) {
+        code = index_entries(keyring, &next, &by_hash);
+        if (code < 0)
+            map_fini(&by_hash);
+    }
+    if (code < 0) {
+        each_missing(&next, &keyring->peers, drop_entry, NULL);
+        free(next.at);
+        return code;
+    }
+    struct entries former = keyring->peers;
+    keyring->peers = next;
+    map_fini(&keyring->by_hash);
+    keyring->by_hash = by_hash;
+    each_missing(&former, &next, report_removed, &(struct report){removed, ctx});
+    free(former.at);
+    return 0;
+}
+
+/* The place of the id among the kept ones, or where it belongs. */
+static size_t place_of(const struct keyring *keyring, const char *id)
+{
+    size_t low = 0;
+    size_t high = keyring->peers.count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(keyring->peers.at[middle]->id, id) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static int insert(struct keyring *keyring, size_t place, const char *id)
+{
+    struct entries *peers = &keyring->peers;
+    if (peers->count == peers->room) {
+        size_t room = peers->room * 2 + 8;
+        struct entry **at = realloc(peers->at, room * sizeof(*at));
+        if (at == NULL)
+            return -ENOMEM;
+        peers->at = at;
+        peers->room = room;
+    }
+    struct entry *entry = entry_make(id);
+    if (entry == NULL)
+        return -ENOMEM;
+    if (map_put(&keyring->by_hash, entry->hash, TRANSPORT_HASH_LEN, entry) < 0) {
+        entry_free(entry);
+        return -ENOMEM;
+    }
+    memmove(&peers->at[place + 1], &peers->at[place], (peers->count - place) * sizeof(*peers->at));
+    peers->at[place] = entry;
+    peers->count++;
+    return 0;
+}
+
+int keyring_update_id(struct keyring *keyring, const struct state *state, const char *id,
+                      void (*removed)(void *ctx, const char *id), void *ctx)
+{
+    struct entries *peers = &keyring->peers;
+    size_t place = place_of(keyring, id);
+    bool is_kept = order(keyring, place, id) == 0;
+    if (is_kept == (state_authorization(state, id) != NULL))
+        return 0;
+    if (!is_kept)
+        return insert(keyring, place, id);
+    struct entry *entry = peers->at[place];
+    (void)map_remove(&keyring->by_hash, entry->hash, TRANSPORT_HASH_LEN);
+    peers->count--;
+    memmove(&peers->at[place], &peers->at[place + 1], (peers->count - place) * sizeof(*peers->at));
+    report_removed(&(struct report){removed, ctx}, entry);
+    return 0;
+}
+
+static bool find(void *ctx, enum transport_role role, const uint8_t hash[TRANSPORT_HASH_LEN],
+                 char secret[TRANSPORT_SECRET_MAX], char id[TRANSPORT_ID_MAX])
+{
+    const struct keyring *keyring = ctx;
+    if (role != TRANSPORT_PEER) {
+        if (!bytes_equal_ct(hash, keyring->cluster_hash, TRANSPORT_HASH_LEN))
+            return false;
+        memcpy(secret, keyring->cluster_key, TRANSPORT_SECRET_MAX);
+        id[0] = '\0';
+        return true;
+    }
+    const struct entry *entry = map_get(&keyring->by_hash, hash, TRANSPORT_HASH_LEN);
+    if (entry == NULL)
+        return false;
+    snprintf(secret, TRANSPORT_SECRET_MAX, "%s", entry->id);
+    snprintf(id, TRANSPORT_ID_MAX, "%s", entry->id);
+    return true;
+}
+
+struct transport_secrets keyring_secrets(struct keyring *keyring)
+{
+    return (struct transport_secrets){.find = find, .ctx = keyring};
+}

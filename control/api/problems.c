@@ -1,0 +1,206 @@
+#include "control/api/problems.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "control/api/live.h"
+#include "control/api/report.h"
+#include "control/state/state.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    NAMED_MAX = 5, /* hosts that a problem names; the rest is counted */
+    /* A session is refused 180 s after its handshake (wg/timers.h), and `hpeer` keeps one up. */
+    HANDSHAKE_AGE_MAX_S = 180,
+    FIRST_HANDSHAKE_S = 15, /* a peer that has just come is given this long */
+};
+
+static void problem_add(struct problems *problems, const char *remedy, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void problem_add(struct problems *problems, const char *remedy, const char *format, ...)
+{
+    va_list args;
+    assert(problems->count < PROBLEMS_MAX);
+    size_t i = problems->count++;
+    va_start(args, format);
+    vsnprintf(problems->what[i], PROBLEM_TEXT, format, args);
+    va_end(args);
+    snprintf(problems->remedy[i], PROBLEM_TEXT, "%s", remedy);
+    heimdall__v1__problem__init(&problems->pb[i]);
+    problems->pb[i].what = problems->what[i];
+    problems->pb[i].remedy = problems->remedy[i];
+    problems->list[i] = &problems->pb[i];
+}
+
+/* ---- this host ---- */
+
+static void check_tunnel(struct problems *problems, const struct status_facts *facts)
+{
+    char remedy[PROBLEM_TEXT];
+    const struct status_host *host = facts->host;
+    if (!facts->live->known) {
+        problem_add(problems, "give this host more memory",
+                    "the tunnel cannot say how it is: memory is short");
+    } else if (!facts->live->info.up) {
+        snprintf(remedy, sizeof remedy, "ip link set %s up", host->interface_name);
+        problem_add(problems, remedy, "the interface %s is down: nobody is reached",
+                    host->interface_name);
+    }
+    if (!host->forwards)
+        problem_add(problems,
+                    "sysctl -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1, as root of "
+                    "this host",
+                    "the kernel does not forward packets: peers reach this host only");
+    if (!host->has_firewall)
+        problem_add(problems, "install nftables, and start heimdall again with CAP_NET_ADMIN",
+                    "the firewall is not set up: networks behind this node are reached only if "
+                    "they know the way back");
+}
+
+static void check_store(struct problems *problems, const struct status_facts *facts)
+{
+    char remedy[PROBLEM_TEXT];
+    const struct status_host *host = facts->host;
+    size_t damaged = state_damaged(facts->state);
+    if (host->disk_full)
+        problem_add(problems, "make room on it", "the disk of %s is full: nothing can be changed",
+                    host->data_dir);
+    if (!host->redis_runs || !host->takes_changes) {
+        snprintf(remedy, sizeof remedy,
+                 "it heals by itself; if this lasts, %s/redis/redis.log says why", host->data_dir);
+        problem_add(problems, remedy, "%s: nothing can be changed; tunnels and names go on",
+                    host->redis_runs ? "the store does not take changes"
+                                     : "redis-server does not run");
+    }
+    if (damaged > 0)
+        problem_add(problems,
+                    "the node's log names them: authorize these peers or create these routes again",
+                    "%zu damaged records of the store are left out", damaged);
+}
+
+static void check_names(struct problems *problems, const struct status_facts *facts)
+{
+    if (!facts->host->serves_names)
+        problem_add(problems,
+                    "the node's log says why: free the address, or choose another one with "
+                    "--dns-address",
+                    "DNS is not served: the network's names are not found");
+}
+
+static void check_security(struct problems *problems, const struct status_facts *facts)
+{
+    if (facts->host->insecure)
+        problem_add(problems,
+                    "start heimdall without --insecure; other gRPC clients can use certificates "
+                    "(--cert, --key, --ca) or the unix socket",
+                    "the control API is open to everyone, without TLS");
+}
+
+/* ---- other hosts ---- */
+
+/* "a (x), b (y) and 3 more" */
+struct naming {
+    char text[PROBLEM_TEXT / 2];
+    size_t len;
+    size_t count;
+};
+
+static void naming_add(struct naming *naming, const char *name, const char *id, const char *detail)
+{
+    char short_id[9];
+    if (naming->count++ >= NAMED_MAX || naming->len >= sizeof naming->text)
+        return;
+    naming->len += (size_t)snprintf(
+        naming->text + naming->len, sizeof naming->text - naming->len, "%s%s%s%s%s",
+        naming->count > 1 ? ", " : "", name[0] != '\0' ? name : log_short_id(short_id, id),
+        detail[0] != '\0' ? " (" : "", detail, detail[0] != '\0' ? ")" : "");
+}
+
+static const char *naming_end(struct naming *naming)
+{
+    if (naming->count > NAMED_MAX && naming->len < sizeof naming->text)
+        snprintf(naming->text + naming->len, sizeof naming->text - naming->len, " and %zu more",
+                 naming->count - NAMED_MAX);
+    return naming->text;
+}
+
+static bool differs(const char *version, const struct status_facts *facts)
+{
+    return version[0] != '\0' && strcmp(version, facts->version) != 0;
+}
+
+static void check_versions(struct problems *problems, const struct status_facts *facts)
+{
+    struct naming nodes = {.len = 0};
+    struct naming peers = {.len = 0};
+    for (size_t i = 0; i < state_node_count(facts->state); i++) {
+        const struct state_node *node = state_node_at(facts->state, i);
+        if (strcmp(node->id, facts->node_id) != 0 && differs(node->pb->version, facts))
+            naming_add(&nodes, node->name, node->id, node->pb->version);
+    }
+    for (size_t i = 0; i < state_peer_count(facts->state); i++) {
+        const struct state_peer *peer = state_peer_at(facts->state, i);
+        if (differs(peer->pb->version, facts))
+            naming_add(&peers, peer->name, peer->id, peer->pb->version);
+    }
+    if (nodes.count > 0)
+        problem_add(problems, "upgrade heimdall so that all nodes run one version",
+                    "this node runs version %s, others do not: %s", facts->version,
+                    naming_end(&nodes));
+    if (peers.count > 0)
+        problem_add(problems, "upgrade hpeer there, or heimdall here",
+                    "this node runs version %s, peers do not: %s", facts->version,
+                    naming_end(&peers));
+}
+
+/* True for a peer that is connected over TCP while its tunnel is not. */
+static bool is_cut_off(const struct status_facts *facts, const struct state_peer *peer)
+{
+    const struct wg_peer_info *info = live_find(facts->live, peer->public_key);
+    uint64_t for_ns = 0;
+    if (!facts->watching(facts->ctx, peer->id, &for_ns) || for_ns < FIRST_HANDSHAKE_S * NS_PER_SEC)
+        return false;
+    return info == NULL || info->last_handshake_ns == 0 ||
+           (facts->now_ns > info->last_handshake_ns &&
+            facts->now_ns - info->last_handshake_ns > HANDSHAKE_AGE_MAX_S * NS_PER_SEC);
+}
+
+static void check_handshakes(struct problems *problems, const struct status_facts *facts)
+{
+    struct naming peers = {.len = 0};
+    char remedy[PROBLEM_TEXT];
+    if (!facts->live->known || !facts->live->info.up)
+        return;
+    for (size_t i = 0; i < state_peer_count(facts->state); i++) {
+        const struct state_peer *peer = state_peer_at(facts->state, i);
+        if (is_cut_off(facts, peer))
+            naming_add(&peers, peer->name, peer->id, "");
+    }
+    if (peers.count == 0)
+        return;
+    snprintf(remedy, sizeof remedy, "let UDP port %u of this host through the firewalls on the way",
+             facts->live->info.listen_port);
+    problem_add(problems, remedy, "connected, but without a tunnel: %s", naming_end(&peers));
+}
+
+void problems_add_cut(struct problems *problems, size_t shown, size_t peers)
+{
+    problem_add(
+        problems, "ask for one with hctl peers show, or use Cluster.Watch, which has no end",
+        "only %zu of %zu peers are shown: there is no room for more in one answer", shown, peers);
+}
+
+void problems_find(struct problems *out, const struct status_facts *facts)
+{
+    out->count = 0;
+    check_tunnel(out, facts);
+    check_store(out, facts);
+    check_names(out, facts);
+    check_security(out, facts);
+    check_handshakes(out, facts);
+    check_versions(out, facts);
+}

@@ -1,0 +1,231 @@
+#include "control/api/watch_peer.h"
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "control/api/heimdall.h"
+#include "control/rpc/server.h"
+#include "control/state/access.h"
+#include "control/state/state.h"
+#include "proto/cluster.pb-c.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct rpc_watch {
+    const struct rpc_env *env;
+    struct list streams;
+    size_t count;
+};
+
+struct stream {
+    struct list link;
+    struct rpc_watch *watch;
+    struct rpc_call *call;
+    char *id;
+    uint8_t key[32];   /* that the id is bound to */
+    uint64_t since_ns; /* boot time */
+    uint8_t *sent;     /* the last message, packed */
+    size_t sent_len;
+};
+
+static void stream_free(struct stream *stream)
+{
+    list_remove(&stream->link);
+    stream->watch->count--;
+    free(stream->id);
+    free(stream->sent);
+    free(stream);
+}
+
+static void on_cancelled(void *ctx, struct rpc_call *call)
+{
+    (void)call;
+    stream_free(ctx);
+}
+
+static void stream_end(struct stream *stream, enum grpc_code code, const char *text)
+{
+    struct rpc_call *call = stream->call;
+    stream_free(stream);
+    rpc_call_finish(call, code, text);
+}
+
+/* True when this is what the peer was told last; else it is remembered as that. */
+static bool is_known(struct stream *stream, const PB(ConnectResponse) * response)
+{
+    size_t len = PB_FN(connect_response__get_packed_size)(response);
+    uint8_t *packed = malloc(len + 1);
+    if (packed == NULL)
+        return false;
+    PB_FN(connect_response__pack)(response, packed);
+    if (stream->sent != NULL && stream->sent_len == len && memcmp(stream->sent, packed, len) == 0) {
+        free(packed);
+        return true;
+    }
+    free(stream->sent);
+    stream->sent = packed;
+    stream->sent_len = len;
+    return false;
+}
+
+/* Brings one peer up to date. A reader that is too slow now is told when it can take it: then it
+ * gets the latest, not what it missed. */
+static void stream_update(struct stream *stream)
+{
+    const struct rpc_env *env = stream->watch->env;
+    const struct state *state = env->state(env->ctx);
+    if (state == NULL)
+        return;
+    if (state_authorization(state, stream->id) == NULL) {
+        stream_end(stream, GRPC_PERMISSION_DENIED, "this peer is not authorized any more");
+        return;
+    }
+    const struct state_peer *peer = state_peer(state, stream->id);
+    if (peer != NULL && memcmp(peer->public_key, stream->key, sizeof stream->key) != 0) {
+        stream_end(stream, GRPC_ABORTED, "another WireGuard key was let in under this peer id");
+        return;
+    }
+    if (!rpc_call_is_writable(stream->call))
+        return;
+    PB(ConnectResponse) *response = rpc_env_connect_response(env, stream->id);
+    if (response == NULL) {
+        stream_end(stream, GRPC_UNAVAILABLE, "this peer has no address any more: connect again");
+        return;
+    }
+    int code = is_known(stream, response) ? 0 : rpc_call_send(stream->call, &response->base);
+    PB_FN(connect_response__free_unpacked)(response, NULL);
+    if (code < 0)
+        stream_end(stream, GRPC_RESOURCE_EXHAUSTED, "this peer reads too slowly");
+}
+
+static void on_writable(void *ctx, struct rpc_call *call)
+{
+    (void)call;
+    stream_update(ctx);
+}
+
+size_t rpc_watch_count(const struct rpc_watch *watch)
+{
+    return watch->count;
+}
+
+void rpc_watch_each(const struct rpc_watch *watch,
+                    void (*each)(void *ctx, const char *id, const uint64_t *since_ns), void *ctx)
+{
+    list_for_each (pos, &watch->streams) {
+        const struct stream *stream = container_of(pos, struct stream, link);
+        each(ctx, stream->id, &stream->since_ns);
+    }
+}
+
+void rpc_watch_update(struct rpc_watch *watch)
+{
+    list_for_each_safe (pos, &watch->streams)
+        stream_update(container_of(pos, struct stream, link));
+}
+
+void rpc_watch_update_peer(struct rpc_watch *watch, const char *id)
+{
+    list_for_each_safe (pos, &watch->streams) {
+        struct stream *stream = container_of(pos, struct stream, link);
+        if (strcmp(stream->id, id) == 0)
+            stream_update(stream);
+    }
+}
+
+/* A peer watches itself only, with the key that Connect bound to its id. */
+static bool may_watch(const struct rpc_env *env, struct rpc_call *call,
+                      const Heimdall__V1__WatchPeerRequest *request, uint8_t key[32])
+{
+    const struct transport_caller *caller = rpc_call_caller(call);
+    const struct state *state = env->state(env->ctx);
+    const struct state_peer *peer = state != NULL ? state_peer(state, request->id) : NULL;
+    if (state == NULL)
+        rpc_call_fail(call, GRPC_UNAVAILABLE, "this node is still starting");
+    else if (caller->id[0] != '\0' && strcmp(caller->id, request->id) != 0)
+        rpc_call_deny(call, "a peer may watch itself only", "a peer may watch itself only");
+    else if (state_authorization(state, request->id) == NULL)
+        rpc_call_fail(call, GRPC_PERMISSION_DENIED, "this peer is not authorized");
+    else if (peer == NULL)
+        rpc_call_fail(call, GRPC_FAILED_PRECONDITION, "this peer has not connected yet");
+    else if (access_check_public_key(request->public_key, key, NULL) < 0 ||
+             memcmp(key, peer->public_key, 32) != 0)
+        rpc_call_deny(call, "another WireGuard key is bound to the peer's id",
+                      "another WireGuard key is bound to this peer id");
+    else
+        return true;
+    return false;
+}
+
+/* A peer is one host. A stream from before is most often the rest of a connection that the peer
+ * lost; if somebody still reads it, that is a copy of the peer, which is told. */
+static void end_former(struct rpc_watch *watch, const char *id)
+{
+    list_for_each_safe (pos, &watch->streams) {
+        struct stream *stream = container_of(pos, struct stream, link);
+        if (strcmp(stream->id, id) == 0)
+            stream_end(stream, GRPC_ALREADY_EXISTS,
+                       "another hpeer with this id and its key has connected: run one of them "
+                       "only, the other one with a data dir of its own");
+    }
+}
+
+static void handle_watch_peer(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct rpc_watch *watch = ctx;
+    const Heimdall__V1__WatchPeerRequest *request = (const Heimdall__V1__WatchPeerRequest *)message;
+    uint8_t key[32];
+    if (!may_watch(watch->env, call, request, key))
+        return;
+    struct stream *stream = calloc(1, sizeof *stream);
+    char *id = strdup(request->id);
+    if (stream == NULL || id == NULL) {
+        free(stream);
+        free(id);
+        rpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+        return;
+    }
+    end_former(watch, id);
+    stream->watch = watch;
+    stream->call = call;
+    stream->id = id;
+    memcpy(stream->key, key, sizeof key);
+    stream->since_ns = clock_boottime_ns();
+    list_append(&watch->streams, &stream->link);
+    watch->count++;
+    rpc_call_on_cancel(call, on_cancelled, stream);
+    rpc_call_on_writable(call, on_writable, stream);
+    stream_update(stream);
+}
+
+int rpc_watch_create(struct rpc_watch **out, struct rpc_server *server, const struct rpc_env *env)
+{
+    static const struct rpc_method methods[] = {
+        {"/heimdall.v1.Cluster/WatchPeer", RPC_SERVER_STREAM, TRANSPORT_PEER,
+         &heimdall__v1__watch_peer_request__descriptor, &PB_FN(connect_response__descriptor),
+         handle_watch_peer},
+    };
+    *out = NULL;
+    struct rpc_watch *watch = calloc(1, sizeof *watch);
+    if (watch == NULL)
+        return -ENOMEM;
+    watch->env = env;
+    list_init(&watch->streams);
+    int code = rpc_server_add(server, methods, sizeof methods / sizeof methods[0], watch);
+    if (code < 0) {
+        free(watch);
+        return code;
+    }
+    *out = watch;
+    return 0;
+}
+
+void rpc_watch_destroy(struct rpc_watch *watch)
+{
+    if (watch == NULL)
+        return;
+    list_for_each_safe (pos, &watch->streams)
+        stream_free(container_of(pos, struct stream, link));
+    free(watch);
+}

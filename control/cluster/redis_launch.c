@@ -1,0 +1,255 @@
+#include "control/cluster/redis_launch.h"
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "control/cluster/redis_proc.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { PASSWORD_BYTES = REDIS_PASSWORD_LEN / 2 };
+
+/* ---- the program and its user */
+
+static char *search_path(const char *path, const char *name)
+{
+    while (path != NULL && *path != '\0') {
+        size_t len = strcspn(path, ":");
+        char *file = NULL;
+        if (len > 0 && asprintf(&file, "%.*s/%s", (int)len, path, name) < 0)
+            return NULL;
+        if (file != NULL && access(file, X_OK) == 0)
+            return file;
+        free(file);
+        path += len + (path[len] == ':');
+    }
+    return NULL;
+}
+
+static int find_program(struct redis_launch *launch, const char *given, struct err *err)
+{
+    if (given != NULL && strchr(given, '/') != NULL)
+        launch->program = access(given, X_OK) == 0 ? strdup(given) : NULL;
+    else
+        launch->program = search_path(getenv("PATH"), given == NULL ? "redis-server" : given);
+    if (launch->program == NULL && given == NULL && getenv("PATH") == NULL)
+        launch->program = search_path("/usr/local/bin:/usr/bin:/usr/sbin", "redis-server");
+    if (launch->program == NULL)
+        return err_set(err, -ENOENT,
+                       "%s is not there or not executable: install the Debian package redis-server "
+                       "(apt-get install redis-server)",
+                       given == NULL ? "redis-server" : given);
+    return 0;
+}
+
+/* What is needed to hand the data to another user, to become it, to signal it, and to go on using
+ * its files: CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID. */
+static bool may_change_user(void)
+{
+    static const uint64_t needed = 1u << 0 | 1u << 1 | 1u << 3 | 1u << 5 | 1u << 6 | 1u << 7;
+    char line[128];
+    unsigned long long caps = 0;
+    FILE *status = fopen("/proc/self/status", "re");
+    while (status != NULL && fgets(line, sizeof line, status) != NULL)
+        if (strncmp(line, "CapEff:", 7) == 0)
+            caps = strtoull(line + 7, NULL, 16);
+    if (status != NULL)
+        fclose(status);
+    return geteuid() == 0 && (caps & needed) == needed;
+}
+
+static void choose_user(struct redis_launch *launch, const char *user)
+{
+    const struct passwd *entry = may_change_user() ? getpwnam(user == NULL ? "redis" : user) : NULL;
+    if (entry == NULL)
+        return;
+    launch->drop = true;
+    launch->uid = entry->pw_uid;
+    launch->gid = entry->pw_gid;
+}
+
+/* ---- its version: the first to know all the settings that we give it */
+
+enum { MAJOR_MIN = 7, VERSION_WAIT_MS = 3000 };
+
+static _Noreturn void become_version(const struct redis_launch *launch, int out)
+{
+    char *const argv[] = {launch->program, "--version", NULL};
+    char *const env[] = {"LC_ALL=C", "PATH=/usr/bin:/bin", NULL};
+    if (dup2(out, 1) >= 0 &&
+        (!launch->drop ||
+         (setgroups(0, NULL) == 0 && setgid(launch->gid) == 0 && setuid(launch->uid) == 0)))
+        execve(launch->program, argv, env);
+    _exit(127);
+}
+
+/* What it says within the time, with a NUL. */
+static int read_version(const struct redis_launch *launch, char *text, size_t capacity)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return -errno;
+    pid_t pid = fork();
+    if (pid == 0)
+        become_version(launch, fds[1]);
+    close(fds[1]);
+    struct pollfd ready = {.fd = fds[0], .events = POLLIN};
+    ssize_t n =
+        pid > 0 && poll(&ready, 1, VERSION_WAIT_MS) == 1 ? read(fds[0], text, capacity - 1) : 0;
+    text[n > 0 ? n : 0] = '\0';
+    close(fds[0]);
+    if (pid > 0) {
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+    return pid < 0 ? -EAGAIN : 0;
+}
+
+/* "Redis server v=7.0.15 sha=..." */
+static int check_version(const struct redis_launch *launch, struct err *err)
+{
+    char text[256];
+    int rc = read_version(launch, text, sizeof text);
+    if (rc < 0)
+        return err_set_errno(err, rc, "cannot run %s", launch->program);
+    const char *version = strstr(text, " v=");
+    version = version == NULL ? "" : version + sizeof " v=" - 1;
+    char *end;
+    unsigned long major = strtoul(version, &end, 10);
+    if (end == version)
+        return err_set(err, -EINVAL,
+                       "%s does not say which version it is: install the Debian package "
+                       "redis-server, version %d.0 or newer",
+                       launch->program, MAJOR_MIN);
+    if (major < MAJOR_MIN)
+        return err_set(err, -EPROTONOSUPPORT,
+                       "%s is too old (%.*s): install version %d.0 or newer of the package "
+                       "redis-server",
+                       launch->program, (int)strcspn(version, " \n"), version, MAJOR_MIN);
+    return 0;
+}
+
+/* ---- its folder */
+
+/* Gives a folder and what is in it, two levels deep, to the child's user. Links are not followed.
+ */
+static int hand_over(int dir_fd, const struct redis_launch *launch, int depth)
+{
+    if (fchown(dir_fd, launch->uid, launch->gid) != 0)
+        return -errno;
+    DIR *dir = fdopendir(dup(dir_fd));
+    int rc = dir == NULL ? -errno : 0;
+    for (struct dirent *entry; dir != NULL && rc == 0 && (entry = readdir(dir)) != NULL;) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        int sub = depth == 0 ? -1
+                             : openat(dir_fd, entry->d_name,
+                                      O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (sub >= 0) {
+            rc = hand_over(sub, launch, depth - 1);
+            close(sub);
+        } else if (fchownat(dir_fd, entry->d_name, launch->uid, launch->gid, AT_SYMLINK_NOFOLLOW) !=
+                   0)
+            rc = -errno;
+    }
+    if (dir != NULL)
+        closedir(dir);
+    return rc;
+}
+
+/* An earlier run had more rights, and gave the folder to Redis' user. */
+static int refuse_owner(const struct redis_launch *launch, struct err *err)
+{
+    return err_set(err, -EACCES,
+                   "not permitted to use %s: give it to this user (chown -R \"$(id -u)\" %s), "
+                   "or start with the rights of the run that made it",
+                   launch->dir, launch->dir);
+}
+
+/* Our group may enter the folder, and what is made in it (the socket) is of our group. */
+static int open_to_us(int fd, const struct redis_launch *launch)
+{
+    struct stat info;
+    if (fstat(fd, &info) < 0)
+        return -errno;
+    if (!launch->drop && info.st_uid != geteuid())
+        return -EACCES;
+    if (!launch->drop)
+        return fchmod(fd, 0700) == 0 ? 0 : -errno;
+    return fchown(fd, launch->uid, getegid()) == 0 && fchmod(fd, 02750) == 0 ? 0 : -errno;
+}
+
+static int make_dir(struct redis_launch *launch, const char *data_dir, struct err *err)
+{
+    if (asprintf(&launch->dir, "%s/redis", data_dir) < 0) {
+        launch->dir = NULL;
+        return err_set(err, -ENOMEM, "out of memory");
+    }
+    int len =
+        snprintf(launch->socket, sizeof launch->socket, "%s/%s", launch->dir, REDIS_SOCKET_NAME);
+    if (len < 0 || (size_t)len >= sizeof launch->socket)
+        return err_set(err, -ENAMETOOLONG,
+                       "--data-dir %s is too long for a unix socket: %zu characters at most",
+                       data_dir, sizeof launch->socket - sizeof "/redis/" REDIS_SOCKET_NAME);
+    if (mkdir(launch->dir, 0700) != 0 && errno != EEXIST)
+        return err_set_errno(err, -errno, "cannot make the folder %s", launch->dir);
+    int fd = open(launch->dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && errno == EACCES)
+        return refuse_owner(launch, err);
+    if (fd < 0)
+        return err_set_errno(err, -errno, "cannot open the folder %s", launch->dir);
+    int rc = launch->drop ? hand_over(fd, launch, 1) : 0;
+    if (rc == 0)
+        rc = open_to_us(fd, launch);
+    close(fd);
+    if (rc == -EACCES)
+        return refuse_owner(launch, err);
+    return rc == 0 ? 0 : err_set_errno(err, rc, "cannot set the owner of %s", launch->dir);
+}
+
+static int make_password(struct redis_launch *launch)
+{
+    uint8_t random[PASSWORD_BYTES];
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
+        return -EIO;
+    bytes_to_hex(launch->password, random, sizeof random);
+    bytes_wipe(random, sizeof random);
+    return 0;
+}
+
+int redis_launch_init(struct redis_launch *launch, const struct redis_proc_options *options,
+                      struct err *err)
+{
+    *launch = (struct redis_launch){.port = options->port};
+    int rc = find_program(launch, options->program, err);
+    if (rc != 0)
+        return rc;
+    launch->bind = options->bind == NULL ? NULL : strdup(options->bind);
+    if (options->bind != NULL && launch->bind == NULL)
+        return err_set(err, -ENOMEM, "out of memory");
+    if (make_password(launch) != 0)
+        return err_set(err, -EIO, "no random bytes for the password of redis-server");
+    choose_user(launch, options->user);
+    rc = check_version(launch, err);
+    return rc == 0 ? make_dir(launch, options->data_dir, err) : rc;
+}
+
+void redis_launch_fini(struct redis_launch *launch)
+{
+    free(launch->dir);
+    free(launch->program);
+    free(launch->bind);
+    bytes_wipe(launch, sizeof *launch);
+}

@@ -1,0 +1,73 @@
+#include "control/cluster/store_redis_scripts.h"
+
+/* An error in the middle of a script would leave the first half applied, so everything that can
+ * fail is checked before the first write. The stream keeps about the last 4096 changes; who missed
+ * more than that reloads. */
+
+const char store_redis_commit_script[] =
+    "local meta = redis.call('HMGET', KEYS[1], 'epoch', 'rev')\n"
+    "local epoch, rev = meta[1] or '0', meta[2] or '0'\n"
+    "if epoch ~= ARGV[1] or rev ~= ARGV[2] then\n"
+    "  return redis.error_reply('STALE ' .. epoch .. ' ' .. rev)\n"
+    "end\n"
+    "for i = 3, #ARGV, 4 do\n"
+    "  local kind, key = ARGV[i], ARGV[i + 1]\n"
+    "  if kind == 'HSET' or kind == 'HDEL' then\n"
+    "    local held = redis.call('TYPE', key).ok\n"
+    "    if held ~= 'hash' and held ~= 'none' then\n"
+    "      return redis.error_reply('WRONGTYPE ' .. key)\n"
+    "    end\n"
+    "  elseif kind ~= 'SET' and kind ~= 'DEL' then\n"
+    "    return redis.error_reply('ERR unknown operation')\n"
+    "  end\n"
+    "end\n"
+    "local next = string.format('%.0f', tonumber(rev) + 1)\n"
+    "redis.call('HSET', KEYS[1], 'rev', next)\n"
+    "local entry = {'epoch', epoch, 'rev', next, 'prev_epoch', epoch, 'prev_rev', rev}\n"
+    "for i = 3, #ARGV, 4 do\n"
+    "  local kind, key, field, value = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]\n"
+    "  if kind == 'SET' then redis.call('SET', key, value)\n"
+    "  elseif kind == 'DEL' then redis.call('DEL', key)\n"
+    "  elseif kind == 'HSET' then redis.call('HSET', key, field, value)\n"
+    "  else redis.call('HDEL', key, field) end\n"
+    "  for _, part in ipairs({kind, key, field, value}) do entry[#entry + 1] = part end\n"
+    "end\n"
+    "redis.call('XADD', KEYS[2], 'MAXLEN', '~', '4096', '*', unpack(entry))\n"
+    "return {epoch, next}\n";
+
+const char store_redis_promote_script[] =
+    "local meta = redis.call('HMGET', KEYS[1], 'epoch', 'rev')\n"
+    "local epoch, rev = meta[1] or '0', meta[2] or '0'\n"
+    "if epoch ~= ARGV[1] or rev ~= ARGV[2] or tonumber(ARGV[3]) <= tonumber(epoch) then\n"
+    "  return redis.error_reply('STALE ' .. epoch .. ' ' .. rev)\n"
+    "end\n"
+    "local next = string.format('%.0f', tonumber(rev) + 1)\n"
+    "redis.call('HSET', KEYS[1], 'epoch', ARGV[3], 'rev', next, 'layout', ARGV[4])\n"
+    "redis.call('XADD', KEYS[2], 'MAXLEN', '~', '4096', '*', 'epoch', ARGV[3], 'rev', next,\n"
+    "  'prev_epoch', epoch, 'prev_rev', rev)\n"
+    "return {ARGV[3], next}\n";
+
+const char store_redis_load_script[] =
+    "local meta = redis.call('HMGET', 'heimdall:meta', 'epoch', 'rev', 'layout')\n"
+    "local last = '0-0'\n"
+    "if redis.call('TYPE', 'heimdall:changes').ok == 'stream' then\n"
+    "  local tail = redis.call('XREVRANGE', 'heimdall:changes', '+', '-', 'COUNT', 1)\n"
+    "  if tail[1] then last = tail[1][1] end\n"
+    "end\n"
+    "local keys = redis.call('KEYS', 'heimdall:*')\n"
+    "local layout = meta[3] or ''\n"
+    "if redis.call('DBSIZE') > #keys then layout = 'foreign' end\n"
+    "local out = {meta[1] or '', meta[2] or '', layout, last}\n"
+    "local function add(key, field, value)\n"
+    "  local n = #out\n"
+    "  out[n + 1], out[n + 2], out[n + 3] = key, field, value\n"
+    "end\n"
+    "for _, key in ipairs(keys) do\n"
+    "  local kind = redis.call('TYPE', key).ok\n"
+    "  if kind == 'string' then add(key, '', redis.call('GET', key))\n"
+    "  elseif kind == 'hash' then\n"
+    "    local all = redis.call('HGETALL', key)\n"
+    "    for i = 1, #all, 2 do add(key, all[i], all[i + 1]) end\n"
+    "  end\n"
+    "end\n"
+    "return out\n";

@@ -1,0 +1,178 @@
+#include "control/cluster/writer.h"
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "control/cluster/store.h"
+#include "control/state/state.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum { ATTEMPTS = 8 }; /* of one request, while others write to the same store */
+
+struct writer {
+    struct store *store;
+    struct writer_env env;
+    struct list waiting; /* the first is in flight when `busy` */
+    bool busy;
+    bool running; /* inside run() */
+    struct writer_stats stats;
+};
+
+struct job {
+    struct list node;
+    struct writer_request request;
+    int attempts;
+    uint64_t start_ns;
+};
+
+int writer_create(struct writer **out, struct store *store, const struct writer_env *env)
+{
+    struct writer *writer = calloc(1, sizeof *writer);
+    if (writer == NULL)
+        return -ENOMEM;
+    writer->store = store;
+    writer->env = *env;
+    list_init(&writer->waiting);
+    *out = writer;
+    return 0;
+}
+
+static void finish(struct writer *writer, struct job *job, enum grpc_code code,
+                   const struct err *err)
+{
+    const struct state *state = writer->env.state(writer->env.ctx);
+    struct writer_request request = job->request;
+    if (code != GRPC_OK)
+        writer->stats.refused++;
+    list_remove(&job->node);
+    free(job);
+    request.done(request.ctx, code, err, state == NULL ? 0 : state_rev(state));
+}
+
+void writer_destroy(struct writer *writer)
+{
+    struct err err;
+    if (writer == NULL)
+        return;
+    writer->running = true; /* nothing is started any more */
+    err_set(&err, -ECANCELED, "the node is stopping");
+    while (!list_empty(&writer->waiting))
+        finish(writer, list_first(&writer->waiting, struct job, node), GRPC_UNAVAILABLE, &err);
+    free(writer);
+}
+
+static void run(struct writer *writer);
+
+/* redis-server ends itself when it cannot write, so that a full disk has many faces. */
+static enum grpc_code disk_full(int status, struct err *err)
+{
+    err_set(err, status,
+            status == -EIO
+                ? "the disk of the data dir is full: it is unknown whether the change was "
+                  "made; make room on it"
+                : "the disk of the data dir is full: nothing was changed; make room on it");
+    return GRPC_UNAVAILABLE;
+}
+
+static enum grpc_code outcome(const struct writer *writer, int status, struct err *err)
+{
+    if (status != 0 && status != -ESTALE && writer->env.disk_full != NULL &&
+        writer->env.disk_full(writer->env.ctx))
+        return disk_full(status, err);
+    switch (status) {
+    case 0:
+        return GRPC_OK;
+    case -EROFS:
+        err_set(err, status, "the store is read only at the moment: try again");
+        break;
+    case -ENOSPC:
+        err_set(err, status, "redis-server refuses writes; nothing was changed");
+        break;
+    case -ECANCELED:
+        err_set(err, status, "redis-server is not reachable; nothing was changed");
+        break;
+    case -ESTALE:
+        err_set(err, status, "others change the network at the same time: try again");
+        break;
+    default:
+        err_set(err, status, "redis-server went away: it is unknown whether the change was made");
+        break;
+    }
+    return GRPC_UNAVAILABLE;
+}
+
+static void on_committed(void *ctx, int status, uint64_t epoch, uint64_t rev)
+{
+    struct writer *writer = ctx;
+    struct job *job = list_first(&writer->waiting, struct job, node);
+    struct err err = {0};
+    (void)epoch;
+    (void)rev;
+    writer->busy = false;
+    if (status != -ESTALE || job->attempts >= ATTEMPTS) {
+        enum grpc_code code = outcome(writer, status, &err);
+        if (code == GRPC_OK)
+            metrics_observe(&writer->stats.committed, clock_boottime_ns() - job->start_ns);
+        finish(writer, job, code, &err);
+    }
+    run(writer);
+}
+
+/* One step of the first job: true when it is done. */
+static bool step(struct writer *writer, struct job *job)
+{
+    const struct state *state = writer->env.state(writer->env.ctx);
+    struct change change;
+    struct err err = {0};
+    if (state == NULL) {
+        err_set(&err, -EAGAIN, "the node is still starting: try again");
+        finish(writer, job, GRPC_UNAVAILABLE, &err);
+        return true;
+    }
+    job->attempts++;
+    change_init(&change);
+    enum grpc_code code = job->request.build(job->request.ctx, &change, state, &err);
+    bool commit = code == GRPC_OK && change.op_count > 0;
+    if (commit) {
+        writer->busy = true;
+        store_commit(writer->store, &change, &(struct store_done){writer, on_committed});
+    } else
+        finish(writer, job, code, &err);
+    change_fini(&change);
+    return !commit;
+}
+
+/* A finished request may submit the next one from its callback: the loop takes it, not a recursion.
+ */
+static void run(struct writer *writer)
+{
+    if (writer->running || writer->busy)
+        return;
+    writer->running = true;
+    while (!list_empty(&writer->waiting) &&
+           step(writer, list_first(&writer->waiting, struct job, node)))
+        ;
+    writer->running = false;
+}
+
+const struct writer_stats *writer_stats(const struct writer *writer)
+{
+    return &writer->stats;
+}
+
+void writer_submit(struct writer *writer, const struct writer_request *request)
+{
+    struct job *job = calloc(1, sizeof *job);
+    if (job == NULL) {
+        struct err err;
+        err_set(&err, -ENOMEM, "out of memory");
+        request->done(request->ctx, GRPC_RESOURCE_EXHAUSTED, &err, 0);
+        return;
+    }
+    job->request = *request;
+    job->start_ns = clock_boottime_ns();
+    list_append(&writer->waiting, &job->node);
+    run(writer);
+}

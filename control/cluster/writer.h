@@ -1,0 +1,49 @@
+#ifndef CONTROL_CLUSTER_WRITER_H
+#define CONTROL_CLUSTER_WRITER_H
+
+#include "base/metrics_text.h"
+#include "control/state/change.h"
+
+#include <stdbool.h>
+
+/* Turns requests into changes one after the other: each is built on a state that holds everything
+ * committed before it, and built again when the store moved on meanwhile. */
+
+struct err;
+struct store;
+struct writer;
+
+struct writer_env {
+    void *ctx;
+    const struct state *(*state)(void *ctx); /* the current one; NULL while there is none */
+    /* Whether that is why the store fails; may be NULL. */
+    bool (*disk_full)(void *ctx);
+};
+
+struct writer_request {
+    void *ctx;
+    /* A builder of change.h, with its request bound. */
+    enum grpc_code (*build)(void *ctx, struct change *change, const struct state *state,
+                            struct err *err);
+    /* Called once. On GRPC_OK the state already holds the change; `rev` is the state's. */
+    void (*done)(void *ctx, enum grpc_code status, const struct err *err, uint64_t rev);
+};
+
+/* Returns 0 or -ENOMEM. The store must outlive the writer. */
+int writer_create(struct writer **out, struct store *store, const struct writer_env *env);
+
+/* Requests still waiting end with UNAVAILABLE. Close the store first, so that the one in flight has
+ * ended. */
+void writer_destroy(struct writer *writer);
+
+struct writer_stats {
+    struct metrics_histogram committed; /* from the request to the commit */
+    uint64_t refused;
+};
+
+const struct writer_stats *writer_stats(const struct writer *writer);
+
+/* The request is copied; `done` may be called before this returns (refused, nothing to do). */
+void writer_submit(struct writer *writer, const struct writer_request *request);
+
+#endif

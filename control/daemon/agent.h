@@ -1,0 +1,11 @@
+#ifndef CONTROL_DAEMON_AGENT_H
+#define CONTROL_DAEMON_AGENT_H
+
+#include "base/err.h"
+#include "control/config/config.h"
+
+/* Runs a peer until SIGTERM or SIGINT (0) or until it cannot go on (a negative errno with a text).
+ * Either way nothing is left but the data dir. On the main thread. */
+int agent_run(const struct peer_config *config, struct err *err);
+
+#endif

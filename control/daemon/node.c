@@ -1,0 +1,540 @@
+/* One loop on the main thread. Coming up: host and data dir -> helpers, Redis -> rights given up ->
+ * tunnel -> store, state ->
+ * (bootstrapped) API, then ready. Going down, in reverse: API -> names -> tunnel -> store, Redis ->
+ * loop. node_fail and a signal start the same way down, from whatever is up by then. */
+#include "control/daemon/node.h"
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "control/api/health.h"
+#include "control/api/keyring.h"
+#include "control/api/reflection.h"
+#include "control/api/report.h"
+#include "control/api/status.h"
+#include "control/api/watch.h"
+#include "control/api/watch_peer.h"
+#include "control/cluster/redis_proc.h"
+#include "control/daemon/metrics_server.h"
+#include "control/daemon/node_parts.h"
+#include "control/host/confine.h"
+#include "control/host/datadir.h"
+#include "control/host/tool.h"
+#include "control/rpc/server.h"
+#include "control/state/presence.h"
+#include "control/state/state.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+
+enum { GOODBYE_MS = 300 }; /* for calls that are being answered when we stop */
+
+static void stop(struct node *node);
+static void on_names_timer(uv_timer_t *timer);
+
+void node_fail(struct node *node, const struct err *err)
+{
+    if (node->code == 0) {
+        node->code = err->code < 0 ? err->code : -EIO;
+        if (node->err != NULL)
+            *node->err = *err;
+    }
+    stop(node);
+}
+
+/* ---- following the state ---- */
+
+/* The keyring refuses new connections; this ends those that are open. */
+static void on_deauthorized(void *ctx, const char *id)
+{
+    struct node *node = ctx;
+    rpc_server_disconnect(node->rpc, TRANSPORT_PEER, id, "this peer is not authorized any more");
+}
+
+/* Making the zone costs as much as there are names, so that many changes in a row share one: after
+ * each comes a pause of ten times what it took. */
+static void settle_names(struct node *node, bool at_once)
+{
+    enum { PAUSE_FACTOR = 10, PAUSE_MAX_MS = 200 };
+    uint64_t start = clock_boottime_ns();
+    if (node->names == NULL)
+        return;
+    if (!at_once && start < node->names_next_ns) {
+        uv_timer_start(&node->names_timer, on_names_timer,
+                       (node->names_next_ns - start) / NS_PER_MS + 1, 0);
+        return;
+    }
+    uv_timer_stop(&node->names_timer);
+    names_update(node->names, apply_current(node->apply), (uint32_t)state_rev(node->state));
+    uint64_t end = clock_boottime_ns();
+    uint64_t pause_ns = (end - start) * PAUSE_FACTOR;
+    node->names_next_ns =
+        end + (pause_ns < PAUSE_MAX_MS * NS_PER_MS ? pause_ns : PAUSE_MAX_MS * NS_PER_MS);
+}
+
+static void on_names_timer(uv_timer_t *timer)
+{
+    struct node *node = timer->data;
+    if (node->state != NULL && !node->stopping)
+        settle_names(node, true);
+}
+
+/* Brings the data plane up to the state. 0, -ENOENT before our own record is there, or an error. */
+static int settle_plan(struct node *node, bool whole)
+{
+    struct plan plan;
+    struct err err;
+    int code = whole ? plan_of_node(node->state, node->identity.id, &plan)
+                     : plan_of_node_part(node->state, node->identity.id, &node->touched, &plan);
+    if (code == 0)
+        code = whole ? apply_plan(node->apply, &plan, &err)
+                     : apply_part(node->apply, &plan, &node->touched, &err);
+    else if (code != -ENOENT)
+        err_set_errno(&err, code, "no plan");
+    plan_fini(&plan);
+    if (code < 0 && code != -ENOENT)
+        log_error("the tunnel does not follow the state", F_STR("error", err.text));
+    return code;
+}
+
+static void settle_access(struct node *node, bool whole)
+{
+    int code = 0;
+    if (node->keyring == NULL)
+        return;
+    if (whole)
+        code = keyring_update(node->keyring, node->state, on_deauthorized, node);
+    for (size_t i = 0; i < node->touched.count && !whole && code == 0; i++)
+        code = keyring_update_id(node->keyring, node->state, node->touched.peers[i].id,
+                                 on_deauthorized, node);
+    if (code < 0)
+        log_error("out of memory: who may connect is unchanged");
+}
+
+static void settle_watches(struct node *node, bool whole)
+{
+    if (node->watch == NULL)
+        return;
+    if (whole || node->routes)
+        rpc_watch_update(node->watch);
+    for (size_t i = 0; i < node->touched.count && !whole && !node->routes; i++)
+        rpc_watch_update_peer(node->watch, node->touched.peers[i].id);
+}
+
+/* An authorization alone has none. */
+static bool touches_names(const struct node *node)
+{
+    for (size_t i = 0; i < node->touched.count; i++)
+        if (node->touched.peers[i].existed ||
+            state_peer(node->state, node->touched.peers[i].id) != NULL)
+            return true;
+    return false;
+}
+
+void node_settle(struct node *node)
+{
+    if (!node->dirty || node->state == NULL || node->stopping)
+        return;
+    node->dirty = false;
+    bool whole = node->stale || node->touched.too_many;
+    bool names = whole || touches_names(node);
+    int code = settle_plan(node, whole);
+    if (code == 0 && names)
+        settle_names(node, whole);
+    settle_access(node, whole);
+    settle_watches(node, whole);
+    node->stale = code < 0; /* then all of it is tried again with the next change */
+    node->routes = false;
+    node->touched = (struct plan_touched){.count = 0};
+}
+
+static void on_prepare(uv_prepare_t *prepare)
+{
+    node_settle(prepare->data);
+}
+
+/* ---- the control API ---- */
+
+static const struct state *env_state(void *ctx)
+{
+    const struct node *node = ctx;
+    return node->state;
+}
+
+static void env_settle(void *ctx)
+{
+    node_settle(ctx);
+}
+
+static const char *env_dns_domain(void *ctx)
+{
+    const struct node *node = ctx;
+    return names_domain_for_peers(node->names);
+}
+
+static int env_tunnel_info(void *ctx, struct path_info *out)
+{
+    struct node *node = ctx;
+    return apply_info(node->apply, out);
+}
+
+static void env_host(void *ctx, struct status_host *out)
+{
+    const struct node *node = ctx;
+    *out = (struct status_host){
+        .interface_name = node->config->interface_name,
+        .data_dir = datadir_path(node->datadir),
+        .started_ns = node->started_ns,
+        .insecure = node->config->insecure,
+        .redis_runs = redis_proc_pid(node->redis) > 0,
+        .takes_changes = node->promoted,
+        .disk_full = node_disk_full(node),
+        .forwards = apply_forwards(node->apply),
+        .has_firewall = apply_has_firewall(node->apply),
+        .serves_names = names_are_served(node->names),
+    };
+}
+
+static int make_tls(struct node *node, struct transport_tls **out, struct err *err)
+{
+    const struct node_config *config = node->config;
+    if (config->insecure) {
+        log_warn("the control API is served without TLS and to everyone (--insecure)");
+        return transport_tls_create_plaintext(out, err);
+    }
+    if (node->tls != NULL) {
+        *out = transport_tls_ref(node->tls);
+        return 0;
+    }
+    return transport_tls_create_psk_server(out, keyring_secrets(node->keyring), err);
+}
+
+static int listen_tcp(struct node *node, struct err *err)
+{
+    struct transport_tls *tls = NULL;
+    struct err cause;
+    char text[ADDRESS_TEXT];
+    int code = make_tls(node, &tls, err);
+    if (code < 0)
+        return code;
+    code = rpc_server_listen(node->rpc, &node->listen, tls, 0, NULL, &cause);
+    transport_tls_destroy(tls);
+    if (code < 0)
+        return err_set(err, code, "%s (option --addr %s)", cause.text,
+                       address_format(&node->listen, text));
+    log_debug("started the control API", F_STR("addr", address_format(&node->listen, text)));
+    return 0;
+}
+
+static int listen_unix(struct node *node, struct err *err)
+{
+    struct address address;
+    struct transport_tls *tls = NULL;
+    char text[ADDRESS_TEXT];
+    snprintf(text, sizeof text, "unix://%s/control.sock", datadir_path(node->datadir));
+    int code = address_parse(&address, text, false, err);
+    if (code == 0)
+        code = transport_tls_create_plaintext(&tls, err);
+    if (code == 0)
+        code = rpc_server_listen(node->rpc, &address, tls, 0, NULL, err);
+    transport_tls_destroy(tls);
+    return code;
+}
+
+static int make_api(struct node *node)
+{
+    node->env = (struct rpc_env){
+        .node_id = node->identity.id,
+        .cluster_key = node->identity.cluster_key,
+        .public_key = node->public_key,
+        .run = node->run,
+        .writer = node->writer,
+        .ctx = node,
+        .state = env_state,
+        .settle = env_settle,
+        .tunnel_info = env_tunnel_info,
+        .host = env_host,
+        .dns_domain = env_dns_domain,
+    };
+    int code = keyring_create(&node->keyring, node->identity.cluster_key, node->seed);
+    node->rpc = rpc_server_create(&node->loop);
+    if (code == 0 && node->rpc == NULL)
+        code = -ENOMEM;
+    if (code == 0)
+        code = rpc_handlers_create(&node->handlers, node->rpc, &node->env);
+    if (code == 0)
+        code = rpc_watch_create(&node->watch, node->rpc, &node->env);
+    if (code == 0)
+        code = rpc_status_create(&node->status, node->rpc, &node->env, node->watch);
+    if (code == 0)
+        code = rpc_events_create(&node->events, node->rpc, &node->env);
+    if (code == 0)
+        code = rpc_health_create(&node->health, node->rpc);
+    if (code == 0)
+        code = rpc_reflection_create(&node->reflection, node->rpc);
+    if (code == 0)
+        code = keyring_update(node->keyring, node->state, on_deauthorized, node);
+    if (code == 0)
+        code = node_presence_start(node);
+    return code;
+}
+
+static void say_ready(const struct node *node)
+{
+    char gateway[IP_ADDR_TEXT] = "";
+    const struct state_node *self = state_node(node->state, node->identity.id);
+    if (self != NULL)
+        ip_addr_format(&self->gateway, gateway);
+    log_info("ready", F_STR("addr", node->advertise), F_STR("gateway", gateway),
+             F_INT("endpoint_port", node->config->endpoint_port));
+    log_info("to let a peer in, run on this host: hctl peers authorize ID");
+}
+
+/* The store holds the cluster and our own record: serve. */
+static void on_bootstrapped(struct node *node)
+{
+    struct err err;
+    log_info("starting as master", F_STR("id", node->identity.id), F_STR("name", node->name));
+    int code = make_api(node);
+    if (code < 0)
+        err_set_errno(&err, code, "the control API cannot be set up");
+    if (code == 0)
+        code = listen_tcp(node, &err);
+    if (code == 0)
+        code = listen_unix(node, &err);
+    if (code < 0) {
+        node_fail(node, &err);
+        return;
+    }
+    node->ready = true;
+    say_ready(node);
+}
+
+/* ---- coming up ---- */
+
+/* Of --cert, --key and --ca. */
+static int load_certificate(struct node *node, struct err *err)
+{
+    const struct node_config *config = node->config;
+    if (config->insecure || config->cert == NULL)
+        return 0;
+    return transport_tls_create_certificate(&node->tls, config->cert, config->key, config->ca, err);
+}
+
+static int load_identity(struct node *node, struct err *err)
+{
+    const struct node_config *config = node->config;
+    char key[ACCESS_ID_MAX + 1] = "";
+    int code = 0;
+    if (config->cluster_key_file != NULL)
+        code = identity_read_key_option(config->cluster_key_file, key, err);
+    else if (config->cluster_key != NULL)
+        snprintf(key, sizeof key, "%s", config->cluster_key);
+    if (code == 0)
+        code = datadir_open(&node->datadir, config->data_dir, err);
+    if (code == 0)
+        code = identity_load_node(&node->identity, node->datadir, config->id,
+                                  key[0] != '\0' ? key : NULL, err);
+    bytes_wipe(key, sizeof key);
+    if (code == 0 && node->identity.made_cluster_key)
+        log_info("made a cluster key, which administrators of other hosts need",
+                 F_STR("folder", datadir_path(node->datadir)), F_STR("file", "cluster.key"));
+    return code;
+}
+
+static void on_tunnel_recreated(void *ctx)
+{
+    struct node *node = ctx;
+    if (node->names != NULL)
+        names_repoint(node->names);
+}
+
+static int open_tunnel(struct node *node, struct err *err)
+{
+    struct apply_options options = {
+        .loop = &node->loop,
+        .interface_name = node->config->interface_name,
+        .private_key = node->identity.private_key,
+        .listen_port = node->config->endpoint_port,
+        .firewall = true,
+        .peer_to_peer = node->config->allow_peer_to_peer,
+        .node_interface = node->config->node_interface,
+        .ctx = node,
+        .recreated = on_tunnel_recreated,
+    };
+    int code = apply_open(&node->apply, &options, err);
+    if (code < 0)
+        return code;
+    bytes_to_base64(node->public_key, apply_public_key(node->apply), WG_KEY_LEN);
+    node->names_options = (struct names_options){
+        .loop = &node->loop,
+        .data_dir = datadir_path(node->datadir),
+        .interface_name = node->config->interface_name,
+        .domain = node->config->dns_domain,
+        .ns = node->name,
+        .address = node->config->dns_address,
+        .upstreams = &node->config->dns_upstream,
+        .upstream_tls = node->config->dns_upstream_tls,
+    };
+    memcpy(node->names_options.seed, node->seed, sizeof node->seed);
+    code = names_open(&node->names, &node->names_options);
+    return code == 0 ? 0 : err_set_errno(err, code, "DNS cannot be set up");
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct node *node = handle->data;
+    log_info("stopping", F_STR("signal", number == SIGINT ? "SIGINT" : "SIGTERM"));
+    stop(node);
+}
+
+static int open_loop(struct node *node)
+{
+    static const int numbers[2] = {SIGTERM, SIGINT};
+    int code = uv_loop_init(&node->loop);
+    if (code < 0)
+        return code;
+    (void)signal(SIGPIPE, SIG_IGN);
+    for (size_t i = 0; i < 2; i++) {
+        (void)uv_signal_init(&node->loop, &node->signals[i]);
+        node->signals[i].data = node;
+        (void)uv_signal_start(&node->signals[i], on_signal, numbers[i]);
+    }
+    (void)uv_prepare_init(&node->loop, &node->settler);
+    node->settler.data = node;
+    (void)uv_timer_init(&node->loop, &node->names_timer);
+    node->names_timer.data = node;
+    (void)uv_timer_init(&node->loop, &node->presence_timer);
+    node->presence_timer.data = node;
+    (void)uv_prepare_start(&node->settler, on_prepare);
+    return 0;
+}
+
+/* Each connected peer is a file; shells and containers often start programs with room for 1024. */
+static void raise_file_limit(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur == files.rlim_max)
+        return;
+    files.rlim_cur = files.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
+static int start(struct node *node, struct err *err)
+{
+    raise_file_limit();
+    if (getrandom(node->seed, sizeof node->seed, 0) != (ssize_t)sizeof node->seed ||
+        getrandom(&node->run, sizeof node->run, 0) != (ssize_t)sizeof node->run)
+        return err_set(err, -EIO, "no random bytes");
+    int code = tool_helper_start();
+    if (code < 0)
+        return err_set_errno(err, code, "cannot start the helper that runs nft");
+    code = node_read_host(node, err);
+    if (code == 0)
+        code = load_certificate(node, err);
+    if (code == 0)
+        code = load_identity(node, err);
+    if (code < 0)
+        return code;
+    log_info("starting heimdall", F_STR("version", HEIMDALL_VERSION));
+    names_clean(datadir_path(node->datadir));
+    code = node_redis_start(node, err);
+    if (code < 0)
+        return code;
+    confine_self(); /* the helpers run, and there are no threads yet */
+    code = open_tunnel(node, err);
+    if (code == 0)
+        code = node_metrics_open(node, err);
+    if (code == 0)
+        code = node_store_open(node, on_bootstrapped, err);
+    return code;
+}
+
+/* ---- going down ---- */
+
+static void on_store_closed(struct node *node)
+{
+    rpc_handlers_destroy(node->handlers);
+    rpc_reflection_destroy(node->reflection);
+    rpc_health_destroy(node->health);
+    rpc_events_destroy(node->events);
+    rpc_status_destroy(node->status);
+    rpc_watch_destroy(node->watch);
+    keyring_destroy(node->keyring);
+    presence_destroy(node->presence);
+    node->handlers = NULL;
+    node->status = NULL;
+    node->events = NULL;
+    node->health = NULL;
+    node->reflection = NULL;
+    node->watch = NULL;
+    node->keyring = NULL;
+    node->presence = NULL;
+    for (size_t i = 0; i < 2; i++)
+        uv_close((uv_handle_t *)&node->signals[i], NULL);
+    uv_close((uv_handle_t *)&node->settler, NULL);
+    uv_close((uv_handle_t *)&node->names_timer, NULL);
+    uv_close((uv_handle_t *)&node->presence_timer, NULL);
+    node->stopped = true;
+}
+
+static void close_rest(void *ctx)
+{
+    struct node *node = ctx;
+    rpc_server_destroy(node->rpc);
+    node->rpc = NULL;
+    metrics_server_close(node->metrics);
+    node->metrics = NULL;
+    names_close(node->names);
+    node->names = NULL;
+    apply_close(node->apply);
+    node->apply = NULL;
+    node_store_close(node, on_store_closed);
+}
+
+static void stop(struct node *node)
+{
+    if (node->stopping)
+        return;
+    node->stopping = true;
+    rpc_health_shut_down(node->health);
+    if (node->rpc != NULL)
+        rpc_server_shut_down(node->rpc, GOODBYE_MS, close_rest, node);
+    else
+        close_rest(node);
+}
+
+int node_run(const struct node_config *config, struct err *err)
+{
+    struct node *node = calloc(1, sizeof *node);
+    struct err cause;
+    if (node == NULL)
+        return err_set(err, -ENOMEM, "out of memory");
+    node->config = config;
+    node->err = err;
+    node->started_ns = clock_realtime_ns();
+    int code = open_loop(node);
+    if (code < 0) {
+        free(node);
+        return err_set_errno(err, code, "no event loop");
+    }
+    if (start(node, &cause) < 0)
+        node_fail(node, &cause);
+    (void)uv_run(&node->loop, UV_RUN_DEFAULT);
+    code = node->code;
+    if (uv_loop_close(&node->loop) < 0)
+        log_debug("the loop was left with open handles");
+    tool_helper_end();
+    transport_tls_destroy(node->tls);
+    identity_fini(&node->identity);
+    free(node->host_networks);
+    datadir_close(node->datadir);
+    bytes_wipe(node, sizeof *node);
+    free(node);
+    return code;
+}

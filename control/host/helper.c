@@ -1,0 +1,67 @@
+#include "control/host/helper.h"
+
+#include "control/host/confine.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { SOCKET_FD = STDERR_FILENO + 1 };
+
+/* Signals of a terminal are for the daemon, which then ends us in order. */
+static void settle_signals(void)
+{
+    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
+    sigset_t none;
+    sigemptyset(&none);
+    (void)signal(SIGCHLD, SIG_DFL);
+    for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
+        (void)signal(ignored[i], SIG_IGN);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static _Noreturn void live(const struct helper_options *options, int fd, pid_t parent)
+{
+    settle_signals();
+    (void)prctl(PR_SET_NAME, options->name);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent || (fd != SOCKET_FD && dup2(fd, SOCKET_FD) < 0))
+        _exit(1);
+    (void)close_range(SOCKET_FD + 1, ~0u, 0);
+    (void)confine_rights(options->rights, options->passes_on);
+    options->serve(SOCKET_FD, options->ctx);
+    _exit(0);
+}
+
+int helper_start(struct helper *out, const struct helper_options *options)
+{
+    int fds[2];
+    *out = (struct helper){.fd = -1};
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+        return -errno;
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    int rc = pid < 0 ? -errno : 0;
+    if (pid == 0)
+        live(options, fds[1], parent);
+    close(fds[1]);
+    if (rc < 0) {
+        close(fds[0]);
+        return rc;
+    }
+    *out = (struct helper){.fd = fds[0], .pid = pid};
+    return 0;
+}
+
+void helper_end(struct helper *helper)
+{
+    if (helper->pid == 0)
+        return;
+    close(helper->fd);
+    while (waitpid(helper->pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    *helper = (struct helper){.fd = -1};
+}

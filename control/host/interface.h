@@ -1,0 +1,51 @@
+#ifndef CONTROL_HOST_INTERFACE_H
+#define CONTROL_HOST_INTERFACE_H
+
+#include "base/err.h"
+#include "control/state/plan.h"
+#include "tun/ifconf.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The kernel's side of one tunnel: link, addresses, routes in a table of its own, and the rules in
+ * front of that table. What the kernel refuses is logged, and the rest goes on without it. While
+ * the interface is gone (ifindex 0) only rules are changed; interface_come_up makes up for it. */
+
+struct interface {
+    struct ifconf_socket *conf;
+    char name[IFCONF_NAME_LEN];
+    uint32_t ifindex; /* 0: there is none now */
+    uint32_t mark;    /* of our own sockets; also the number of the table */
+    uint32_t mtu;     /* as set last */
+    bool ipv6;        /* the interface takes IPv6 addresses */
+    bool ipv6_told;
+    bool filter_told; /* that the kernel drops what the tunnel needs */
+    bool exit;        /* everything goes through the tunnel, or nowhere */
+    size_t missing;   /* routes that the kernel did not keep when they were set last */
+};
+
+/* 0 or a negative errno; fini is allowed after a failure. */
+int interface_init(struct interface *interface, const char *name, uint32_t mark);
+void interface_fini(struct interface *interface);
+
+/* Removes the rules and routes that bear this mark, also those of a killed run. */
+void interface_clean(struct interface *interface);
+
+/* Brings a new interface up with all that the plan says; addresses, routes and MTU of a former one
+ * went with it. An error is what the tunnel cannot do without. */
+int interface_come_up(struct interface *interface, uint32_t ifindex, const struct plan *plan,
+                      struct err *err);
+
+/* The two halves of a change to the plan `to`: what is no more, then what is new. */
+void interface_retract(struct interface *interface, const struct plan *to,
+                       const struct plan_delta *delta);
+void interface_extend(struct interface *interface, const struct plan *to,
+                      const struct plan_delta *delta);
+
+/* For when routes, rules or links of the host have changed: sets the MTU that the ways to the
+ * plan's endpoints leave, and puts back what others removed of ours (a link that was down for a
+ * moment, a network manager that starts). */
+void interface_heal(struct interface *interface, const struct plan *plan);
+
+#endif

@@ -1,0 +1,33 @@
+#ifndef CONTROL_HOST_NFT_H
+#define CONTROL_HOST_NFT_H
+
+#include "base/addr.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* The firewall of a node: one table of our own, written by the `nft` program from JSON (never
+ * through a shell). Other tables are left alone, so that a drop elsewhere still drops. */
+
+struct nft_config {
+    const char *table;     /* "heimdall"; letters, digits and _ */
+    const char *tunnel;    /* our interface */
+    const char *interface; /* the node's outer interface, or NULL: every one but the tunnel */
+    const struct ip_prefix *overlays; /* peer and node networks: masqueraded on their way out */
+    size_t overlay_count;
+    const struct ip_prefix *peer_networks; /* v4 and v6 */
+    size_t peer_network_count;
+    bool peer_to_peer; /* peers may talk to each other through this node */
+    bool clamp_mss;    /* TCP through the tunnel fits the route's MTU */
+};
+
+/* Replaces the table as a whole, in one transaction. -ENOENT: there is no nft; -EPERM: not
+ * permitted; -ETIMEDOUT: no answer within 5 s; -EIO: refused. Blocks while nft runs (some 10 ms).
+ */
+int nft_apply(const struct nft_config *config, struct err *err);
+
+/* Removes the table; 0 also when there is none. */
+int nft_remove(const char *table, struct err *err);
+
+#endif

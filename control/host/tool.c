@@ -1,0 +1,289 @@
+/* tool_run -> a file in memory for the input, another for the errors -> run_here, or, once there
+ * is a helper, a request: "path NUL argv... NUL" with both descriptors beside it, answered by a
+ * number. The helper checks the request against its table and does the same run_here. */
+#include "control/host/tool.h"
+
+#include "control/host/helper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    WAIT_MS = 5000,
+    WAIT_STEP_MS = 2,
+    ARGS_MAX = 8,
+    REQUEST_MAX = 1024,
+};
+
+/* A program, and what its first argument may be. */
+struct tool {
+    const char *path;
+    const char *name;
+    const char *verbs[6];
+};
+
+static const struct tool tools[] = {
+    {"nft", "nft", {"-j"}},
+    {"/usr/bin/resolvectl",
+     "resolvectl",
+     {"dns", "domain", "default-route", "dnssec", "dnsovertls", "revert"}},
+    {"/sbin/resolvconf", "resolvconf", {"-a", "-d"}},
+};
+
+static struct helper helper = {.fd = -1};
+
+/* ---- running one */
+
+/* Started with descriptors, signals and environment of its own. */
+static int spawn(pid_t *pid, const char *path, char *const argv[], int in_fd, int err_fd)
+{
+    static char *const env[] = {"PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin",
+                                "LC_ALL=C", NULL};
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attr;
+    sigset_t none;
+    sigset_t all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    if (posix_spawn_file_actions_init(&actions) != 0)
+        return -ENOMEM;
+    if (posix_spawnattr_init(&attr) != 0) {
+        posix_spawn_file_actions_destroy(&actions);
+        return -ENOMEM;
+    }
+    int rc = posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setsigmask(&attr, &none);
+    posix_spawnattr_setsigdefault(&attr, &all);
+    rc = rc != 0 ? rc : posix_spawn_file_actions_adddup2(&actions, in_fd, STDIN_FILENO);
+    rc = rc != 0
+             ? rc
+             : posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    rc = rc != 0 ? rc : posix_spawn_file_actions_adddup2(&actions, err_fd, STDERR_FILENO);
+    rc = rc != 0 ? rc : posix_spawnp(pid, path, &actions, &attr, argv, env);
+    if (rc == ENOENT && strcmp(path, "nft") == 0) /* a user's PATH may lack the folder */
+        rc = posix_spawn(pid, "/usr/sbin/nft", &actions, &attr, argv, env);
+    posix_spawnattr_destroy(&attr);
+    posix_spawn_file_actions_destroy(&actions);
+    return -rc;
+}
+
+/* Only this child is waited for: others may be the loop's. */
+static int wait_for(pid_t pid)
+{
+    struct timespec step = {.tv_nsec = WAIT_STEP_MS * 1000000L};
+    int status;
+    for (int waited = 0; waited < WAIT_MS; waited += WAIT_STEP_MS) {
+        pid_t ended = waitpid(pid, &status, WNOHANG);
+        if (ended == pid)
+            return WIFEXITED(status) ? WEXITSTATUS(status) : -EIO;
+        if (ended < 0 && errno != EINTR)
+            return -errno;
+        nanosleep(&step, NULL);
+    }
+    kill(pid, SIGKILL);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return -ETIMEDOUT;
+}
+
+static int run_here(const char *path, char *const argv[], int in_fd, int err_fd)
+{
+    pid_t pid = -1;
+    int rc = spawn(&pid, path, argv, in_fd, err_fd);
+    return rc == 0 ? wait_for(pid) : rc;
+}
+
+/* ---- the helper's side */
+
+/* Room for one message with two descriptors. */
+union control {
+    struct cmsghdr align;
+    char bytes[CMSG_SPACE(2 * sizeof(int))];
+};
+
+static bool verb_known(const struct tool *tool, const char *verb)
+{
+    for (size_t i = 0; i < sizeof tool->verbs / sizeof tool->verbs[0]; i++)
+        if (tool->verbs[i] != NULL && strcmp(tool->verbs[i], verb) == 0)
+            return true;
+    return false;
+}
+
+/* Names, numbers and addresses; an option only as the verb, or as nft's own. */
+static bool argument_valid(const struct tool *tool, const char *arg)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                  "_-.:~%@=+,";
+    if (tool == &tools[0])
+        return strcmp(arg, "-f") == 0 || strcmp(arg, "-") == 0;
+    return arg[0] != '\0' && arg[0] != '-' && arg[strspn(arg, letters)] == '\0';
+}
+
+static bool request_valid(const char *path, char *const argv[], size_t count)
+{
+    const struct tool *tool = NULL;
+    for (size_t i = 0; i < sizeof tools / sizeof tools[0]; i++)
+        if (strcmp(tools[i].path, path) == 0)
+            tool = &tools[i];
+    if (tool == NULL || count < 2 || strcmp(argv[0], tool->name) != 0 || !verb_known(tool, argv[1]))
+        return false;
+    for (size_t i = 2; i < count; i++)
+        if (!argument_valid(tool, argv[i]))
+            return false;
+    return true;
+}
+
+static int serve_request(char *text, size_t len, int in_fd, int err_fd)
+{
+    char *argv[ARGS_MAX + 1] = {NULL};
+    size_t count = 0;
+    if (len == 0 || text[len - 1] != '\0')
+        return -EBADMSG;
+    for (char *arg = text + strlen(text) + 1; arg < text + len; arg += strlen(arg) + 1) {
+        if (count == ARGS_MAX)
+            return -E2BIG;
+        argv[count++] = arg;
+    }
+    return request_valid(text, argv, count) ? run_here(text, argv, in_fd, err_fd) : -EPERM;
+}
+
+/* The length of a request, with exactly two descriptors; 0 at the end, negative when it is none. */
+static ssize_t receive(int fd, char text[REQUEST_MAX], int fds[2])
+{
+    union control control;
+    struct iovec iov = {text, REQUEST_MAX};
+    struct msghdr message = {.msg_iov = &iov,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof control.bytes};
+    ssize_t len = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (len <= 0)
+        return len < 0 && errno == EINTR ? -EINTR : 0;
+    if (header == NULL || header->cmsg_type != SCM_RIGHTS ||
+        header->cmsg_len != CMSG_LEN(2 * sizeof(int)))
+        return -EBADMSG;
+    memcpy(fds, CMSG_DATA(header), 2 * sizeof(int));
+    return (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ? -EBADMSG : len;
+}
+
+static void serve(int fd, const void *ctx)
+{
+    char text[REQUEST_MAX];
+    ssize_t len;
+    (void)ctx;
+    do {
+        int fds[2] = {-1, -1};
+        len = receive(fd, text, fds);
+        int32_t answer = len > 0 ? serve_request(text, (size_t)len, fds[0], fds[1]) : (int)len;
+        for (int i = 0; i < 2; i++)
+            if (fds[i] >= 0)
+                close(fds[i]);
+        if (len != 0 && len != -EINTR && send(fd, &answer, sizeof answer, MSG_NOSIGNAL) < 0)
+            return;
+    } while (len != 0);
+}
+
+int tool_helper_start(void)
+{
+    static const struct helper_options options = {
+        .name = "heimdall-tools",
+        .rights = UINT64_C(1) << CAP_NET_ADMIN,
+        .passes_on = true,
+        .serve = serve,
+    };
+    return helper_start(&helper, &options);
+}
+
+void tool_helper_end(void)
+{
+    helper_end(&helper);
+}
+
+/* ---- our side */
+
+static int pack(char text[REQUEST_MAX], const char *path, char *const argv[], size_t *len)
+{
+    const char *next = path;
+    *len = 0;
+    for (size_t i = 0; next != NULL; next = argv[i++]) {
+        size_t size = strlen(next) + 1;
+        if (i > ARGS_MAX || size > REQUEST_MAX - *len)
+            return -E2BIG;
+        memcpy(text + *len, next, size);
+        *len += size;
+    }
+    return 0;
+}
+
+static int ask_helper(const char *path, char *const argv[], int in_fd, int err_fd)
+{
+    char text[REQUEST_MAX];
+    union control control = {0};
+    struct iovec iov = {.iov_base = text};
+    struct msghdr message = {.msg_iov = &iov,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof control.bytes};
+    int rc = pack(text, path, argv, &iov.iov_len);
+    if (rc < 0)
+        return rc;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(2 * sizeof(int));
+    memcpy(CMSG_DATA(header), (const int[]){in_fd, err_fd}, 2 * sizeof(int));
+    if (sendmsg(helper.fd, &message, MSG_NOSIGNAL) < 0)
+        return -errno;
+    int32_t answer = 0;
+    ssize_t n;
+    while ((n = recv(helper.fd, &answer, sizeof answer, 0)) < 0 && errno == EINTR)
+        ;
+    return n == sizeof answer ? answer : -EPIPE;
+}
+
+static int write_all(int fd, const char *text)
+{
+    size_t len = strlen(text);
+    while (len > 0) {
+        ssize_t n = write(fd, text, len);
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n > 0) {
+            text += n;
+            len -= (size_t)n;
+        }
+    }
+    return lseek(fd, 0, SEEK_SET) < 0 ? -errno : 0;
+}
+
+int tool_run(const char *path, char *const argv[], const char *input, char *error, size_t capacity)
+{
+    /* Files in memory, so that neither side can block the other. */
+    int in_fd = memfd_create("input", MFD_CLOEXEC);
+    int err_fd = memfd_create("errors", MFD_CLOEXEC);
+    int rc = in_fd < 0 || err_fd < 0 ? -errno : write_all(in_fd, input);
+    if (rc == 0)
+        rc = helper.pid != 0 ? ask_helper(path, argv, in_fd, err_fd)
+                             : run_here(path, argv, in_fd, err_fd);
+    if (error != NULL) {
+        ssize_t n = err_fd < 0 ? 0 : pread(err_fd, error, capacity - 1, 0);
+        error[n > 0 ? n : 0] = '\0';
+    }
+    if (in_fd >= 0)
+        close(in_fd);
+    if (err_fd >= 0)
+        close(err_fd);
+    return rc;
+}

@@ -1,0 +1,77 @@
+#ifndef CONTROL_HOST_TUNNEL_H
+#define CONTROL_HOST_TUNNEL_H
+
+#include "base/err.h"
+#include "control/state/plan.h"
+#include "wg/path/path.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+/* A running tunnel that follows plans: interface, engine, addresses, routes in a table of its own
+ * behind a rule, the firewall of a node, the UAPI socket for `wg show`. Each plan changes only what
+ * differs from the one before. An interface that somebody removes is made anew, after ever longer
+ * pauses if that goes on. The MTU follows the ways to the endpoints. All calls are made on the
+ * loop's thread. */
+
+struct apply;
+struct plan_touched;
+
+struct apply_options {
+    uv_loop_t *loop;
+    const char *interface_name;
+    const uint8_t *private_key; /* 32 bytes */
+    uint16_t listen_port;       /* 0: a free one */
+    bool firewall;              /* a node: forwarding, and a table of its own in nftables */
+    bool peer_to_peer;
+    const char *node_interface; /* NULL: every one but the tunnel */
+    void *ctx;
+    /* The interface was removed by somebody and made anew: what others tied to it (a resolver that
+     * knows interfaces) is to be tied again. May be NULL. */
+    void (*recreated)(void *ctx);
+    /* Addresses, routes or links of the host have changed, a moment ago. May be NULL. */
+    void (*network_changed)(void *ctx);
+};
+
+/* Removes what a killed run left behind, makes the interface, starts the engine without peers. On
+ * an error nothing is left. */
+int apply_open(struct apply **out, const struct apply_options *options, struct err *err);
+
+/* Removes everything again. The loop must run once more before it is closed. Takes NULL. */
+void apply_close(struct apply *apply);
+
+/* Takes the plan over (it is empty afterwards), also on an error. What the kernel refuses is
+ * logged, and the rest goes on without it; an error means that the engine did not take the plan. */
+int apply_plan(struct apply *apply, struct plan *plan, struct err *err);
+
+/* The same for a part of a plan (plan_part.h): peers that were not touched stay as they are. */
+int apply_part(struct apply *apply, struct plan *part, const struct plan_touched *touched,
+               struct err *err);
+
+/* Forgets the sessions with a peer of the plan and begins a new one: for when the other side is
+ * known to have lost them, which it could not say otherwise. Unknown keys are 0. */
+int apply_renew(struct apply *apply, const uint8_t public_key[WG_KEY_LEN], struct err *err);
+
+/* The plan in force. */
+const struct plan *apply_current(const struct apply *apply);
+
+/* What the path says; path_info_fini. */
+int apply_info(struct apply *apply, struct path_info *out);
+
+/* Of sockets that must not go through the tunnel. */
+uint32_t apply_fwmark(const struct apply *apply);
+
+/* Whether the interface takes IPv6 addresses. */
+bool apply_has_ipv6(const struct apply *apply);
+
+/* Whether the kernel forwards packets, and whether the firewall is set up as asked. */
+bool apply_forwards(const struct apply *apply);
+bool apply_has_firewall(const struct apply *apply);
+const uint8_t *apply_public_key(const struct apply *apply);
+
+/* The mark and the table of an interface name: the same in every run, so that a later one finds
+ * what an earlier one left. */
+uint32_t apply_mark_of(const char *interface_name);
+
+#endif

@@ -1,0 +1,406 @@
+/* A call ends once, in call_end(): answered by its handler, refused, past its deadline, or because
+ * its stream has gone. In all but the first case the handler hears of it through `cancelled`
+ * before. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "control/rpc/server_parts.h"
+#include "proto/strings.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void on_deadline_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+static void call_free(struct rpc_call *call)
+{
+    list_remove(&call->node);
+    if (list_empty(&call->connection->calls))
+        rpc_connection_note_waiting(call->connection);
+    if (call->has_deadline)
+        uv_close((uv_handle_t *)&call->deadline, on_deadline_closed);
+    else
+        free(call);
+}
+
+/* The handler's part ends without its answer. */
+static void call_cancel(struct rpc_call *call)
+{
+    if (call->answered)
+        return;
+    call->answered = true;
+    if (call->cancelled != NULL)
+        call->cancelled(call->cancelled_ctx, call);
+}
+
+static void count_end(struct rpc_server *server, const struct rpc_method *method,
+                      enum grpc_code code)
+{
+    for (size_t t = 0; t < server->table_count; t++) {
+        struct method_table *table = &server->tables[t];
+        if (method >= table->methods && method < table->methods + table->count)
+            table->ended[method - table->methods][code]++;
+    }
+}
+
+/* Ends the call at the stream too; the caller does not touch it afterwards. */
+static void call_end(struct rpc_call *call, enum grpc_code code, const char *text)
+{
+    struct rpc_connection *connection = call->connection;
+    struct h2_call *stream = call->stream;
+    call->answered = true;
+    call->stream = NULL;
+    count_end(connection->server, call->method, code);
+    if (stream != NULL) {
+        h2_call_set_user(stream, NULL);
+        h2_call_finish(stream, code, text);
+        connection->answers++;
+    }
+    call_free(call);
+    if (stream != NULL)
+        rpc_connection_flush_later(connection);
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+    struct rpc_call *call = timer->data;
+    call_cancel(call);
+    call_end(call, GRPC_DEADLINE_EXCEEDED, "the deadline has passed");
+}
+
+static const struct rpc_method *find_method(const struct rpc_server *server, const char *path,
+                                            void **ctx)
+{
+    for (size_t t = 0; t < server->table_count; t++) {
+        const struct method_table *table = &server->tables[t];
+        for (size_t m = 0; m < table->count; m++) {
+            if (strcmp(table->methods[m].path, path) == 0) {
+                *ctx = table->ctx;
+                return &table->methods[m];
+            }
+        }
+    }
+    return NULL;
+}
+
+static void start_deadline(struct rpc_call *call, uint64_t timeout_ns)
+{
+    if (timeout_ns == UINT64_MAX)
+        return;
+    uv_timer_init(call->connection->server->loop, &call->deadline);
+    call->deadline.data = call;
+    call->has_deadline = true;
+    uv_timer_start(&call->deadline, on_deadline, timeout_ns / NS_PER_MS + 1, 0);
+}
+
+static void tell_refused(const struct rpc_connection *connection, const struct rpc_method *method,
+                         const char *reason)
+{
+    static struct log_limit limit;
+    char message[128];
+    unsigned left_out;
+    snprintf(message, sizeof message, "call refused: %s", reason);
+    if (log_limit_passes(&limit, clock_boottime_ns(), &left_out))
+        log_warn(message, F_STR("remote", connection->caller.remote), F_STR("method", method->path),
+                 F_INT("left_out", left_out));
+}
+
+static void on_started(void *ctx, struct h2_call *stream)
+{
+    struct rpc_connection *connection = ctx;
+    void *method_ctx = NULL;
+    const struct rpc_method *method =
+        find_method(connection->server, h2_call_path(stream), &method_ctx);
+    if (method == NULL) {
+        connection->server->unknown++;
+        h2_call_finish(stream, GRPC_UNIMPLEMENTED, "no such method");
+        return;
+    }
+    if ((method->roles & connection->caller.roles) == 0) {
+        tell_refused(connection, method, "wrong role");
+        count_end(connection->server, method, GRPC_PERMISSION_DENIED);
+        h2_call_finish(stream, GRPC_PERMISSION_DENIED, "this role may not call this method");
+        return;
+    }
+    struct rpc_call *call = calloc(1, sizeof *call);
+    if (call == NULL) {
+        h2_call_finish(stream, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+        return;
+    }
+    call->stream = stream;
+    call->connection = connection;
+    list_append(&connection->calls, &call->node);
+    call->started_ms = uv_now(connection->server->loop);
+    connection->used = true;
+    rpc_connection_note_waiting(connection);
+    call->method = method;
+    call->method_ctx = method_ctx;
+    h2_call_set_user(stream, call);
+    start_deadline(call, h2_call_timeout_ns(stream));
+}
+
+static void on_message(void *ctx, struct h2_call *stream, const uint8_t *bytes, size_t len)
+{
+    struct rpc_call *call = h2_call_user(stream);
+    (void)ctx;
+    if (call == NULL || call->answered)
+        return;
+    const struct rpc_method *method = call->method;
+    if (call->requested && method->kind != RPC_BIDI_STREAM) {
+        call_cancel(call);
+        call_end(call, GRPC_INVALID_ARGUMENT, "this method takes one request message");
+        return;
+    }
+    call->requested = true;
+    ProtobufCMessage *request = protobuf_c_message_unpack(method->request, NULL, len, bytes);
+    if (request == NULL) {
+        call_cancel(call);
+        call_end(call, GRPC_INVALID_ARGUMENT, "the request is not a valid message of its type");
+        return;
+    }
+    if (strings_are_whole(method->request, bytes, len)) {
+        method->handle(call->method_ctx, call, request);
+    } else {
+        call_cancel(call);
+        call_end(call, GRPC_INVALID_ARGUMENT, "a text in the request has a NUL in it");
+    }
+    protobuf_c_message_free_unpacked(request, NULL);
+}
+
+static void on_half_closed(void *ctx, struct h2_call *stream)
+{
+    struct rpc_call *call = h2_call_user(stream);
+    (void)ctx;
+    if (call == NULL || call->answered)
+        return;
+    if (call->method->kind == RPC_BIDI_STREAM) {
+        call_cancel(call);
+        call_end(call, GRPC_OK, NULL);
+    } else if (!call->requested) {
+        call_end(call, GRPC_INVALID_ARGUMENT, "the request message is missing");
+    }
+}
+
+static void on_writable(void *ctx, struct h2_call *stream)
+{
+    struct rpc_call *call = h2_call_user(stream);
+    (void)ctx;
+    if (call == NULL || call->answered || !call->waiting)
+        return;
+    call->waiting = false;
+    if (call->writable != NULL)
+        call->writable(call->writable_ctx, call);
+}
+
+static void on_closed(void *ctx, struct h2_call *stream)
+{
+    struct rpc_call *call = h2_call_user(stream);
+    (void)ctx;
+    if (call == NULL)
+        return;
+    call->stream = NULL;
+    call_cancel(call);
+    call_end(call, GRPC_CANCELLED, NULL);
+}
+
+const struct h2_server_events rpc_call_events = {
+    .started = on_started,
+    .message = on_message,
+    .half_closed = on_half_closed,
+    .writable = on_writable,
+    .closed = on_closed,
+};
+
+void rpc_connection_end_calls(struct rpc_connection *connection, bool streams_only,
+                              enum grpc_code code, const char *text)
+{
+    list_for_each_safe (node, &connection->calls) {
+        struct rpc_call *call = container_of(node, struct rpc_call, node);
+        if (streams_only && call->method->kind == RPC_UNARY)
+            continue;
+        call_cancel(call);
+        call_end(call, code, text);
+    }
+}
+
+bool rpc_connection_end_late_calls(struct rpc_connection *connection, uint64_t before_ms)
+{
+    bool more = false;
+    list_for_each_safe (node, &connection->calls) {
+        struct rpc_call *call = container_of(node, struct rpc_call, node);
+        if (call->requested)
+            continue;
+        more = more || call->started_ms >= before_ms;
+        if (call->started_ms < before_ms) {
+            call_cancel(call);
+            call_end(call, GRPC_DEADLINE_EXCEEDED, "the request did not come in time");
+        }
+    }
+    return more;
+}
+
+/* ---- for handlers ---- */
+
+const struct transport_caller *rpc_call_caller(const struct rpc_call *call)
+{
+    return &call->connection->caller;
+}
+
+const char *rpc_call_metadata(const struct rpc_call *call, const char *name)
+{
+    return call->stream == NULL ? NULL : h2_call_metadata(call->stream, name);
+}
+
+void *rpc_call_user(const struct rpc_call *call)
+{
+    return call->user;
+}
+
+void rpc_call_set_user(struct rpc_call *call, void *user)
+{
+    call->user = user;
+}
+
+void rpc_call_on_cancel(struct rpc_call *call, void (*cancelled)(void *ctx, struct rpc_call *call),
+                        void *ctx)
+{
+    call->cancelled = cancelled;
+    call->cancelled_ctx = ctx;
+}
+
+/* Queues a message without sending it yet. */
+static int queue_message(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    size_t len = protobuf_c_message_get_packed_size(message);
+    if (len > GRPC_MESSAGE_MAX)
+        return -EMSGSIZE;
+    uint8_t *packed = malloc(len > 0 ? len : 1);
+    if (packed == NULL)
+        return -ENOMEM;
+    protobuf_c_message_pack(message, packed);
+    int rv = h2_call_send(call->stream, packed, len);
+    free(packed);
+    if (rv == 0)
+        call->connection->answers++;
+    return rv;
+}
+
+void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *response)
+{
+    int rv = queue_message(call, response);
+    if (rv == 0)
+        call_end(call, GRPC_OK, NULL);
+    else if (rv == -ENOBUFS)
+        call_end(call, GRPC_RESOURCE_EXHAUSTED, "the answers to other calls are not read");
+    else if (rv == -EMSGSIZE)
+        call_end(call, GRPC_RESOURCE_EXHAUSTED, "the response is larger than 4 MiB");
+    else
+        call_end(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+}
+
+void rpc_call_finish(struct rpc_call *call, enum grpc_code code, const char *text)
+{
+    call_end(call, code, text);
+}
+
+void rpc_call_fail(struct rpc_call *call, enum grpc_code code, const char *format, ...)
+{
+    char text[GRPC_STATUS_TEXT_MAX];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    call_end(call, code, text);
+}
+
+void rpc_call_deny(struct rpc_call *call, const char *reason, const char *text)
+{
+    tell_refused(call->connection, call->method, reason);
+    call_end(call, GRPC_PERMISSION_DENIED, text);
+}
+
+enum grpc_code rpc_code_from_errno(int code)
+{
+    switch (code) {
+    case -EINVAL:
+    case -EMSGSIZE:
+    case -EAFNOSUPPORT:
+        return GRPC_INVALID_ARGUMENT;
+    case -ENOENT:
+    case -ESRCH:
+        return GRPC_NOT_FOUND;
+    case -EEXIST:
+    case -EADDRINUSE:
+        return GRPC_ALREADY_EXISTS;
+    case -EPERM:
+    case -EACCES:
+        return GRPC_PERMISSION_DENIED;
+    case -EAGAIN:
+    case -EIO:
+    case -EPIPE:
+    case -ECONNREFUSED:
+    case -ECONNRESET:
+    case -ENOTCONN:
+    case -EBUSY:
+        return GRPC_UNAVAILABLE;
+    case -ETIMEDOUT:
+        return GRPC_DEADLINE_EXCEEDED;
+    case -ENOMEM:
+    case -ENOSPC:
+    case -ENOBUFS:
+        return GRPC_RESOURCE_EXHAUSTED;
+    case -ECANCELED:
+        return GRPC_CANCELLED;
+    case -ENOTSUP:
+    case -ENOSYS:
+        return GRPC_UNIMPLEMENTED;
+    case -EBADFD:
+    case -ESTALE:
+        return GRPC_FAILED_PRECONDITION;
+    default:
+        return GRPC_INTERNAL;
+    }
+}
+
+void rpc_call_fail_err(struct rpc_call *call, const struct err *err)
+{
+    call_end(call, rpc_code_from_errno(err->code), err->text);
+}
+
+int rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct rpc_connection *connection = call->connection;
+    int rv = queue_message(call, message);
+    if (rv == 0)
+        rpc_connection_flush_later(connection);
+    return rv;
+}
+
+size_t rpc_call_pending(const struct rpc_call *call)
+{
+    return h2_call_pending(call->stream);
+}
+
+void rpc_call_cut_off(struct rpc_call *call, enum grpc_code code, const char *text)
+{
+    h2_call_drop_queue(call->stream);
+    call_end(call, code, text);
+}
+
+bool rpc_call_is_writable(struct rpc_call *call)
+{
+    call->waiting = h2_call_pending(call->stream) > 0;
+    return !call->waiting;
+}
+
+void rpc_call_on_writable(struct rpc_call *call, void (*writable)(void *ctx, struct rpc_call *call),
+                          void *ctx)
+{
+    call->writable = writable;
+    call->writable_ctx = ctx;
+}

@@ -1,0 +1,199 @@
+#include "control/rpc/transport_listener.h"
+
+#include "base/log.h"
+#include "control/rpc/transport_conn.h"
+#include "control/rpc/transport_tls.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { BACKLOG = 511, SOCKET_MODE = 0600 };
+
+struct transport_listener {
+    union transport_handle io;
+    bool is_unix;
+    bool closed; /* the handle is gone; the struct waits for its connections */
+    bool closing;
+    bool full; /* said so already */
+    struct transport_tls *tls;
+    struct transport_limits limits;
+    struct transport_owner owner;
+    void (*accepted)(void *ctx, struct transport_conn *conn);
+    void *ctx;
+    unsigned connections;
+};
+
+static void free_when_unused(struct transport_listener *listener)
+{
+    if (!listener->closed || listener->connections > 0)
+        return;
+    transport_tls_destroy(listener->tls);
+    free(listener);
+}
+
+static void on_authenticated(void *ctx, struct transport_conn *conn)
+{
+    struct transport_listener *listener = ctx;
+    if (listener->closing)
+        transport_abort(conn, NULL);
+    else
+        listener->accepted(listener->ctx, conn);
+}
+
+static void on_gone(void *ctx)
+{
+    struct transport_listener *listener = ctx;
+    listener->connections--;
+    listener->full = false;
+    free_when_unused(listener);
+}
+
+static void on_refused_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+/* Takes a connection off the queue only to close it, so that the queue does not fill up with
+ * clients that wait in vain. */
+static void refuse(struct transport_listener *listener)
+{
+    union transport_handle *handle = calloc(1, sizeof *handle);
+    if (!listener->full)
+        log_warn("too many control connections, new ones are refused",
+                 F_INT("connections", listener->connections));
+    listener->full = true;
+    if (handle == NULL)
+        return;
+    if (listener->is_unix)
+        uv_pipe_init(listener->io.handle.loop, &handle->pipe, 0);
+    else
+        uv_tcp_init(listener->io.handle.loop, &handle->tcp);
+    uv_accept(&listener->io.stream, &handle->stream);
+    uv_close(&handle->handle, on_refused_closed);
+}
+
+static void on_connection(uv_stream_t *stream, int status)
+{
+    struct transport_listener *listener = stream->data;
+    if (status < 0 || listener->closing)
+        return;
+    if (listener->connections >= listener->limits.connections) {
+        refuse(listener);
+        return;
+    }
+    listener->connections++;
+    if (transport_conn_accept(stream, listener->is_unix, listener->tls, &listener->limits,
+                              &listener->owner) < 0) {
+        listener->connections--;
+        refuse(listener);
+    }
+}
+
+static void on_listener_closed(uv_handle_t *handle)
+{
+    struct transport_listener *listener = handle->data;
+    listener->closed = true;
+    free_when_unused(listener);
+}
+
+/* Removes a socket that nobody listens on any more. 0, -EADDRINUSE when somebody does, -EEXIST for
+ * a file of another kind. */
+static int clear_stale_socket(const char *path)
+{
+    struct stat st;
+    if (lstat(path, &st) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (!S_ISSOCK(st.st_mode))
+        return -EEXIST;
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    memcpy(to.sun_path, path, strnlen(path, sizeof to.sun_path - 1));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    int rv = connect(fd, (struct sockaddr *)&to, sizeof to) < 0 ? -errno : 0;
+    close(fd);
+    if (rv != -ECONNREFUSED)
+        return -EADDRINUSE;
+    return unlink(path) < 0 ? -errno : 0;
+}
+
+static int bind_unix(struct transport_listener *listener, uv_loop_t *loop, const char *path)
+{
+    uv_pipe_init(loop, &listener->io.pipe, 0);
+    listener->io.handle.data = listener;
+    int rv = clear_stale_socket(path);
+    if (rv < 0)
+        return rv;
+    /* the file must never be open to others, not even for a moment */
+    mode_t former = umask(0777 & ~SOCKET_MODE);
+    rv = uv_pipe_bind(&listener->io.pipe, path);
+    umask(former);
+    return rv;
+}
+
+static int bind_tcp(struct transport_listener *listener, uv_loop_t *loop,
+                    const struct address *address, uint32_t fwmark)
+{
+    uv_tcp_init(loop, &listener->io.tcp);
+    listener->io.handle.data = listener;
+    int rv = transport_tcp_open(&listener->io.tcp, address->endpoint.sa.sa_family, fwmark);
+    return rv < 0 ? rv : uv_tcp_bind(&listener->io.tcp, &address->endpoint.sa, 0);
+}
+
+int transport_listen(struct transport_listener **out, uv_loop_t *loop,
+                     const struct address *address, struct transport_tls *tls, uint32_t fwmark,
+                     const struct transport_limits *limits,
+                     void (*accepted)(void *ctx, struct transport_conn *conn), void *ctx,
+                     struct err *err)
+{
+    char at[ADDRESS_TEXT];
+    struct transport_listener *listener = calloc(1, sizeof *listener);
+    if (listener == NULL)
+        return err_set(err, -ENOMEM, "out of memory");
+    listener->is_unix = address->kind == ADDRESS_UNIX;
+    listener->tls = transport_tls_ref(tls);
+    listener->limits = limits != NULL ? *limits : transport_limits_default;
+    listener->owner = (struct transport_owner){
+        .authenticated = on_authenticated,
+        .gone = on_gone,
+        .ctx = listener,
+        .silent = {.limit = listener->limits.silent},
+        .talking = {.limit = listener->limits.handshakes},
+    };
+    list_init(&listener->owner.silent.conns);
+    list_init(&listener->owner.talking.conns);
+    listener->accepted = accepted;
+    listener->ctx = ctx;
+    int rv = listener->is_unix ? bind_unix(listener, loop, address->path)
+                               : bind_tcp(listener, loop, address, fwmark);
+    if (rv == 0)
+        rv = uv_listen(&listener->io.stream, BACKLOG, on_connection);
+    if (rv < 0) {
+        transport_listener_close(listener);
+        return err_set(err, rv, "cannot listen on %s: %s", address_format(address, at),
+                       uv_strerror(rv));
+    }
+    *out = listener;
+    return 0;
+}
+
+void transport_listener_close(struct transport_listener *listener)
+{
+    if (listener == NULL)
+        return;
+    listener->closing = true;
+    uv_close(&listener->io.handle, on_listener_closed);
+}
+
+uint16_t transport_listener_port(const struct transport_listener *listener)
+{
+    union endpoint bound = {0};
+    int len = sizeof bound;
+    if (listener->is_unix || uv_tcp_getsockname(&listener->io.tcp, &bound.sa, &len) < 0)
+        return 0;
+    return endpoint_port(&bound);
+}

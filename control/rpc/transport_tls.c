@@ -1,0 +1,584 @@
+#include "control/rpc/transport_tls.h"
+
+#include "base/bytes.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    PSK_LEN = 32,
+    IDENTITY_MAX = 8 + 2 * TRANSPORT_HASH_LEN, /* "admin:" and the hash, with a NUL */
+    INPUT_MAX = 1 << 20,                       /* undecrypted bytes of one read; far above it */
+};
+
+struct transport_tls {
+    unsigned refs;
+    enum transport_security security;
+    SSL_CTX *server;
+    SSL_CTX *client;
+    struct transport_secrets secrets; /* PSK server */
+    SSL_SESSION *psk;                 /* PSK client */
+    char identity[IDENTITY_MAX];      /* PSK client */
+};
+
+struct tls_session {
+    struct transport_tls *tls;
+    SSL *ssl;
+    BIO *in;  /* owned by ssl */
+    BIO *out; /* owned by ssl */
+    struct transport_caller *caller;
+    bool server;
+    bool done;
+};
+
+static const struct {
+    enum transport_role role;
+    const char *name;
+} roles[] = {{TRANSPORT_NODE, "node"}, {TRANSPORT_ADMIN, "admin"}, {TRANSPORT_PEER, "peer"}};
+
+enum { ROLES = sizeof roles / sizeof roles[0] };
+
+static const char *role_name(enum transport_role role)
+{
+    for (size_t i = 0; i < ROLES; i++)
+        if (roles[i].role == role)
+            return roles[i].name;
+    return NULL;
+}
+
+/* Reads "ROLE<separator>" and returns what follows it, or NULL. */
+static const char *parse_role(enum transport_role *role, const char *text, char separator)
+{
+    for (size_t i = 0; i < ROLES; i++) {
+        size_t len = strlen(roles[i].name);
+        if (strncmp(text, roles[i].name, len) == 0 && text[len] == separator) {
+            *role = roles[i].role;
+            return text + len + 1;
+        }
+    }
+    return NULL;
+}
+
+static const unsigned char alpn[] = {2, 'h', '2'};
+
+static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+                       const unsigned char *in, unsigned in_len, void *arg)
+{
+    unsigned char *selected;
+    (void)ssl;
+    (void)arg;
+    if (SSL_select_next_proto(&selected, out_len, alpn, sizeof alpn, in, in_len) !=
+        OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    *out = selected;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+/* TLS 1.3 only, no tickets, no early data, ALPN h2. */
+static SSL_CTX *context_create(bool server)
+{
+    SSL_CTX *ctx = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
+    if (ctx == NULL)
+        return NULL;
+    SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
+    bool ok = SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) == 1 &&
+              SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) == 1 &&
+              SSL_CTX_set_num_tickets(ctx, 0) == 1 && SSL_CTX_set_max_early_data(ctx, 0) == 1 &&
+              SSL_CTX_set1_groups_list(ctx, "X25519:P-256") == 1;
+    if (server)
+        SSL_CTX_set_alpn_select_cb(ctx, select_alpn, NULL);
+    else
+        ok = ok && SSL_CTX_set_alpn_protos(ctx, alpn, sizeof alpn) == 0;
+    if (!ok) {
+        SSL_CTX_free(ctx);
+        return NULL;
+    }
+    return ctx;
+}
+
+static struct transport_tls *tls_create(enum transport_security security)
+{
+    struct transport_tls *tls = calloc(1, sizeof *tls);
+    if (tls == NULL)
+        return NULL;
+    tls->refs = 1;
+    tls->security = security;
+    return tls;
+}
+
+struct transport_tls *transport_tls_ref(struct transport_tls *tls)
+{
+    if (tls != NULL)
+        tls->refs++;
+    return tls;
+}
+
+void transport_tls_destroy(struct transport_tls *tls)
+{
+    if (tls == NULL || --tls->refs > 0)
+        return;
+    SSL_SESSION_free(tls->psk);
+    SSL_CTX_free(tls->server);
+    SSL_CTX_free(tls->client);
+    bytes_wipe(tls, sizeof *tls);
+    free(tls);
+}
+
+enum transport_security transport_tls_security(const struct transport_tls *tls)
+{
+    return tls == NULL ? TRANSPORT_PLAINTEXT : tls->security;
+}
+
+int transport_tls_create_plaintext(struct transport_tls **out, struct err *err)
+{
+    *out = tls_create(TRANSPORT_PLAINTEXT);
+    return *out == NULL ? err_set(err, -ENOMEM, "out of memory") : 0;
+}
+
+static const char *openssl_reason(void)
+{
+    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+    return reason != NULL ? reason : "unknown reason";
+}
+
+/* "heimdall:ROLE/ID" among the URIs of the certificate's subject alternative names. */
+static bool caller_from_certificate(X509 *cert, struct transport_caller *caller)
+{
+    static const char scheme[] = "heimdall:";
+    GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+    int found = 0;
+    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+        if (name->type != GEN_URI)
+            continue;
+        const char *uri = (const char *)ASN1_STRING_get0_data(name->d.uniformResourceIdentifier);
+        size_t len = (size_t)ASN1_STRING_length(name->d.uniformResourceIdentifier);
+        enum transport_role role;
+        if (strlen(uri) != len || strncmp(uri, scheme, sizeof scheme - 1) != 0)
+            continue;
+        const char *id = parse_role(&role, uri + sizeof scheme - 1, '/');
+        found++;
+        if (id == NULL || id[0] == '\0' || strlen(id) >= sizeof caller->id ||
+            strchr(id, '/') != NULL) {
+            found = -1;
+            break;
+        }
+        caller->roles = (unsigned)role;
+        snprintf(caller->id, sizeof caller->id, "%s", id);
+    }
+    GENERAL_NAMES_free(names);
+    return found == 1;
+}
+
+/* Refuses, with an alert, a certificate that the authority signed but that names no role, or not a
+ * node's where a client looks for one. */
+static int verify_certificate(int ok, X509_STORE_CTX *store)
+{
+    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct tls_session *session = SSL_get_app_data(ssl);
+    if (ok != 1 || X509_STORE_CTX_get_error_depth(store) > 0)
+        return ok;
+    if (caller_from_certificate(X509_STORE_CTX_get_current_cert(store), session->caller) &&
+        (session->server || session->caller->roles == TRANSPORT_NODE))
+        return 1;
+    X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
+    return 0;
+}
+
+/* Why a file cannot be used: the system's reason, or `otherwise`. */
+static int file_error(struct err *err, const char *option, const char *path, const char *otherwise)
+{
+    unsigned long first = ERR_peek_error();
+    return err_set(err, -EINVAL, "option %s: file %s: %s", option, path,
+                   ERR_SYSTEM_ERROR(first) ? strerror(ERR_GET_REASON(first)) : otherwise);
+}
+
+/* In place of a question on the terminal. */
+static int no_password(char *out, int size, int writing, void *ctx)
+{
+    (void)out;
+    (void)size;
+    (void)writing;
+    (void)ctx;
+    return -1;
+}
+
+static int load_files(SSL_CTX *ctx, const char *cert, const char *key, const char *ca,
+                      struct err *err)
+{
+    ERR_clear_error();
+    SSL_CTX_set_default_passwd_cb(ctx, no_password);
+    if (SSL_CTX_use_certificate_chain_file(ctx, cert) != 1)
+        return file_error(err, "--cert", cert, "holds no certificate: expects PEM");
+    if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1)
+        return file_error(err, "--key", key,
+                          ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH
+                              ? "does not belong to --cert"
+                              : "holds no private key: expects PEM, without a password");
+    if (SSL_CTX_load_verify_locations(ctx, ca, NULL) != 1)
+        return file_error(err, "--ca", ca, "holds no certificate: expects PEM");
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, verify_certificate);
+    return 0;
+}
+
+int transport_tls_create_certificate(struct transport_tls **out, const char *cert, const char *key,
+                                     const char *ca, struct err *err)
+{
+    struct transport_tls *tls = tls_create(TRANSPORT_CERTIFICATE);
+    int rv = err_set(err, -ENOMEM, "out of memory");
+    if (tls == NULL)
+        return rv;
+    tls->server = context_create(true);
+    tls->client = context_create(false);
+    if (tls->server == NULL || tls->client == NULL)
+        goto fail;
+    rv = load_files(tls->server, cert, key, ca, err);
+    if (rv == 0)
+        rv = load_files(tls->client, cert, key, ca, err);
+    if (rv < 0)
+        goto fail;
+    STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(ca);
+    if (names != NULL)
+        SSL_CTX_set_client_CA_list(tls->server, names);
+    *out = tls;
+    return 0;
+fail:
+    transport_tls_destroy(tls);
+    return rv;
+}
+
+/* A session that stands for an external PSK (RFC 8446 section 4.2.11). The role is part of the
+ * derivation, so that one role's key is not another's. */
+static SSL_SESSION *psk_session(SSL *ssl, enum transport_role role, const char *secret)
+{
+    static const unsigned char aes_128_gcm_sha256[] = {0x13, 0x01};
+    uint8_t psk[PSK_LEN];
+    char label[32];
+    SSL_SESSION *session = SSL_SESSION_new();
+    snprintf(label, sizeof label, "tls psk %s", role_name(role));
+    if (session == NULL || transport_derive(psk, sizeof psk, secret, label) < 0)
+        goto fail;
+    const SSL_CIPHER *cipher = SSL_CIPHER_find(ssl, aes_128_gcm_sha256);
+    bool ok = cipher != NULL && SSL_SESSION_set1_master_key(session, psk, sizeof psk) == 1 &&
+              SSL_SESSION_set_cipher(session, cipher) == 1 &&
+              SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION) == 1;
+    bytes_wipe(psk, sizeof psk);
+    if (ok)
+        return session;
+fail:
+    SSL_SESSION_free(session);
+    return NULL;
+}
+
+/* An unknown identity is not an error here: with no certificate to fall back to, the handshake then
+ * ends in a handshake_failure alert. */
+static int find_psk(SSL *ssl, const unsigned char *identity, size_t len, SSL_SESSION **out)
+{
+    struct tls_session *session = SSL_get_app_data(ssl);
+    const struct transport_secrets *secrets = &session->tls->secrets;
+    char text[IDENTITY_MAX];
+    enum transport_role role;
+    uint8_t hash[TRANSPORT_HASH_LEN];
+    char secret[TRANSPORT_SECRET_MAX] = "";
+    *out = NULL;
+    if (len == 0 || len >= sizeof text || memchr(identity, '\0', len) != NULL)
+        return 1;
+    memcpy(text, identity, len);
+    text[len] = '\0';
+    const char *hex = parse_role(&role, text, ':');
+    if (hex == NULL || strlen(hex) != 2 * sizeof hash || !bytes_from_hex(hash, sizeof hash, hex))
+        return 1;
+    session->caller->id[0] = '\0';
+    session->caller->roles = 0;
+    if (secrets->find(secrets->ctx, role, hash, secret, session->caller->id)) {
+        *out = psk_session(ssl, role, secret);
+        session->caller->roles = *out == NULL ? 0 : (unsigned)role;
+    }
+    bytes_wipe(secret, sizeof secret);
+    return 1;
+}
+
+static int use_psk(SSL *ssl, const EVP_MD *md, const unsigned char **identity, size_t *len,
+                   SSL_SESSION **out)
+{
+    struct tls_session *session = SSL_get_app_data(ssl);
+    struct transport_tls *tls = session->tls;
+    *out = NULL;
+    *identity = NULL;
+    *len = 0;
+    /* after a retry request the hash is fixed; ours is SHA-256 */
+    if (md != NULL && !EVP_MD_is_a(md, "SHA256"))
+        return 1;
+    if (SSL_SESSION_up_ref(tls->psk) != 1)
+        return 0;
+    *identity = (const unsigned char *)tls->identity;
+    *len = strlen(tls->identity);
+    *out = tls->psk;
+    return 1;
+}
+
+static SSL_CTX *psk_context(bool server)
+{
+    SSL_CTX *ctx = context_create(server);
+    if (ctx == NULL)
+        return NULL;
+    if (SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256") != 1) {
+        SSL_CTX_free(ctx);
+        return NULL;
+    }
+    /* On the client the empty trust store makes every certificate invalid. */
+    if (server)
+        SSL_CTX_set_psk_find_session_callback(ctx, find_psk);
+    else
+        SSL_CTX_set_psk_use_session_callback(ctx, use_psk);
+    SSL_CTX_set_verify(ctx, server ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
+    return ctx;
+}
+
+int transport_tls_create_psk_server(struct transport_tls **out, struct transport_secrets secrets,
+                                    struct err *err)
+{
+    struct transport_tls *tls = tls_create(TRANSPORT_PSK);
+    if (tls == NULL || (tls->server = psk_context(true)) == NULL) {
+        transport_tls_destroy(tls);
+        return err_set(err, -ENOMEM, "cannot set up TLS: %s", openssl_reason());
+    }
+    tls->secrets = secrets;
+    *out = tls;
+    return 0;
+}
+
+int transport_tls_create_psk_client(struct transport_tls **out, enum transport_role role,
+                                    const char *secret, struct err *err)
+{
+    struct transport_tls *tls;
+    SSL *ssl = NULL;
+    uint8_t hash[TRANSPORT_HASH_LEN];
+    char hex[2 * TRANSPORT_HASH_LEN + 1];
+    if (role_name(role) == NULL || secret[0] == '\0' || strlen(secret) >= TRANSPORT_SECRET_MAX)
+        return err_set(err, -EINVAL, "a key or id must have 1 to %d characters",
+                       TRANSPORT_SECRET_MAX - 1);
+    tls = tls_create(TRANSPORT_PSK);
+    if (tls == NULL || (tls->client = psk_context(false)) == NULL)
+        goto fail;
+    ssl = SSL_new(tls->client);
+    if (ssl == NULL || (tls->psk = psk_session(ssl, role, secret)) == NULL)
+        goto fail;
+    transport_secret_hash(hash, secret);
+    bytes_to_hex(hex, hash, sizeof hash);
+    snprintf(tls->identity, sizeof tls->identity, "%s:%s", role_name(role), hex);
+    SSL_free(ssl);
+    *out = tls;
+    return 0;
+fail:
+    SSL_free(ssl);
+    transport_tls_destroy(tls);
+    return err_set(err, -ENOMEM, "cannot set up TLS: %s", openssl_reason());
+}
+
+struct tls_session *tls_session_create(struct transport_tls *tls, bool server,
+                                       struct transport_caller *caller)
+{
+    SSL_CTX *ctx = server ? tls->server : tls->client;
+    struct tls_session *session = ctx == NULL ? NULL : calloc(1, sizeof *session);
+    if (session == NULL)
+        return NULL;
+    session->tls = transport_tls_ref(tls);
+    session->caller = caller;
+    session->server = server;
+    session->ssl = SSL_new(ctx);
+    BIO *in = BIO_new(BIO_s_mem());
+    BIO *out = BIO_new(BIO_s_mem());
+    if (session->ssl == NULL || in == NULL || out == NULL) {
+        BIO_free(in);
+        BIO_free(out);
+        tls_session_destroy(session);
+        return NULL;
+    }
+    /* an empty BIO means "wait", not "end" */
+    BIO_set_mem_eof_return(in, -1);
+    BIO_set_mem_eof_return(out, -1);
+    session->in = in;
+    session->out = out;
+    SSL_set_bio(session->ssl, in, out);
+    SSL_set_app_data(session->ssl, session);
+    if (server)
+        SSL_set_accept_state(session->ssl);
+    else
+        SSL_set_connect_state(session->ssl);
+    return session;
+}
+
+void tls_session_destroy(struct tls_session *session)
+{
+    if (session == NULL)
+        return;
+    SSL_free(session->ssl);
+    transport_tls_destroy(session->tls);
+    free(session);
+}
+
+int tls_session_receive(struct tls_session *session, const uint8_t *bytes, size_t len)
+{
+    if (len > INPUT_MAX)
+        return -EINVAL;
+    return BIO_write(session->in, bytes, (int)len) == (int)len ? 0 : -ENOMEM;
+}
+
+/* What a server's alert about our certificate says, or NULL when it is another one. */
+static const char *certificate_alert(const struct tls_session *session, int reason)
+{
+    if (session->server || session->tls->security != TRANSPORT_CERTIFICATE)
+        return NULL;
+    switch (reason) {
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
+        return "it has expired";
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
+        return "it was revoked";
+    case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
+        return "it is of an authority that the server does not know";
+    case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE: /* earlier, it is not about our certificate */
+        return session->done ? "it names no heimdall:ROLE/ID as its URI" : NULL;
+    case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
+    case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
+        return "it is not one for clients";
+    case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
+        return "there is none (options --cert, --key and --ca)";
+    default:
+        return NULL;
+    }
+}
+
+/* Turns what went wrong into a code and one line for a person. */
+static int explain(struct tls_session *session, struct err *err)
+{
+    unsigned long code = ERR_peek_last_error();
+    int reason = ERR_GET_REASON(code);
+    bool psk = session->tls->security == TRANSPORT_PSK;
+    if (psk && !session->server) {
+        if (reason == SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE ||
+            reason == SSL_AD_REASON_OFFSET + SSL_AD_UNKNOWN_PSK_IDENTITY)
+            return err_set(err, TRANSPORT_EUNKNOWN, "the server does not know this key or id");
+        if (reason == SSL_R_SSLV3_ALERT_ILLEGAL_PARAMETER ||
+            reason == SSL_R_TLSV1_ALERT_DECRYPT_ERROR)
+            return err_set(err, TRANSPORT_EWRONGKEY,
+                           "the server knows the name of our key but not the key (an impostor): "
+                           "nothing was sent to it");
+        if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
+            return err_set(err, TRANSPORT_EIMPOSTOR,
+                           "the server does not prove that it knows the key (an impostor, or a "
+                           "server that uses certificates): nothing was sent to it");
+    }
+    if (psk && session->server && reason == SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM)
+        return err_set(err, TRANSPORT_EUNKNOWN, "unknown key or id");
+    if (psk && session->server && reason == SSL_R_BINDER_DOES_NOT_VERIFY)
+        return err_set(err, TRANSPORT_EWRONGKEY, "wrong key");
+    if (!psk && !session->server && !session->done && reason == SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE)
+        return err_set(err, TRANSPORT_ETLS,
+                       "the server uses no certificates: leave out --cert, --key and --ca");
+    const char *alert = certificate_alert(session, reason);
+    if (alert != NULL)
+        return err_set(err, TRANSPORT_ETLS, "the server refuses our certificate: %s", alert);
+    if (SSL_get_verify_result(session->ssl) == X509_V_ERR_APPLICATION_VERIFICATION)
+        return err_set(err, TRANSPORT_ETLS,
+                       session->server
+                           ? "the client's certificate names no heimdall:ROLE/ID as its URI"
+                           : "the server's certificate names no heimdall:node/ID as its URI");
+    if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
+        return err_set(err, TRANSPORT_ETLS, "the other side's certificate is refused: %s",
+                       X509_verify_cert_error_string(SSL_get_verify_result(session->ssl)));
+    if (reason == SSL_R_TLSV1_ALERT_PROTOCOL_VERSION || reason == SSL_R_UNSUPPORTED_PROTOCOL)
+        return err_set(err, TRANSPORT_ETLS,
+                       "the other side speaks an older TLS only, not TLS 1.3%s",
+                       session->server ? "" : ": nothing was sent to it");
+    if (reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_PACKET_LENGTH_TOO_LONG)
+        return err_set(err, TRANSPORT_ETLS, "the other side does not speak TLS%s",
+                       session->server ? "" : " (a server under --insecure?)");
+    return err_set(err, TRANSPORT_ETLS, "TLS failed: %s", openssl_reason());
+}
+
+/* What the handshake alone does not prove. */
+static int check_other_side(struct tls_session *session, struct err *err)
+{
+    const unsigned char *protocol;
+    unsigned protocol_len;
+    SSL_get0_alpn_selected(session->ssl, &protocol, &protocol_len);
+    if (protocol_len != 2)
+        return err_set(err, TRANSPORT_ETLS, "the other side did not agree to speak HTTP/2");
+    if (session->tls->security == TRANSPORT_PSK) {
+        if (SSL_session_reused(session->ssl) == 1)
+            return 1;
+        return err_set(err, TRANSPORT_EIMPOSTOR,
+                       "the other side does not prove that it knows the key: nothing was sent");
+    }
+    if (SSL_get_verify_result(session->ssl) != X509_V_OK || session->caller->roles == 0)
+        return err_set(err, TRANSPORT_ETLS, "the other side has no valid certificate");
+    return 1;
+}
+
+int tls_session_handshake(struct tls_session *session, struct err *err)
+{
+    ERR_clear_error();
+    int rv = SSL_do_handshake(session->ssl);
+    if (rv == 1) {
+        rv = check_other_side(session, err);
+        session->done = rv == 1;
+        return rv;
+    }
+    int error = SSL_get_error(session->ssl, rv);
+    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
+        return 0;
+    return explain(session, err);
+}
+
+int tls_session_read(struct tls_session *session, uint8_t *out, size_t capacity, struct err *err)
+{
+    ERR_clear_error();
+    int len = SSL_read(session->ssl, out, (int)(capacity > INPUT_MAX ? INPUT_MAX : capacity));
+    if (len > 0)
+        return len;
+    switch (SSL_get_error(session->ssl, len)) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+        return 0;
+    case SSL_ERROR_ZERO_RETURN:
+        return -EPIPE;
+    default:
+        return explain(session, err);
+    }
+}
+
+int tls_session_write(struct tls_session *session, const uint8_t *bytes, size_t len)
+{
+    size_t written;
+    ERR_clear_error();
+    if (len == 0)
+        return 0;
+    return SSL_write_ex(session->ssl, bytes, len, &written) == 1 && written == len ? 0 : -EIO;
+}
+
+void tls_session_end(struct tls_session *session)
+{
+    ERR_clear_error();
+    if (session->done)
+        SSL_shutdown(session->ssl);
+}
+
+size_t tls_session_output(struct tls_session *session, uint8_t *out, size_t capacity)
+{
+    int len = BIO_read(session->out, out, (int)(capacity > INPUT_MAX ? INPUT_MAX : capacity));
+    return len > 0 ? (size_t)len : 0;
+}
+
+size_t tls_session_output_len(struct tls_session *session)
+{
+    return BIO_ctrl_pending(session->out);
+}

@@ -1,0 +1,158 @@
+#include "control/state/access.h"
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "wg/wg.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+/* The smallest usual alphabet that holds every character of the text, in bits a character times
+ * 1000. Separators are not counted as characters: they stand where one expects them. */
+static unsigned alphabet_millibits(const char *text)
+{
+    bool digit = false;
+    bool hex = false;
+    bool lower = false;
+    bool upper = false;
+    bool symbol = false;
+    for (const char *c = text; *c != '\0'; c++) {
+        digit |= *c >= '0' && *c <= '9';
+        hex |= (*c >= 'a' && *c <= 'f') || (*c >= 'A' && *c <= 'F');
+        lower |= *c >= 'g' && *c <= 'z';
+        upper |= *c >= 'G' && *c <= 'Z';
+        symbol |= *c == '+' || *c == '/';
+    }
+    if ((lower && upper) || symbol)
+        return 5954; /* 62 characters */
+    if (lower || upper)
+        return digit ? 5169 : 4700; /* 36, 26 */
+    return hex ? 4000 : digit ? 3321 : 0;
+}
+
+/* Whether the characters repeat what was there `period` earlier, all the way. */
+static bool repeats(const char *text, size_t len, size_t period)
+{
+    for (size_t i = period; i < len; i++)
+        if (text[i] != text[i - period])
+            return false;
+    return true;
+}
+
+/* A character that continues a run of three (aaaa, 1234, 4321) adds nothing that a guesser does not
+ * try. Shorter runs occur by chance. */
+static bool continues_run(const char *text, size_t i)
+{
+    if (i < 3)
+        return false;
+    int step = text[i] - text[i - 1];
+    return step >= -1 && step <= 1 && step == text[i - 1] - text[i - 2] &&
+           step == text[i - 2] - text[i - 3];
+}
+
+unsigned access_strength_bits(const char *text)
+{
+    char plain[ACCESS_ID_MAX + 1];
+    size_t len = 0;
+    for (const char *c = text; *c != '\0' && len < ACCESS_ID_MAX; c++)
+        if (isalnum((unsigned char)*c) || *c == '+' || *c == '/')
+            plain[len++] = *c;
+    plain[len] = '\0';
+    size_t counted = len;
+    for (size_t period = 1; period <= len / 2; period++)
+        if (repeats(plain, len, period)) {
+            counted = period;
+            break;
+        }
+    size_t fresh = 0;
+    for (size_t i = 0; i < counted; i++)
+        fresh += !continues_run(plain, i);
+    unsigned bits = (unsigned)(fresh * alphabet_millibits(plain) / 1000);
+    bytes_wipe(plain, sizeof plain);
+    return bits;
+}
+
+int access_check_id(const char *text, const char *what, struct err *err)
+{
+    static const char make[] = "make a good one with: cat /proc/sys/kernel/random/uuid";
+    size_t len = strlen(text);
+    if (len == 0)
+        return err_set(err, -EINVAL, "the %s is empty; %s", what, make);
+    if (len > ACCESS_ID_MAX)
+        return err_set(err, -EINVAL, "the %s is longer than %d characters; %s", what, ACCESS_ID_MAX,
+                       make);
+    for (const char *c = text; *c != '\0'; c++)
+        if (!isalnum((unsigned char)*c) && strchr("-_.+/=", *c) == NULL)
+            return err_set(err, -EINVAL, "the %s may have letters, digits and - _ . + / = only; %s",
+                           what, make);
+    unsigned bits = access_strength_bits(text);
+    if (bits < ACCESS_MIN_BITS)
+        return err_set(err, -EINVAL,
+                       "the %s is too easy to guess (at most %u bits, %d are needed); %s", what,
+                       bits, ACCESS_MIN_BITS, make);
+    return 0;
+}
+
+int access_make_uuid(char out[ACCESS_UUID_TEXT])
+{
+    uint8_t bytes[16];
+    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
+        return errno == 0 ? -EIO : -errno;
+    bytes[6] = (uint8_t)((bytes[6] & 0x0f) | 0x40);
+    bytes[8] = (uint8_t)((bytes[8] & 0x3f) | 0x80);
+    char hex[33];
+    bytes_to_hex(hex, bytes, sizeof bytes);
+    static const uint8_t groups[] = {8, 4, 4, 4, 12};
+    const char *from = hex;
+    for (size_t i = 0; i < sizeof groups; i++) {
+        memcpy(out, from, groups[i]);
+        from += groups[i];
+        out += groups[i];
+        *out++ = i + 1 < sizeof groups ? '-' : '\0';
+    }
+    bytes_wipe(bytes, sizeof bytes);
+    bytes_wipe(hex, sizeof hex);
+    return 0;
+}
+
+int access_check_name(const char *text, char out[ACCESS_NAME_MAX + 1], struct err *err)
+{
+    size_t len = strlen(text);
+    bool good = len >= 1 && len <= ACCESS_NAME_MAX && text[0] != '-' && text[len - 1] != '-';
+    for (size_t i = 0; good && i < len; i++) {
+        good = isalnum((unsigned char)text[i]) || text[i] == '-';
+        out[i] = (char)tolower((unsigned char)text[i]);
+    }
+    if (!good) {
+        out[0] = '\0';
+        return err_set(err, -EINVAL,
+                       "\"%.80s\" is no name: 1 to 63 letters, digits and inner hyphens are", text);
+    }
+    out[len] = '\0';
+    return 0;
+}
+
+void access_name_from_host(const char *host, char out[ACCESS_NAME_MAX + 1])
+{
+    size_t len = 0;
+    for (const char *c = host; *c != '\0' && *c != '.' && len < ACCESS_NAME_MAX; c++) {
+        bool good = isalnum((unsigned char)*c);
+        if (good || len > 0)
+            out[len++] = (char)(good ? tolower((unsigned char)*c) : '-');
+    }
+    while (len > 0 && out[len - 1] == '-')
+        len--;
+    out[len] = '\0';
+}
+
+int access_check_public_key(const char *text, uint8_t out[32], struct err *err)
+{
+    if (strlen(text) != BASE64_KEY_LEN || !bytes_from_base64(out, 32, text) ||
+        bytes_is_zero_ct(out, 32))
+        return err_set(err, -EINVAL, "the WireGuard public key is not 32 bytes in base64");
+    if (!wg_public_key_is_usable(out))
+        return err_set(err, -EINVAL, "the WireGuard public key is none that wg genkey could make");
+    return 0;
+}

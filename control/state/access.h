@@ -1,0 +1,42 @@
+#ifndef CONTROL_STATE_ACCESS_H
+#define CONTROL_STATE_ACCESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What ids, keys and names from outside must look like. */
+
+struct err;
+
+enum {
+    ACCESS_UUID_TEXT = 37, /* with its NUL */
+    ACCESS_ID_MAX = 128,   /* longest id or key, without NUL */
+    ACCESS_NAME_MAX = 63,  /* a DNS label, RFC 1035 section 2.3.4 */
+    ACCESS_MIN_BITS = 96,
+};
+
+/* How many bits an id holds at most, judged by its length and alphabet; runs and repeated patterns
+ * count once. */
+unsigned access_strength_bits(const char *text);
+
+/* Refuses an id or key that is too long, has characters other than letters, digits, '-', '_', '.',
+ * '+', '/', '=', or is weaker than 96 bits. `what` names it for the user ("peer id"); the text
+ * holds the command that makes a good one and never the id. 0 or -EINVAL. */
+int access_check_id(const char *text, const char *what, struct err *err);
+
+/* A random version 4 UUID (RFC 9562); 0 or a negative errno. */
+int access_make_uuid(char out[ACCESS_UUID_TEXT]);
+
+/* Letters, digits and inner hyphens, 1 to 63 of them. Writes the name in lower case. 0 or -EINVAL.
+ */
+int access_check_name(const char *text, char out[ACCESS_NAME_MAX + 1], struct err *err);
+
+/* A host name cut and changed into a valid name: its first label, other characters as hyphens; ""
+ * when nothing is left. */
+void access_name_from_host(const char *host, char out[ACCESS_NAME_MAX + 1]);
+
+/* A WireGuard public key in base64, none of low order. 0 or -EINVAL. */
+int access_check_public_key(const char *text, uint8_t out[32], struct err *err);
+
+#endif

@@ -1,0 +1,122 @@
+#ifndef CONTROL_STATE_CHANGE_H
+#define CONTROL_STATE_CHANGE_H
+
+#include "base/addr.h"
+#include "control/state/record.h"
+#include "proto/grpc.h"
+
+/* Pure builders: a state and a request in, the operations of one atomic change or a refusal out.
+ * Nothing is stored by them: the change goes to store_commit, which refuses it when the store has
+ * moved on from the (epoch, rev) that it was built on. An empty change means that there is nothing
+ * to do. */
+
+struct err;
+struct state;
+
+struct change {
+    uint64_t epoch; /* of the state that it was built on */
+    uint64_t rev;
+    struct record_op *ops; /* owned, with their strings and bytes */
+    size_t op_count;
+    size_t op_capacity;
+    bool failed; /* memory was short */
+};
+
+void change_init(struct change *change);
+void change_fini(struct change *change);
+
+/* Appends a copy; a failure is remembered in `failed`. field and value as in struct record_op. */
+void change_add(struct change *change, enum record_op_kind kind, const char *key, const char *field,
+                const void *value, size_t len);
+
+/* All builders below: `change` is initialised by the callee and holds the operations on GRPC_OK;
+ * otherwise it is empty and `err` has one line for the user. Times are nanoseconds since the UNIX
+ * epoch. change_fini in either case. */
+
+/* Family-0 networks of IPv6 are off. See change_default_networks6. */
+struct change_cluster {
+    const char *cluster; /* a UUID */
+    struct ip_prefix node_network;
+    struct ip_prefix peer_network;
+    struct ip_prefix node_network6;
+    struct ip_prefix peer_network6;
+};
+
+/* The /64s that a cluster takes when nothing else is asked for: its ULA /48 (RFC 4193) comes from a
+ * hash of its id, nodes walk up from subnet 0 (the first gets 1), peers have subnet ffff. */
+void change_default_networks6(const char *cluster, struct ip_prefix *node_network6,
+                              struct ip_prefix *peer_network6);
+
+/* Makes the cluster. FAILED_PRECONDITION when the store holds another one; the same one, with the
+ * same networks, is nothing to do. */
+enum grpc_code change_bootstrap_cluster(struct change *change, const struct state *state,
+                                        const struct change_cluster *cluster, struct err *err);
+
+struct change_node {
+    const char *id;
+    const char *name;
+    const char *public_key; /* base64 */
+    const char *addr;       /* control API, "tcp://IP:PORT" */
+    const char *endpoint_ip;
+    uint16_t endpoint_port;
+    const char *interface_name;
+    const char *version; /* of its program; may be "" */
+    bool no_ipv6; /* its host has none: the node gets no IPv6 network, or gives its own back */
+    const struct ip_prefix *host_networks; /* that its host is in; the node gets none of them */
+    size_t host_network_count;
+    uint64_t now_ns;
+};
+
+/* Adds a node, which gets the next free network and join_seq, or updates what it says of itself.
+ * The id is bound to the key. */
+enum grpc_code change_put_node(struct change *change, const struct state *state,
+                               const struct change_node *node, struct err *err);
+
+enum grpc_code change_authorize_peer(struct change *change, const struct state *state,
+                                     const char *id, uint64_t now_ns, struct err *err);
+
+/* Also removes the peer and frees its addresses. */
+enum grpc_code change_deauthorize_peer(struct change *change, const struct state *state,
+                                       const char *id, struct err *err);
+
+/* The next connect may bring another key, once; nothing to do when no key is bound yet. */
+enum grpc_code change_rekey_peer(struct change *change, const struct state *state, const char *id,
+                                 struct err *err);
+
+/* Gives an authorized peer a name that its own connects do not change; "" gives it back the one
+ * that it chose, if that is free. Taken names are ALREADY_EXISTS. */
+enum grpc_code change_rename_peer(struct change *change, const struct state *state, const char *id,
+                                  const char *name, struct err *err);
+
+struct change_peer {
+    const char *id;
+    const char *name;       /* may be "" */
+    const char *public_key; /* base64 */
+    bool no_ipv6;           /* its host has none */
+    const char *version;    /* of its program; may be "" */
+    uint64_t now_ns;
+};
+
+/* The first connect binds the key to the id and gives the peer its addresses; a later one may
+ * change the name, unless an administrator gave one, and the key if change_rekey_peer lets it.
+ * Names are one name space with those of nodes: a taken one is ALREADY_EXISTS. */
+enum grpc_code change_connect_peer(struct change *change, const struct state *state,
+                                   const struct change_peer *peer, struct err *err);
+
+struct change_seen {
+    const char *id;
+    uint64_t seen_ns;
+};
+
+/* Notes when these peers were seen last; ids without a peer are left out. */
+enum grpc_code change_peers_seen(struct change *change, const struct state *state,
+                                 const struct change_seen *seen, size_t count, struct err *err);
+
+/* A default route (an exit node) is allowed; any other that overlaps a network of the overlay is
+ * not. */
+enum grpc_code change_create_route(struct change *change, const struct state *state,
+                                   const char *node_id, const char *network, struct err *err);
+enum grpc_code change_delete_route(struct change *change, const struct state *state,
+                                   const char *network, struct err *err);
+
+#endif

@@ -1,0 +1,124 @@
+#ifndef CONTROL_STATE_STATE_H
+#define CONTROL_STATE_STATE_H
+
+#include "base/addr.h"
+#include "control/state/record.h"
+#include "proto/cluster.pb-c.h"
+#include "proto/heimdall.pb-c.h"
+
+/* The in-memory copy of the store that every answer, change and plan is made from. Records are kept
+ * as the protobuf messages that they are (unknown fields survive), with what is used often parsed
+ * beside them. A record that does not parse is skipped and named in the log. Not for several
+ * threads at once. Pointers to entries are good until the next state_apply. */
+
+struct state_node {
+    PB(Node) * pb;
+    const char *id;
+    const char *name;
+    uint8_t public_key[32];
+    union endpoint endpoint; /* unset when the record has none */
+    struct ip_prefix network;
+    struct ip_prefix network6; /* addr.family 0: none */
+    struct ip_addr gateway;
+    struct ip_addr gateway6; /* family 0: none */
+    uint64_t join_seq;
+};
+
+struct state_peer {
+    PB(Peer) * pb;
+    const char *id;
+    const char *name; /* "" when it has none */
+    uint8_t public_key[32];
+    struct ip_addr address;
+    struct ip_addr address6; /* family 0: none */
+};
+
+struct state_route {
+    PB(Route) * pb;
+    const char *node_id;
+    struct ip_prefix network;
+};
+
+struct state_authorization {
+    Heimdall__V1__Authorization *pb;
+    const char *id;
+    const char *name; /* given by an administrator, else "" */
+};
+
+/* A node's entry in heimdall:nodenetworks; it may outlive or precede the node's own record. */
+struct state_network {
+    PB(Route) * pb;
+    const char *node_id;
+    struct ip_prefix network;
+};
+
+/* What the cluster was made with. A family-0 prefix: that part of the overlay is off. */
+struct state_settings {
+    char cluster[64]; /* id; empty before the cluster exists */
+    struct ip_prefix node_network;
+    struct ip_prefix node_network6;
+    struct ip_prefix peer_network;
+    struct ip_prefix peer_network6;
+};
+
+struct state;
+
+/* An empty state at epoch 0, rev 0. `seed` (random) keys the hash tables. Returns 0 or -ENOMEM. */
+int state_create(struct state **out, const uint8_t seed[16]);
+void state_destroy(struct state *state);
+
+/* Applies one operation. Returns 0, or -ENOMEM with the state to be reloaded. */
+int state_apply(struct state *state, const struct record_op *op);
+
+/* Applies a change and takes its place. -ESTALE, with nothing done, when it does not follow what
+ * the state has; -ENOMEM as state_apply. */
+int state_apply_change(struct state *state, const struct record_change *change);
+
+uint64_t state_epoch(const struct state *state);
+uint64_t state_rev(const struct state *state);
+void state_set_position(struct state *state, uint64_t epoch, uint64_t rev);
+const struct state_settings *state_settings(const struct state *state);
+
+/* How many records were skipped as damaged since the state was made. */
+size_t state_damaged(const struct state *state);
+
+/* ---- look-ups: NULL when there is none; names in any case */
+const struct state_node *state_node(const struct state *state, const char *id);
+const struct state_node *state_node_by_key(const struct state *state, const uint8_t key[32]);
+const struct state_node *state_node_by_name(const struct state *state, const char *name);
+const struct state_peer *state_peer(const struct state *state, const char *id);
+const struct state_peer *state_peer_by_key(const struct state *state, const uint8_t key[32]);
+const struct state_peer *state_peer_by_name(const struct state *state, const char *name);
+const struct state_authorization *state_authorization(const struct state *state, const char *id);
+const struct state_authorization *state_authorization_by_name(const struct state *state,
+                                                              const char *name);
+const struct state_route *state_route(const struct state *state, const struct ip_prefix *network);
+const struct state_network *state_network(const struct state *state, const char *node_id);
+const PB(Master) * state_master(const struct state *state);
+
+/* The id of the peer that an address is given to, or NULL. */
+const char *state_address_owner(const struct state *state, const struct ip_addr *addr);
+
+/* ---- ordered listings: nodes by (join_seq, id), peers and authorizations by id, routes by prefix
+ */
+size_t state_node_count(const struct state *state);
+const struct state_node *state_node_at(const struct state *state, size_t i);
+size_t state_peer_count(const struct state *state);
+const struct state_peer *state_peer_at(const struct state *state, size_t i);
+size_t state_route_count(const struct state *state);
+const struct state_route *state_route_at(const struct state *state, size_t i);
+size_t state_authorization_count(const struct state *state);
+const struct state_authorization *state_authorization_at(const struct state *state, size_t i);
+size_t state_network_count(const struct state *state);
+const struct state_network *state_network_at(const struct state *state, size_t i);
+
+/* The lowest offset in the peer network that may be free: every one below is taken. */
+uint64_t state_peer_offset_floor(const struct state *state);
+
+struct buffer;
+
+/* Everything as text in a fixed order, for tests and debugging. Not secret-free: peer ids are in
+ * it. */
+void state_dump(const struct state *state, struct buffer *out);
+
+#endif

@@ -1,0 +1,130 @@
+#include "control/api/keyring.h"
+
+#include "control/state/change.h"
+#include "control/state/state.h"
+#include "tests/unit.h"
+
+#include <string.h>
+
+#define KEY "2b1f7f1e-3c0a-4d57-9f6b-5ad0c1f2a9e4"
+
+static const uint8_t seed[16] = {1};
+static struct state *state;
+static struct keyring *keyring;
+static char removed[256]; /* ids, each followed by a space */
+
+static void set_up(void)
+{
+    ck_assert_int_eq(state_create(&state, seed), 0);
+    ck_assert_int_eq(keyring_create(&keyring, KEY, seed), 0);
+    removed[0] = '\0';
+}
+
+static void tear_down(void)
+{
+    keyring_destroy(keyring);
+    state_destroy(state);
+}
+
+static void on_removed(void *ctx, const char *id)
+{
+    ck_assert_ptr_eq(ctx, removed);
+    strcat(removed, id);
+    strcat(removed, " ");
+}
+
+static void authorize(const char *id, bool yes)
+{
+    Heimdall__V1__Authorization record = HEIMDALL__V1__AUTHORIZATION__INIT;
+    uint8_t value[128];
+    record.id = (char *)(uintptr_t)id;
+    struct record_op op = {.kind = yes ? RECORD_HSET : RECORD_HDEL,
+                           .key = RECORD_KEY_AUTHORIZED,
+                           .field = id,
+                           .value = value,
+                           .len = heimdall__v1__authorization__pack(&record, value)};
+    ck_assert_int_eq(state_apply(state, &op), 0);
+}
+
+/* As a whole, or one id after the other. */
+static void update(bool by_id)
+{
+    static const char *const ids[] = {"00", "a1", "b2", "bbb", "c3", "c9", "d4", "e5", "zz"};
+    if (!by_id)
+        ck_assert_int_eq(keyring_update(keyring, state, on_removed, removed), 0);
+    for (size_t i = 0; i < ARRAY_LEN(ids) && by_id; i++)
+        ck_assert_int_eq(keyring_update_id(keyring, state, ids[i], on_removed, removed), 0);
+}
+
+static bool knows(enum transport_role role, const char *secret, const char *expected_id)
+{
+    struct transport_secrets secrets = keyring_secrets(keyring);
+    uint8_t hash[TRANSPORT_HASH_LEN];
+    char found[TRANSPORT_SECRET_MAX];
+    char id[TRANSPORT_ID_MAX];
+    transport_secret_hash(hash, secret);
+    if (!secrets.find(secrets.ctx, role, hash, found, id))
+        return false;
+    ck_assert_str_eq(found, secret);
+    ck_assert_str_eq(id, expected_id);
+    return true;
+}
+
+START_TEST(the_cluster_key_is_for_nodes_and_admins)
+{
+    ck_assert(knows(TRANSPORT_ADMIN, KEY, ""));
+    ck_assert(knows(TRANSPORT_NODE, KEY, ""));
+    ck_assert(!knows(TRANSPORT_PEER, KEY, ""));
+    ck_assert(!knows(TRANSPORT_ADMIN, "another", ""));
+}
+END_TEST
+
+START_TEST(an_id_is_for_a_peer_while_it_is_authorized)
+{
+    ck_assert(!knows(TRANSPORT_PEER, "bbb", "bbb"));
+    authorize("bbb", true);
+    ck_assert(!knows(TRANSPORT_PEER, "bbb", "bbb")); /* not before the update */
+    update(_i == 1);
+    ck_assert(knows(TRANSPORT_PEER, "bbb", "bbb"));
+    ck_assert(!knows(TRANSPORT_ADMIN, "bbb", ""));
+    ck_assert_str_eq(removed, "");
+    authorize("bbb", false);
+    update(_i == 1);
+    ck_assert(!knows(TRANSPORT_PEER, "bbb", "bbb"));
+    ck_assert_str_eq(removed, "bbb ");
+}
+END_TEST
+
+/* Removed at the front, in the middle and at the end, while others come. */
+START_TEST(follows_many_changes_at_once)
+{
+    static const char *const first[] = {"a1", "b2", "c3", "d4", "e5"};
+    static const char *const later[] = {"00", "b2", "c9", "d4", "zz"};
+    for (size_t i = 0; i < 5; i++)
+        authorize(first[i], true);
+    update(_i == 1);
+    for (size_t i = 0; i < 5; i++)
+        authorize(first[i], false);
+    for (size_t i = 0; i < 5; i++)
+        authorize(later[i], true);
+    update(_i == 1);
+    for (size_t i = 0; i < 5; i++)
+        ck_assert(knows(TRANSPORT_PEER, later[i], later[i]));
+    ck_assert_str_eq(removed, "a1 c3 e5 ");
+    ck_assert(!knows(TRANSPORT_PEER, "c3", "c3"));
+    removed[0] = '\0';
+    update(_i == 1); /* nothing new */
+    ck_assert_str_eq(removed, "");
+    ck_assert(knows(TRANSPORT_PEER, "zz", "zz"));
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tc = tcase_create("keyring");
+    tcase_add_checked_fixture(tc, set_up, tear_down);
+    tcase_add_test(tc, the_cluster_key_is_for_nodes_and_admins);
+    tcase_add_loop_test(tc, an_id_is_for_a_peer_while_it_is_authorized, 0, 2);
+    tcase_add_loop_test(tc, follows_many_changes_at_once, 0, 2);
+    return unit_run(tc);
+}

@@ -1,0 +1,365 @@
+#include "control/api/report.h"
+
+#include "control/api/live.h"
+#include "tests/control/network_fixture.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define NOW_NS (5000 * NS_PER_SEC)
+
+/* A network with a node and four peers: 2 has a tunnel, 3 none, 4 never connected, 5 runs another
+ * version. What the tunnel and the host say is set by each test. */
+struct world {
+    struct network network;
+    struct status_host host;
+    struct live live;
+    struct status *status;
+    const Heimdall__V1__StatusResponse *pb;
+    uint64_t watching_ns[8]; /* by peer number; 0: it does not watch */
+    uint64_t handshake_ns;   /* of peer 2 */
+    bool tunnel_down;
+    bool tunnel_dumb;
+};
+
+static int tunnel_info(void *ctx, struct path_info *out)
+{
+    const struct world *world = ctx;
+    if (world->tunnel_dumb)
+        return -ENOMEM;
+    *out = (struct path_info){.up = !world->tunnel_down, .listen_port = 10100};
+    out->device.peers = calloc(1, sizeof *out->device.peers);
+    ck_assert_ptr_nonnull(out->device.peers);
+    out->device.peer_count = 1;
+    struct wg_peer_info *peer = &out->device.peers[0];
+    memcpy(peer->public_key, state_peer(world->network.state, test_id(2))->public_key, WG_KEY_LEN);
+    struct ip_addr addr = test_addr("198.51.100.7");
+    endpoint_from_addr(&peer->endpoint, &addr, 4321);
+    peer->rx_bytes = 111;
+    peer->tx_bytes = 222;
+    peer->last_handshake_ns = world->handshake_ns;
+    return 0;
+}
+
+static bool watching(void *ctx, const char *peer_id, uint64_t *for_ns)
+{
+    const struct world *world = ctx;
+    for (unsigned n = 0; n < ARRAY_LEN(world->watching_ns); n++)
+        if (world->watching_ns[n] > 0 && strcmp(peer_id, test_id(n)) == 0) {
+            *for_ns = world->watching_ns[n];
+            return true;
+        }
+    return false;
+}
+
+/* A record as another program would have written it. */
+static void put_version(struct network *network, unsigned n, const char *version)
+{
+    char key[128];
+    uint8_t packed[1024];
+    PB(Peer) peer = *state_peer(network->state, test_id(n))->pb;
+    snprintf(key, sizeof key, RECORD_KEY_PEERS "%s", test_id(n));
+    peer.version = (char *)(uintptr_t)version;
+    size_t len = PB_FN(peer__get_packed_size)(&peer);
+    ck_assert_uint_le(len, sizeof packed);
+    PB_FN(peer__pack)(&peer, packed);
+    struct record_op op = {RECORD_SET, key, NULL, packed, len};
+    ck_assert_int_eq(state_apply(network->state, &op), 0);
+}
+
+static void world_init(struct world *world)
+{
+    *world = (struct world){.host = {.interface_name = "darknet",
+                                     .data_dir = "/data",
+                                     .started_ns = 1000 * NS_PER_SEC,
+                                     .redis_runs = true,
+                                     .takes_changes = true,
+                                     .forwards = true,
+                                     .has_firewall = true,
+                                     .serves_names = true},
+                            .handshake_ns = NOW_NS - 10 * NS_PER_SEC};
+    network_init(&world->network);
+    ck_assert_int_eq(network_put_node(&world->network, 1, "router"), GRPC_OK);
+    network_add_peer(&world->network, 2, "laptop");
+    network_add_peer(&world->network, 3, "");
+    ck_assert_int_eq(network_authorize(&world->network, test_id(4)), GRPC_OK);
+}
+
+static void ask(struct world *world)
+{
+    live_init(&world->live, tunnel_info, world);
+    struct status_facts facts = {.state = world->network.state,
+                                 .live = &world->live,
+                                 .host = &world->host,
+                                 .node_id = test_id(1),
+                                 .version = "1.0.0",
+                                 .now_ns = NOW_NS,
+                                 .ctx = world,
+                                 .watching = watching};
+    ck_assert_int_eq(status_create(&world->status, &facts), 0);
+    world->pb = status_response(world->status);
+}
+
+static void world_fini(struct world *world)
+{
+    status_destroy(world->status);
+    live_fini(&world->live);
+    network_fini(&world->network);
+}
+
+START_TEST(says_everything)
+{
+    struct world world;
+    world_init(&world);
+    world.watching_ns[2] = 60 * NS_PER_SEC;
+    ask(&world);
+    const Heimdall__V1__StatusResponse *pb = world.pb;
+    ck_assert_str_eq(pb->version, "1.0.0");
+    ck_assert_str_eq(pb->cluster_id, test_id(1000));
+    ck_assert_str_eq(pb->node_id, test_id(1));
+    ck_assert_str_eq(pb->master_id, test_id(1));
+    ck_assert_uint_eq(pb->rev, state_rev(world.network.state));
+    ck_assert_int_eq(pb->started->seconds, 1000);
+    ck_assert_uint_eq(pb->n_nodes, 1);
+    ck_assert_str_eq(pb->nodes[0]->node->name, "router");
+    ck_assert_int_eq(pb->nodes[0]->node->updated->seconds, 5000);
+    ck_assert_ptr_null(pb->nodes[0]->tunnel);
+    ck_assert_uint_eq(pb->n_peers, 3);
+    ck_assert_uint_eq(pb->n_problems, 0);
+    for (size_t i = 0; i < pb->n_peers; i++) {
+        const Heimdall__V1__PeerStatus *peer = pb->peers[i];
+        bool is_2 = strcmp(peer->peer->id, test_id(2)) == 0;
+        ck_assert_int_eq(peer->watching, is_2);
+        ck_assert_int_eq(peer->tunnel != NULL, is_2);
+        ck_assert_int_eq(peer->peer->peer_ip[0] == '\0', strcmp(peer->peer->id, test_id(4)) == 0);
+        if (!is_2)
+            continue;
+        ck_assert_str_eq(peer->tunnel->endpoint, "198.51.100.7:4321");
+        ck_assert_str_eq(peer->peer->endpoint, "198.51.100.7:4321");
+        ck_assert_int_eq(peer->tunnel->last_handshake->seconds, 4990);
+        ck_assert_int_eq(peer->peer->last_seen->seconds, 5000); /* as its stream is open */
+        ck_assert_uint_eq(peer->tunnel->rx_bytes, 111);
+        ck_assert_uint_eq(peer->tunnel->tx_bytes, 222);
+    }
+    /* nothing in it stands for something that it does not say */
+    uint8_t *packed = malloc(protobuf_c_message_get_packed_size(&pb->base));
+    ck_assert_ptr_nonnull(packed);
+    size_t len = protobuf_c_message_pack(&pb->base, packed);
+    Heimdall__V1__StatusResponse *again = heimdall__v1__status_response__unpack(NULL, len, packed);
+    ck_assert_ptr_nonnull(again);
+    heimdall__v1__status_response__free_unpacked(again, NULL);
+    free(packed);
+    world_fini(&world);
+}
+END_TEST
+
+/* The record knows of a stream that the tunnel knows nothing of. */
+START_TEST(seen_after_the_handshake)
+{
+    static const uint64_t handshakes[] = {500 * NS_PER_SEC, 4990 * NS_PER_SEC};
+    static const int64_t seen[] = {1000, 4990};
+    for (size_t row = 0; row < ARRAY_LEN(seen); row++) {
+        struct world world;
+        world_init(&world);
+        world.handshake_ns = handshakes[row];
+        ask(&world);
+        for (size_t i = 0; i < world.pb->n_peers; i++)
+            if (strcmp(world.pb->peers[i]->peer->id, test_id(2)) == 0)
+                ck_assert_int_eq(world.pb->peers[i]->peer->last_seen->seconds, seen[row]);
+        world_fini(&world);
+    }
+}
+END_TEST
+
+/* ---- one thing wrong each ---- */
+
+static void tunnel_down(struct world *world)
+{
+    world->tunnel_down = true;
+    world->watching_ns[3] = 60 * NS_PER_SEC; /* not worth a second line */
+}
+
+static void tunnel_dumb(struct world *world)
+{
+    world->tunnel_dumb = true;
+}
+
+static void no_forwarding(struct world *world)
+{
+    world->host.forwards = false;
+}
+
+static void no_firewall(struct world *world)
+{
+    world->host.has_firewall = false;
+}
+
+static void disk_full(struct world *world)
+{
+    world->host.disk_full = true;
+}
+
+static void no_redis(struct world *world)
+{
+    world->host.redis_runs = false;
+    world->host.takes_changes = false;
+}
+
+static void parked(struct world *world)
+{
+    world->host.takes_changes = false;
+}
+
+static void damaged(struct world *world)
+{
+    struct record_op op = {RECORD_SET, RECORD_KEY_ROUTES "10.0.0.0/8", NULL,
+                           (const uint8_t *)"\xff", 1};
+    log_set_level(LOG_ERROR + 1);
+    ck_assert_int_eq(state_apply(world->network.state, &op), 0);
+    log_set_level(LOG_ERROR);
+}
+
+static void no_names(struct world *world)
+{
+    world->host.serves_names = false;
+}
+
+static void insecure(struct world *world)
+{
+    world->host.insecure = true;
+}
+
+static void no_handshake(struct world *world)
+{
+    world->watching_ns[3] = 20 * NS_PER_SEC;
+}
+
+static void old_handshake(struct world *world)
+{
+    world->watching_ns[2] = 300 * NS_PER_SEC;
+    world->handshake_ns = NOW_NS - 181 * NS_PER_SEC;
+}
+
+static void never_shook_hands(struct world *world)
+{
+    world->watching_ns[2] = 300 * NS_PER_SEC;
+    world->handshake_ns = 0;
+}
+
+static void other_version(struct world *world)
+{
+    put_version(&world->network, 2, "0.9.1");
+}
+
+static void many_versions(struct world *world)
+{
+    for (unsigned n = 10; n < 17; n++) {
+        network_add_peer(&world->network, n, "");
+        put_version(&world->network, n, "0.8");
+    }
+}
+
+/* What is said of it, and what to do. */
+static const struct {
+    const char *what;
+    const char *remedy;
+    void (*spoil)(struct world *world);
+} faults[] = {
+    {"the interface darknet is down", "ip link set darknet up", tunnel_down},
+    {"memory is short", "more memory", tunnel_dumb},
+    {"does not forward packets", "ip_forward=1", no_forwarding},
+    {"the firewall is not set up", "nftables", no_firewall},
+    {"the disk of /data is full", "make room", disk_full},
+    {"redis-server does not run", "/data/redis/redis.log", no_redis},
+    {"the store does not take changes", "/data/redis/redis.log", parked},
+    {"1 damaged records", "log names them", damaged},
+    {"DNS is not served", "--dns-address", no_names},
+    {"open to everyone", "without --insecure", insecure},
+    {"without a tunnel: ", "UDP port 10100", no_handshake},
+    {"without a tunnel: laptop", "UDP port 10100", old_handshake},
+    {"without a tunnel: laptop", "UDP port 10100", never_shook_hands},
+    {"runs version 1.0.0, peers do not: laptop (0.9.1)", "upgrade hpeer", other_version},
+    {" and 2 more", "upgrade hpeer", many_versions},
+};
+
+START_TEST(finds_problems)
+{
+    struct world world;
+    world_init(&world);
+    faults[_i].spoil(&world);
+    ask(&world);
+    ck_assert_uint_eq(world.pb->n_problems, 1);
+    const Heimdall__V1__Problem *problem = world.pb->problems[0];
+    ck_assert_msg(strstr(problem->what, faults[_i].what) != NULL, "%s", problem->what);
+    ck_assert_msg(strstr(problem->remedy, faults[_i].remedy) != NULL, "%s", problem->remedy);
+    /* a secret id is shown in part only */
+    for (unsigned n = 2; n < 17; n++)
+        ck_assert_msg(strstr(problem->what, test_id(n)) == NULL, "%s", problem->what);
+    world_fini(&world);
+}
+END_TEST
+
+/* As many peers as there is room for, and a line about the others. */
+START_TEST(cut_to_a_size)
+{
+    struct world world;
+    world_init(&world);
+    for (unsigned n = 10; n < 60; n++)
+        network_add_peer(&world.network, n, "");
+    ask(&world);
+    size_t whole = protobuf_c_message_get_packed_size(&world.pb->base);
+    status_cut(world.status, whole);
+    ck_assert_uint_eq(world.pb->n_peers, 53);
+    ck_assert_uint_eq(world.pb->n_problems, 0);
+    status_cut(world.status, whole - 1);
+    ck_assert_uint_le(protobuf_c_message_get_packed_size(&world.pb->base), whole - 1);
+    ck_assert(world.pb->n_peers > 30 && world.pb->n_peers < 53);
+    ck_assert_uint_eq(world.pb->n_problems, 1);
+    ck_assert_msg(strstr(world.pb->problems[0]->what, " of 53 peers") != NULL, "%s",
+                  world.pb->problems[0]->what);
+    world_fini(&world);
+}
+END_TEST
+
+/* What is no fault: a peer that has just come, one that went away with its tunnel. */
+START_TEST(finds_no_others)
+{
+    struct world world;
+    world_init(&world);
+    world.watching_ns[3] = 10 * NS_PER_SEC;
+    world.handshake_ns = NOW_NS - 9999 * NS_PER_SEC;
+    put_version(&world.network, 2, "1.0.0");
+    ask(&world);
+    ck_assert_uint_eq(world.pb->n_problems, 0);
+    world_fini(&world);
+}
+END_TEST
+
+/* All at once fits. */
+START_TEST(everything_is_wrong)
+{
+    struct world world;
+    world_init(&world);
+    world.host = (struct status_host){
+        .interface_name = "darknet", .data_dir = "/data", .insecure = true, .disk_full = true};
+    many_versions(&world);
+    no_handshake(&world);
+    damaged(&world);
+    ask(&world);
+    ck_assert_uint_eq(world.pb->n_problems, 9);
+    ck_assert_ptr_null(world.pb->started);
+    world_fini(&world);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tc = tcase_create("status");
+    tcase_add_test(tc, says_everything);
+    tcase_add_test(tc, seen_after_the_handshake);
+    tcase_add_loop_test(tc, finds_problems, 0, ARRAY_LEN(faults));
+    tcase_add_test(tc, cut_to_a_size);
+    tcase_add_test(tc, finds_no_others);
+    tcase_add_test(tc, everything_is_wrong);
+    return unit_run(tc);
+}

@@ -1,0 +1,329 @@
+#include "control/state/presence.h"
+
+#include "tests/control/network_fixture.h"
+#include "wg/wg.h"
+
+#define MINUTE (60 * NS_PER_SEC)
+#define DAY    (24 * 60 * MINUTE)
+
+/* Peers 2 to 9 of a network under a clock of our own. What the tunnel and the streams say of them
+ * is set by each test. */
+enum { FIRST = 2, END = 10 };
+
+struct world {
+    struct network network;
+    struct presence *presence;
+    uint64_t boot_ns;
+    bool watches[END];
+    uint64_t rx_bytes[END];
+    uint64_t handshake_ns[END];
+    size_t changes; /* of the last look */
+    size_t removed;
+};
+
+static void world_init(struct world *world, uint64_t expiry_ns)
+{
+    *world = (struct world){.boot_ns = MINUTE};
+    network_init(&world->network);
+    for (unsigned n = FIRST; n < END; n++)
+        network_add_peer(&world->network, n, "");
+    ck_assert_int_eq(presence_create(&world->presence, expiry_ns, network_seed), 0);
+}
+
+static void world_fini(struct world *world)
+{
+    presence_destroy(world->presence);
+    network_fini(&world->network);
+}
+
+static bool write_some(struct world *world)
+{
+    struct network *network = &world->network;
+    struct change change;
+    enum grpc_code code =
+        presence_build_seen(world->presence, &change, network->state, &network->err);
+    ck_assert_int_eq(network_apply(network, &change, code), GRPC_OK);
+    return network->ops > 0;
+}
+
+/* What the node does at every look. */
+static void look(struct world *world)
+{
+    struct network *network = &world->network;
+    const char *id;
+    presence_begin(world->presence, world->boot_ns, network->now_ns);
+    for (unsigned n = FIRST; n < END; n++) {
+        const struct state_peer *peer = state_peer(network->state, test_id(n));
+        struct wg_peer_info info = {.rx_bytes = world->rx_bytes[n],
+                                    .last_handshake_ns = world->handshake_ns[n]};
+        if (peer == NULL)
+            continue;
+        memcpy(info.public_key, peer->public_key, sizeof info.public_key);
+        if (world->watches[n])
+            presence_see(world->presence, peer->public_key);
+        presence_see_tunnel(world->presence, &info);
+    }
+    presence_end(world->presence, network->state);
+    world->changes = world->removed = 0;
+    while (write_some(world))
+        world->changes++;
+    while ((id = presence_expired(world->presence, network->state)) != NULL) {
+        ck_assert_int_eq(network_deauthorize(network, id), GRPC_OK);
+        world->removed++;
+    }
+}
+
+static void pass(struct world *world, uint64_t ns)
+{
+    world->boot_ns += ns;
+    world->network.now_ns += ns;
+}
+
+/* Looks as often as it wants to be, for so long; how many peers were removed. */
+static size_t live(struct world *world, uint64_t ns)
+{
+    size_t removed = 0;
+    uint64_t interval = presence_interval_ns(world->presence);
+    for (uint64_t end = world->boot_ns + ns; world->boot_ns < end;) {
+        pass(world, interval);
+        look(world);
+        removed += world->removed;
+    }
+    return removed;
+}
+
+static uint64_t stored_s(const struct world *world, unsigned n)
+{
+    return (uint64_t)state_peer(world->network.state, test_id(n))->pb->last_seen->seconds;
+}
+
+static uint64_t now_s(const struct world *world)
+{
+    return world->network.now_ns / NS_PER_SEC;
+}
+
+START_TEST(off_by_default)
+{
+    struct world world;
+    world_init(&world, 0);
+    ck_assert_uint_eq(presence_interval_ns(world.presence), MINUTE);
+    ck_assert_uint_eq(live(&world, 10 * DAY), 0);
+    ck_assert_uint_eq(state_peer_count(world.network.state), END - FIRST);
+    world_fini(&world);
+}
+END_TEST
+
+/* By a stream, by a handshake, by bytes; one write in ten minutes is enough. */
+START_TEST(seen)
+{
+    struct world world;
+    world_init(&world, 0);
+    uint64_t before_s = now_s(&world);
+    live(&world, 5 * MINUTE);
+    ck_assert_uint_eq(stored_s(&world, 2), before_s);
+    world.watches[2] = true;
+    world.handshake_ns[3] = world.network.now_ns;
+    world.rx_bytes[4] = 148;
+    live(&world, 5 * MINUTE);
+    ck_assert_uint_eq(world.changes, 1);
+    ck_assert_uint_eq(stored_s(&world, 2), before_s + 10 * 60);
+    ck_assert_uint_eq(stored_s(&world, 3), before_s);
+    const struct state_peer *peer = state_peer(world.network.state, test_id(3));
+    ck_assert_uint_eq(presence_seen_ns(world.presence, peer) / NS_PER_SEC, before_s + 5 * 60);
+    peer = state_peer(world.network.state, test_id(4));
+    ck_assert_uint_eq(presence_seen_ns(world.presence, peer) / NS_PER_SEC, before_s + 6 * 60);
+    peer = state_peer(world.network.state, test_id(5));
+    ck_assert_uint_eq(presence_seen_ns(world.presence, peer) / NS_PER_SEC, before_s);
+    live(&world, 9 * MINUTE);
+    ck_assert_uint_eq(stored_s(&world, 2), before_s + 10 * 60);
+    live(&world, MINUTE);
+    ck_assert_uint_eq(stored_s(&world, 2), now_s(&world));
+    world_fini(&world);
+}
+END_TEST
+
+/* The tunnel counted those bytes before we began to look: they say nothing of now. */
+START_TEST(bytes_of_before)
+{
+    struct world world;
+    world_init(&world, 0);
+    world.rx_bytes[2] = 1000;
+    live(&world, 20 * MINUTE);
+    const struct state_peer *peer = state_peer(world.network.state, test_id(2));
+    ck_assert_uint_eq(presence_seen_ns(world.presence, peer) / NS_PER_SEC, 1000);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(removed_after_expiry)
+{
+    struct world world;
+    world_init(&world, DAY);
+    world.watches[2] = true;
+    ck_assert_uint_eq(live(&world, DAY - MINUTE), 0);
+    ck_assert_uint_eq(live(&world, MINUTE), END - FIRST - 1);
+    const struct state *state = world.network.state;
+    struct ip_addr address = test_addr("10.51.0.3");
+    ck_assert_uint_eq(state_peer_count(state), 1);
+    ck_assert_uint_eq(state_authorization_count(state), 1);
+    ck_assert_ptr_nonnull(state_peer(state, test_id(2)));
+    ck_assert_ptr_null(state_address_owner(state, &address));
+    world.watches[2] = false;
+    ck_assert_uint_eq(live(&world, DAY - MINUTE), 0);
+    ck_assert_uint_eq(live(&world, MINUTE), 1);
+    world_fini(&world);
+}
+END_TEST
+
+/* One that was authorized and has not come yet waits as long as it takes. */
+START_TEST(never_connected)
+{
+    struct world world;
+    world_init(&world, DAY);
+    ck_assert_int_eq(network_authorize(&world.network, test_id(20)), GRPC_OK);
+    ck_assert_uint_eq(live(&world, 2 * DAY), END - FIRST);
+    ck_assert_ptr_nonnull(state_authorization(world.network.state, test_id(20)));
+    world_fini(&world);
+}
+END_TEST
+
+/* A node that was away, or slept, cannot have seen anybody: all have ten minutes to come back. */
+START_TEST(node_away)
+{
+    struct world world;
+    world_init(&world, DAY);
+    live(&world, 60 * MINUTE);
+    if (_i == 0) { /* slept */
+        pass(&world, 3 * DAY);
+    } else { /* was started again */
+        presence_destroy(world.presence);
+        ck_assert_int_eq(presence_create(&world.presence, DAY, network_seed), 0);
+        pass(&world, 3 * DAY);
+        world.boot_ns = 5 * NS_PER_SEC;
+    }
+    look(&world);
+    ck_assert_uint_eq(world.removed, 0);
+    ck_assert_uint_eq(live(&world, 8 * MINUTE), 0);
+    world.watches[2] = true;
+    ck_assert_uint_eq(live(&world, 3 * MINUTE), END - FIRST - 1);
+    ck_assert_ptr_nonnull(state_peer(world.network.state, test_id(2)));
+    world_fini(&world);
+}
+END_TEST
+
+/* The real clock was set back: nobody was seen in the future, nor is anybody removed for it. */
+START_TEST(clock_set_back)
+{
+    struct world world;
+    world_init(&world, 5 * MINUTE);
+    live(&world, MINUTE);
+    world.network.now_ns -= 900 * NS_PER_SEC;
+    ck_assert_uint_eq(live(&world, 4 * MINUTE), 0);
+    world_fini(&world);
+}
+END_TEST
+
+/* What is written down is new enough that a restart does not bring the removal much forward. */
+START_TEST(short_expiry)
+{
+    struct world world;
+    world_init(&world, 20 * NS_PER_SEC);
+    ck_assert_uint_eq(presence_interval_ns(world.presence), 2 * NS_PER_SEC);
+    world.watches[2] = true;
+    live(&world, 18 * NS_PER_SEC);
+    ck_assert_uint_ge(stored_s(&world, 2) + 6, now_s(&world));
+    ck_assert_uint_eq(live(&world, 4 * NS_PER_SEC), END - FIRST - 1);
+    world_fini(&world);
+}
+END_TEST
+
+/* More peers than one change takes. */
+START_TEST(many)
+{
+    struct world world;
+    world_init(&world, 0);
+    for (unsigned n = 100; n < 170; n++)
+        network_add_peer(&world.network, n, "");
+    pass(&world, 11 * MINUTE);
+    presence_begin(world.presence, world.boot_ns, world.network.now_ns);
+    for (unsigned n = 100; n < 170; n++)
+        presence_see(world.presence, state_peer(world.network.state, test_id(n))->public_key);
+    size_t changes = 0;
+    while (write_some(&world))
+        changes++;
+    ck_assert_uint_eq(changes, 2);
+    for (unsigned n = 100; n < 170; n++)
+        ck_assert_uint_eq(stored_s(&world, n), now_s(&world));
+    world_fini(&world);
+}
+END_TEST
+
+/* A record that says no more than that is nothing for the data plane. */
+START_TEST(only_seen)
+{
+    struct world world;
+    struct change change;
+    world_init(&world, 0);
+    struct network *network = &world.network;
+    const struct state_peer *peer = state_peer(network->state, test_id(2));
+    struct change_seen sight = {peer->id, network->now_ns + 1};
+    ck_assert_int_eq(change_peers_seen(&change, network->state, &sight, 1, &network->err), GRPC_OK);
+    ck_assert_uint_eq(change.op_count, 1);
+    const struct record_op *op = &change.ops[0];
+    ck_assert(presence_is_only_seen(peer, op->value, op->len));
+    ck_assert(!presence_is_only_seen(state_peer(network->state, test_id(3)), op->value, op->len));
+    ck_assert(!presence_is_only_seen(peer, op->value, op->len - 1));
+    change_fini(&change);
+    static const char *const names[] = {"a", ""};
+    static const char *const versions[] = {"1.0.0", "2.0.0"};
+    for (int i = 0; i < 2; i++) {
+        struct change_peer again = {.id = test_id(2),
+                                    .name = names[i],
+                                    .public_key = test_key(2),
+                                    .version = versions[i],
+                                    .now_ns = network->now_ns + 100 * NS_PER_SEC};
+        ck_assert_int_eq(change_connect_peer(&change, network->state, &again, &network->err),
+                         GRPC_OK);
+        ck_assert_uint_eq(change.op_count, 1);
+        ck_assert(!presence_is_only_seen(peer, change.ops[0].value, change.ops[0].len));
+        change_fini(&change);
+    }
+    world_fini(&world);
+}
+END_TEST
+
+/* What is known of a key goes with its peer. */
+START_TEST(forgotten)
+{
+    struct world world;
+    world_init(&world, 0);
+    world.watches[2] = true;
+    live(&world, 20 * MINUTE);
+    ck_assert_int_eq(network_deauthorize(&world.network, test_id(2)), GRPC_OK);
+    look(&world);
+    world.watches[2] = false;
+    network_add_peer(&world.network, 2, "");
+    const struct state_peer *peer = state_peer(world.network.state, test_id(2));
+    world.network.now_ns += MINUTE;
+    look(&world);
+    ck_assert_uint_eq(presence_seen_ns(world.presence, peer), world.network.now_ns - MINUTE);
+    world_fini(&world);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tc = tcase_create("presence");
+    tcase_add_test(tc, off_by_default);
+    tcase_add_test(tc, seen);
+    tcase_add_test(tc, bytes_of_before);
+    tcase_add_test(tc, removed_after_expiry);
+    tcase_add_test(tc, never_connected);
+    tcase_add_loop_test(tc, node_away, 0, 2);
+    tcase_add_test(tc, clock_set_back);
+    tcase_add_test(tc, short_expiry);
+    tcase_add_test(tc, many);
+    tcase_add_test(tc, forgotten);
+    tcase_add_test(tc, only_seen);
+    return unit_run(tc);
+}
