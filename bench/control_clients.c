@@ -96,8 +96,8 @@ static void change(struct bench *bench, const char *method, const ProtobufCMessa
 
 static void authorize(struct bench *bench, struct peer *peer)
 {
-    PB(AuthorizePeerRequest) request;
-    PB_FN(authorize_peer_request__init)(&request);
+    Pb__AuthorizePeerRequest request;
+    pb__authorize_peer_request__init(&request);
     request.id = peer->id;
     change(bench, SERVICE "AuthorizePeer", &request.base);
 }
@@ -107,14 +107,14 @@ static void toggle_route(struct bench *bench, const char *node_id, unsigned roun
 {
     char network[] = "192.168.77.0/24";
     if (round % 2 == 0) {
-        PB(CreateRouteRequest) request;
-        PB_FN(create_route_request__init)(&request);
+        Pb__CreateRouteRequest request;
+        pb__create_route_request__init(&request);
         request.node_id = (char *)node_id;
         request.network = network;
         change(bench, SERVICE "CreateRoute", &request.base);
     } else {
-        PB(DeleteRouteRequest) request;
-        PB_FN(delete_route_request__init)(&request);
+        Pb__DeleteRouteRequest request;
+        pb__delete_route_request__init(&request);
         request.network = network;
         change(bench, SERVICE "DeleteRoute", &request.base);
     }
@@ -146,9 +146,9 @@ static void peer_connect(struct peer *peer)
     struct bench *bench = peer->bench;
     struct transport_tls *tls = NULL;
     struct err err;
-    PB(ConnectRequest) request;
+    Pb__ConnectRequest request;
     char name[24];
-    PB_FN(connect_request__init)(&request);
+    pb__connect_request__init(&request);
     snprintf(name, sizeof name, "peer-%zu", (size_t)(peer - bench->peers));
     request.id = peer->id;
     request.name = name;
@@ -159,7 +159,7 @@ static void peer_connect(struct peer *peer)
         fail("a peer", err.text);
     transport_tls_destroy(tls);
     if (rpc_client_call(peer->client, SERVICE "Connect", &request.base,
-                        &PB_FN(connect_response__descriptor), TIMEOUT_MS, on_connected, peer) < 0)
+                        &pb__connect_response__descriptor, TIMEOUT_MS, on_connected, peer) < 0)
         fail("a peer", "out of memory");
     bench->opening++;
 }
@@ -190,11 +190,11 @@ static void on_finished(void *ctx, struct rpc_stream *stream, enum grpc_code cod
 static void peer_watch(struct peer *peer)
 {
     static const struct rpc_stream_events events = {on_message, on_finished};
-    Heimdall__V1__WatchPeerRequest request = HEIMDALL__V1__WATCH_PEER_REQUEST__INIT;
+    Pb__WatchPeerRequest request = PB__WATCH_PEER_REQUEST__INIT;
     request.id = peer->id;
     request.public_key = peer->public_key;
     if (rpc_client_stream(&peer->stream, peer->client, "/heimdall.v1.Cluster/WatchPeer",
-                          &request.base, &PB_FN(connect_response__descriptor), &events, peer) < 0)
+                          &request.base, &pb__connect_response__descriptor, &events, peer) < 0)
         fail("a watch", "out of memory");
     peer->bench->opening++;
 }

@@ -63,10 +63,10 @@ static enum grpc_code no_memory(struct err *err)
 static enum grpc_code output_ids(const struct invocation *invocation, char **ids, size_t count,
                                  enum grpc_code code, struct err *err)
 {
-    PB(AuthorizedPeersResponse) done;
+    Pb__AuthorizedPeersResponse done;
     if (code != GRPC_OK && count == 0)
         return code;
-    PB_FN(authorized_peers_response__init)(&done);
+    pb__authorized_peers_response__init(&done);
     done.ids = ids;
     done.n_ids = count;
     enum grpc_code shown = output_change(invocation, &done.base, code == GRPC_OK ? err : NULL);
@@ -75,8 +75,8 @@ static enum grpc_code output_ids(const struct invocation *invocation, char **ids
 
 static enum grpc_code authorize(struct invocation *invocation, char *id, struct err *err)
 {
-    PB(AuthorizePeerRequest) request;
-    PB_FN(authorize_peer_request__init)(&request);
+    Pb__AuthorizePeerRequest request;
+    pb__authorize_peer_request__init(&request);
     request.id = id;
     return change(invocation, SESSION_HEIMDALL "AuthorizePeer", &request.base, id, err);
 }
@@ -114,12 +114,12 @@ enum grpc_code peers_authorize(struct invocation *invocation, struct err *err)
 static enum grpc_code deauthorize(struct invocation *invocation, char *word,
                                   char id[ACCESS_ID_MAX + 1], struct err *err)
 {
-    PB(DeauthorizePeerRequest) request;
+    Pb__DeauthorizePeerRequest request;
     struct named_change named = {.path = SESSION_HEIMDALL "DeauthorizePeer",
                                  .request = &request.base,
                                  .field = &request.id,
                                  .lookup = lookup_peer};
-    PB_FN(deauthorize_peer_request__init)(&request);
+    pb__deauthorize_peer_request__init(&request);
     request.id = word;
     enum grpc_code code = change_named(invocation, &named, err);
     snprintf(id, ACCESS_ID_MAX + 1, "%s", request.id);
@@ -150,7 +150,7 @@ out:
 
 enum grpc_code peers_rename(struct invocation *invocation, struct err *err)
 {
-    Heimdall__V1__RenamePeerRequest request = HEIMDALL__V1__RENAME_PEER_REQUEST__INIT;
+    Pb__RenamePeerRequest request = PB__RENAME_PEER_REQUEST__INIT;
     struct named_change named = {.path = SESSION_CLUSTER "RenamePeer",
                                  .request = &request.base,
                                  .field = &request.id,
@@ -163,7 +163,7 @@ enum grpc_code peers_rename(struct invocation *invocation, struct err *err)
 
 enum grpc_code peers_rekey(struct invocation *invocation, struct err *err)
 {
-    Heimdall__V1__RekeyPeerRequest request = HEIMDALL__V1__REKEY_PEER_REQUEST__INIT;
+    Pb__RekeyPeerRequest request = PB__REKEY_PEER_REQUEST__INIT;
     struct named_change named = {.path = SESSION_CLUSTER "RekeyPeer",
                                  .request = &request.base,
                                  .field = &request.id,
@@ -175,7 +175,7 @@ enum grpc_code peers_rekey(struct invocation *invocation, struct err *err)
 
 enum grpc_code routes_create(struct invocation *invocation, struct err *err)
 {
-    PB(CreateRouteRequest) request;
+    Pb__CreateRouteRequest request;
     struct named_change named = {.path = SESSION_HEIMDALL "CreateRoute",
                                  .request = &request.base,
                                  .field = &request.node_id,
@@ -183,7 +183,7 @@ enum grpc_code routes_create(struct invocation *invocation, struct err *err)
     char *node = strdup(invocation->route.node_id);
     char *network = strdup(invocation->route.network);
     enum grpc_code code = node != NULL && network != NULL ? GRPC_OK : no_memory(err);
-    PB_FN(create_route_request__init)(&request);
+    pb__create_route_request__init(&request);
     request.node_id = node;
     request.network = network;
     if (code == GRPC_OK)
@@ -197,8 +197,8 @@ enum grpc_code routes_create(struct invocation *invocation, struct err *err)
 
 enum grpc_code routes_delete(struct invocation *invocation, struct err *err)
 {
-    PB(DeleteRouteRequest) request;
-    PB_FN(delete_route_request__init)(&request);
+    Pb__DeleteRouteRequest request;
+    pb__delete_route_request__init(&request);
     request.network = invocation->args[0];
     enum grpc_code code =
         change(invocation, SESSION_HEIMDALL "DeleteRoute", &request.base, request.network, err);

@@ -4,13 +4,13 @@
  * protocol gives one up after three. */
 enum { HANDSHAKE_OLD_S = 180 };
 
-bool tunnel_works(const Heimdall__V1__TunnelStatus *tunnel, int64_t now)
+bool tunnel_works(const Pb__TunnelStatus *tunnel, int64_t now)
 {
     return tunnel != NULL && tunnel->last_handshake != NULL &&
            now - tunnel->last_handshake->seconds <= HANDSHAKE_OLD_S;
 }
 
-enum peer_condition peer_condition(const Heimdall__V1__PeerStatus *peer, size_t nodes, int64_t now)
+enum peer_condition peer_condition(const Pb__PeerStatus *peer, size_t nodes, int64_t now)
 {
     if (peer->peer == NULL || peer->peer->keypair == NULL ||
         peer->peer->keypair->public_key[0] == '\0')

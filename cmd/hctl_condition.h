@@ -11,7 +11,7 @@
  * epoch. */
 
 /* Whether there was a handshake lately; NULL: there is no tunnel. */
-bool tunnel_works(const Heimdall__V1__TunnelStatus *tunnel, int64_t now);
+bool tunnel_works(const Pb__TunnelStatus *tunnel, int64_t now);
 
 enum peer_condition {
     PEER_NEVER,        /* authorized, and never connected */
@@ -21,7 +21,7 @@ enum peer_condition {
 };
 
 /* `nodes`: how many there are: with several a peer's stream may be another one's. */
-enum peer_condition peer_condition(const Heimdall__V1__PeerStatus *peer, size_t nodes, int64_t now);
+enum peer_condition peer_condition(const Pb__PeerStatus *peer, size_t nodes, int64_t now);
 
 /* "connected" and so on. */
 const char *peer_condition_text(enum peer_condition condition);

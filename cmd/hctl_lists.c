@@ -10,7 +10,7 @@
 
 #define COUNT(headers) (sizeof(headers) / sizeof((headers)[0]))
 
-static const char *key_of(const PB(KeyPair) * keypair)
+static const char *key_of(const Pb__KeyPair *keypair)
 {
     return keypair != NULL ? keypair->public_key : "";
 }
@@ -19,12 +19,12 @@ static enum grpc_code print_nodes(void *ctx, const ProtobufCMessage *message, st
 {
     static const char *const headers[] = {"ID",      "ADDR",    "ENDPOINT",
                                           "GATEWAY", "UPDATED", "PUBLIC KEY"};
-    const PB(NodesResponse) *response = (const PB(NodesResponse) *)message;
+    const Pb__NodesResponse *response = (const Pb__NodesResponse *)message;
     int64_t now = (int64_t)(clock_realtime_ns() / NS_PER_SEC);
     struct table table;
     table_init(&table, headers, COUNT(headers), response->n_nodes);
     for (size_t i = 0; i < response->n_nodes; i++) {
-        const PB(Node) *node = response->nodes[i];
+        const Pb__Node *node = response->nodes[i];
         char endpoint[ENDPOINT_TEXT];
         char age[TEXT_AGE] = "";
         table_set(&table, i, 0, node->id);
@@ -38,7 +38,7 @@ static enum grpc_code print_nodes(void *ctx, const ProtobufCMessage *message, st
     return output_table(ctx, &table, err);
 }
 
-static void format_allowed(char *out, size_t size, const PB(Peer) * peer)
+static void format_allowed(char *out, size_t size, const Pb__Peer *peer)
 {
     size_t len = 0;
     out[0] = '\0';
@@ -51,11 +51,11 @@ static enum grpc_code print_peers(void *ctx, const ProtobufCMessage *message, st
 {
     static const char *const headers[] = {"ID",      "PUBLIC KEY", "ENDPOINT",
                                           "ALLOWED", "PEER IP",    "NAME"};
-    const PB(PeersResponse) *response = (const PB(PeersResponse) *)message;
+    const Pb__PeersResponse *response = (const Pb__PeersResponse *)message;
     struct table table;
     table_init(&table, headers, COUNT(headers), response->n_peers);
     for (size_t i = 0; i < response->n_peers; i++) {
-        const PB(Peer) *peer = response->peers[i];
+        const Pb__Peer *peer = response->peers[i];
         char allowed[1024];
         format_allowed(allowed, sizeof allowed, peer);
         table_set(&table, i, 0, peer->id);
@@ -71,7 +71,7 @@ static enum grpc_code print_peers(void *ctx, const ProtobufCMessage *message, st
 static enum grpc_code print_authorized(void *ctx, const ProtobufCMessage *message, struct err *err)
 {
     static const char *const headers[] = {"ID"};
-    const PB(AuthorizedPeersResponse) *response = (const PB(AuthorizedPeersResponse) *)message;
+    const Pb__AuthorizedPeersResponse *response = (const Pb__AuthorizedPeersResponse *)message;
     struct table table;
     table_init(&table, headers, COUNT(headers), response->n_ids);
     for (size_t i = 0; i < response->n_ids; i++)
@@ -82,7 +82,7 @@ static enum grpc_code print_authorized(void *ctx, const ProtobufCMessage *messag
 static enum grpc_code print_routes(void *ctx, const ProtobufCMessage *message, struct err *err)
 {
     static const char *const headers[] = {"NODE", "NETWORK"};
-    const PB(RoutesResponse) *response = (const PB(RoutesResponse) *)message;
+    const Pb__RoutesResponse *response = (const Pb__RoutesResponse *)message;
     struct table table;
     table_init(&table, headers, COUNT(headers), response->n_routes);
     for (size_t i = 0; i < response->n_routes; i++) {
@@ -94,25 +94,25 @@ static enum grpc_code print_routes(void *ctx, const ProtobufCMessage *message, s
 
 enum grpc_code nodes_list(struct invocation *invocation, struct err *err)
 {
-    return output_call(invocation, SESSION_HEIMDALL "Nodes", &PB_FN(nodes_request__descriptor),
-                       &PB_FN(nodes_response__descriptor), print_nodes, err);
+    return output_call(invocation, SESSION_HEIMDALL "Nodes", &pb__nodes_request__descriptor,
+                       &pb__nodes_response__descriptor, print_nodes, err);
 }
 
 enum grpc_code peers_list(struct invocation *invocation, struct err *err)
 {
-    return output_call(invocation, SESSION_HEIMDALL "Peers", &PB_FN(peers_request__descriptor),
-                       &PB_FN(peers_response__descriptor), print_peers, err);
+    return output_call(invocation, SESSION_HEIMDALL "Peers", &pb__peers_request__descriptor,
+                       &pb__peers_response__descriptor, print_peers, err);
 }
 
 enum grpc_code peers_authorized(struct invocation *invocation, struct err *err)
 {
     return output_call(invocation, SESSION_HEIMDALL "AuthorizedPeers",
-                       &PB_FN(authorized_peers_request__descriptor),
-                       &PB_FN(authorized_peers_response__descriptor), print_authorized, err);
+                       &pb__authorized_peers_request__descriptor,
+                       &pb__authorized_peers_response__descriptor, print_authorized, err);
 }
 
 enum grpc_code routes_list(struct invocation *invocation, struct err *err)
 {
-    return output_call(invocation, SESSION_HEIMDALL "Routes", &PB_FN(routes_request__descriptor),
-                       &PB_FN(routes_response__descriptor), print_routes, err);
+    return output_call(invocation, SESSION_HEIMDALL "Routes", &pb__routes_request__descriptor,
+                       &pb__routes_response__descriptor, print_routes, err);
 }

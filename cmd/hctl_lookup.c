@@ -55,15 +55,15 @@ static enum grpc_code told(enum lookup_outcome outcome, const char *kind, const 
     return GRPC_OK;
 }
 
-enum grpc_code lookup_peer_status(const Heimdall__V1__StatusResponse *status, const char *word,
-                                  const Heimdall__V1__PeerStatus **out, struct err *err)
+enum grpc_code lookup_peer_status(const Pb__StatusResponse *status, const char *word,
+                                  const Pb__PeerStatus **out, struct err *err)
 {
     struct lookup_entry *entries = calloc(status->n_peers + 1, sizeof *entries);
     size_t place = 0;
     if (entries == NULL)
         return no_memory(err);
     for (size_t i = 0; i < status->n_peers; i++) {
-        const PB(Peer) *peer = status->peers[i]->peer;
+        const Pb__Peer *peer = status->peers[i]->peer;
         entries[i] = peer != NULL ? (struct lookup_entry){peer->id, peer->name}
                                   : (struct lookup_entry){"", ""};
     }
@@ -93,16 +93,16 @@ static enum grpc_code settle(const struct lookup *lookup, const char *id, struct
 static enum grpc_code on_status(void *ctx, const ProtobufCMessage *message, struct err *err)
 {
     const struct lookup *lookup = ctx;
-    const Heimdall__V1__PeerStatus *found = NULL;
-    enum grpc_code code = lookup_peer_status((const Heimdall__V1__StatusResponse *)message,
-                                             lookup->word, &found, err);
+    const Pb__PeerStatus *found = NULL;
+    enum grpc_code code =
+        lookup_peer_status((const Pb__StatusResponse *)message, lookup->word, &found, err);
     return code == GRPC_OK ? settle(lookup, found->peer->id, err) : code;
 }
 
 static enum grpc_code on_nodes(void *ctx, const ProtobufCMessage *message, struct err *err)
 {
     const struct lookup *lookup = ctx;
-    const PB(NodesResponse) *response = (const PB(NodesResponse) *)message;
+    const Pb__NodesResponse *response = (const Pb__NodesResponse *)message;
     struct lookup_entry *entries = calloc(response->n_nodes + 1, sizeof *entries);
     size_t place = 0;
     if (entries == NULL)
@@ -118,18 +118,18 @@ static enum grpc_code on_nodes(void *ctx, const ProtobufCMessage *message, struc
 enum grpc_code lookup_peer(struct session *session, const char *word, char id[ACCESS_ID_MAX + 1],
                            struct err *err)
 {
-    Heimdall__V1__StatusRequest request = HEIMDALL__V1__STATUS_REQUEST__INIT;
+    Pb__StatusRequest request = PB__STATUS_REQUEST__INIT;
     struct lookup lookup = {word, id};
     return session_call(session, SESSION_CLUSTER "Status", &request.base,
-                        &heimdall__v1__status_response__descriptor, on_status, &lookup, err);
+                        &pb__status_response__descriptor, on_status, &lookup, err);
 }
 
 enum grpc_code lookup_node(struct session *session, const char *word, char id[ACCESS_ID_MAX + 1],
                            struct err *err)
 {
-    PB(NodesRequest) request;
+    Pb__NodesRequest request;
     struct lookup lookup = {word, id};
-    PB_FN(nodes_request__init)(&request);
+    pb__nodes_request__init(&request);
     return session_call(session, SESSION_HEIMDALL "Nodes", &request.base,
-                        &PB_FN(nodes_response__descriptor), on_nodes, &lookup, err);
+                        &pb__nodes_response__descriptor, on_nodes, &lookup, err);
 }

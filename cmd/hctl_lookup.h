@@ -25,8 +25,8 @@ enum lookup_outcome lookup_find(const struct lookup_entry *entries, size_t count
 
 /* The peer that the word names in a status. NOT_FOUND, or INVALID_ARGUMENT when several ids begin
  * so. */
-enum grpc_code lookup_peer_status(const Heimdall__V1__StatusResponse *status, const char *word,
-                                  const Heimdall__V1__PeerStatus **out, struct err *err);
+enum grpc_code lookup_peer_status(const Pb__StatusResponse *status, const char *word,
+                                  const Pb__PeerStatus **out, struct err *err);
 
 /* Asks the node for the id behind a name or the beginning of an id. NOT_FOUND, or INVALID_ARGUMENT
  * when several ids begin so. */

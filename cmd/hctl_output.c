@@ -47,7 +47,7 @@ output_call(struct invocation *invocation, const char *path,
 {
     union { /* requests without fields are all alike */
         ProtobufCMessage base;
-        Heimdall__V1__StatusRequest status;
+        Pb__StatusRequest status;
     } empty;
     assert(request->sizeof_message <= sizeof empty);
     protobuf_c_message_init(request, &empty);

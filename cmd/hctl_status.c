@@ -20,7 +20,7 @@ static int64_t now_s(void)
     return (int64_t)(clock_realtime_ns() / NS_PER_SEC);
 }
 
-static const PB(Node) * node_of(const Heimdall__V1__StatusResponse *status, const char *id)
+static const Pb__Node *node_of(const Pb__StatusResponse *status, const char *id)
 {
     for (size_t i = 0; i < status->n_nodes; i++)
         if (status->nodes[i]->node != NULL && strcmp(status->nodes[i]->node->id, id) == 0)
@@ -45,12 +45,12 @@ static void print_fact(const char *label, const char *value)
 
 /* ---- status ---- */
 
-static void print_overview(const Heimdall__V1__StatusResponse *status, int64_t now)
+static void print_overview(const Pb__StatusResponse *status, int64_t now)
 {
     char age[TEXT_AGE];
     char text[256];
-    const PB(Node) *self = node_of(status, status->node_id);
-    const PB(Node) *master = node_of(status, status->master_id);
+    const Pb__Node *self = node_of(status, status->node_id);
+    const Pb__Node *master = node_of(status, status->master_id);
     print_fact("Node:", self != NULL ? called(self->name, self->id) : "");
     print_fact("Node id:", status->node_id);
     print_fact("Cluster id:", status->cluster_id);
@@ -68,7 +68,7 @@ struct row {
     const char *address;
     const char *state;
     const char *endpoint;
-    const Heimdall__V1__TunnelStatus *tunnel; /* NULL: none */
+    const Pb__TunnelStatus *tunnel; /* NULL: none */
     const char *version;
 };
 
@@ -89,19 +89,18 @@ static void set_row(struct table *table, size_t at, const struct row *row, int64
 }
 
 static enum grpc_code print_nodes(const struct invocation *invocation,
-                                  const Heimdall__V1__StatusResponse *status, int64_t now,
-                                  struct err *err)
+                                  const Pb__StatusResponse *status, int64_t now, struct err *err)
 {
     static const char *const headers[] = {"NODE",      "ADDRESS",  "STATE", "ENDPOINT",
                                           "HANDSHAKE", "RECEIVED", "SENT",  "VERSION"};
     struct table table;
     table_init(&table, headers, COUNT(headers), status->n_nodes);
     for (size_t i = 0; i < status->n_nodes; i++) {
-        const PB(Node) *node = status->nodes[i]->node;
+        const Pb__Node *node = status->nodes[i]->node;
         char endpoint[ENDPOINT_TEXT];
         if (node == NULL)
             continue;
-        const Heimdall__V1__TunnelStatus *tunnel = status->nodes[i]->tunnel;
+        const Pb__TunnelStatus *tunnel = status->nodes[i]->tunnel;
         const char *state = strcmp(node->id, status->node_id) == 0 ? "answers"
                             : tunnel_works(tunnel, now)            ? "connected"
                                                                    : "no handshake";
@@ -115,8 +114,7 @@ static enum grpc_code print_nodes(const struct invocation *invocation,
 }
 
 /* The peer's state; of one that is offline also since when. */
-static void describe(char *out, size_t size, const Heimdall__V1__PeerStatus *peer, size_t nodes,
-                     int64_t now)
+static void describe(char *out, size_t size, const Pb__PeerStatus *peer, size_t nodes, int64_t now)
 {
     char age[TEXT_AGE];
     enum peer_condition condition = peer_condition(peer, nodes, now);
@@ -127,16 +125,15 @@ static void describe(char *out, size_t size, const Heimdall__V1__PeerStatus *pee
 }
 
 static enum grpc_code print_peers(const struct invocation *invocation,
-                                  const Heimdall__V1__StatusResponse *status, int64_t now,
-                                  struct err *err)
+                                  const Pb__StatusResponse *status, int64_t now, struct err *err)
 {
     static const char *const headers[] = {"PEER",      "ADDRESS",  "STATE", "ENDPOINT",
                                           "HANDSHAKE", "RECEIVED", "SENT",  "VERSION"};
     struct table table;
     table_init(&table, headers, COUNT(headers), status->n_peers);
     for (size_t i = 0; i < status->n_peers; i++) {
-        const PB(Peer) *peer = status->peers[i]->peer;
-        const Heimdall__V1__TunnelStatus *tunnel = status->peers[i]->tunnel;
+        const Pb__Peer *peer = status->peers[i]->peer;
+        const Pb__TunnelStatus *tunnel = status->peers[i]->tunnel;
         char state[64];
         if (peer == NULL)
             continue;
@@ -149,7 +146,7 @@ static enum grpc_code print_peers(const struct invocation *invocation,
     return output_table(invocation, &table, err);
 }
 
-static void print_problems(const Heimdall__V1__StatusResponse *status)
+static void print_problems(const Pb__StatusResponse *status)
 {
     if (status->n_problems == 0)
         printf("\nAll is well.\n");
@@ -166,7 +163,7 @@ static void print_problems(const Heimdall__V1__StatusResponse *status)
 }
 
 static enum grpc_code print_status(const struct invocation *invocation,
-                                   const Heimdall__V1__StatusResponse *status, struct err *err)
+                                   const Pb__StatusResponse *status, struct err *err)
 {
     int64_t now = now_s();
     print_overview(status, now);
@@ -185,7 +182,7 @@ static enum grpc_code print_status(const struct invocation *invocation,
 static enum grpc_code on_status(void *ctx, const ProtobufCMessage *message, struct err *err)
 {
     struct invocation *invocation = ctx;
-    const Heimdall__V1__StatusResponse *status = (const Heimdall__V1__StatusResponse *)message;
+    const Pb__StatusResponse *status = (const Pb__StatusResponse *)message;
     invocation->has_problems = status->n_problems > 0;
     return invocation->config.json ? output_json(message, err)
                                    : print_status(invocation, status, err);
@@ -196,9 +193,9 @@ ask_status(struct invocation *invocation,
            enum grpc_code (*answer)(void *ctx, const ProtobufCMessage *response, struct err *err),
            struct err *err)
 {
-    Heimdall__V1__StatusRequest request = HEIMDALL__V1__STATUS_REQUEST__INIT;
+    Pb__StatusRequest request = PB__STATUS_REQUEST__INIT;
     return session_call(invocation->session, SESSION_CLUSTER "Status", &request.base,
-                        &heimdall__v1__status_response__descriptor, answer, invocation, err);
+                        &pb__status_response__descriptor, answer, invocation, err);
 }
 
 enum grpc_code status_show(struct invocation *invocation, struct err *err)
@@ -208,7 +205,7 @@ enum grpc_code status_show(struct invocation *invocation, struct err *err)
 
 /* ---- one peer ---- */
 
-static void print_peer_tunnel(const Heimdall__V1__TunnelStatus *tunnel, int64_t now)
+static void print_peer_tunnel(const Pb__TunnelStatus *tunnel, int64_t now)
 {
     char age[TEXT_AGE];
     char received[TEXT_BYTES];
@@ -221,9 +218,9 @@ static void print_peer_tunnel(const Heimdall__V1__TunnelStatus *tunnel, int64_t 
     print_fact("Traffic:", text);
 }
 
-static void print_peer(const Heimdall__V1__PeerStatus *status, size_t nodes, int64_t now)
+static void print_peer(const Pb__PeerStatus *status, size_t nodes, int64_t now)
 {
-    const PB(Peer) *peer = status->peer;
+    const Pb__Peer *peer = status->peer;
     char age[TEXT_AGE];
     print_fact("Name:", peer->name);
     if (strcmp(peer->own_name, peer->name) != 0)
@@ -249,8 +246,8 @@ static void print_peer(const Heimdall__V1__PeerStatus *status, size_t nodes, int
 static enum grpc_code on_peer(void *ctx, const ProtobufCMessage *message, struct err *err)
 {
     const struct invocation *invocation = ctx;
-    const Heimdall__V1__StatusResponse *status = (const Heimdall__V1__StatusResponse *)message;
-    const Heimdall__V1__PeerStatus *found = NULL;
+    const Pb__StatusResponse *status = (const Pb__StatusResponse *)message;
+    const Pb__PeerStatus *found = NULL;
     enum grpc_code code = lookup_peer_status(status, invocation->args[0], &found, err);
     if (code != GRPC_OK)
         return code;

@@ -10,10 +10,10 @@
  * out, packed again, is whole always. */
 
 static const ProtobufCMessageDescriptor *const types[] = {
-    &dev__ehazlett__heimdall__api__v1__connect_request__descriptor,
-    &dev__ehazlett__heimdall__api__v1__create_route_request__descriptor,
-    &heimdall__v1__rename_peer_request__descriptor,
-    &heimdall__v1__watch_response__descriptor,
+    &pb__connect_request__descriptor,
+    &pb__create_route_request__descriptor,
+    &pb__rename_peer_request__descriptor,
+    &pb__watch_response__descriptor,
 };
 
 static void check_again(const ProtobufCMessageDescriptor *type, const ProtobufCMessage *message)

@@ -47,10 +47,10 @@ static size_t make_node(struct input *input, size_t n, uint8_t *out)
 {
     char key[BASE64_KEY_LEN + 1];
     uint8_t what = input_byte(input);
-    PB(KeyPair) keypair;
-    PB(Node) node;
-    PB_FN(key_pair__init)(&keypair);
-    PB_FN(node__init)(&node);
+    Pb__KeyPair keypair;
+    Pb__Node node;
+    pb__key_pair__init(&keypair);
+    pb__node__init(&node);
     make_key(key, what);
     keypair.public_key = key;
     node.keypair = &keypair;
@@ -68,10 +68,10 @@ static size_t make_peer(struct input *input, size_t n, uint8_t *out)
 {
     char key[BASE64_KEY_LEN + 1];
     uint8_t what = input_byte(input);
-    PB(KeyPair) keypair;
-    PB(Peer) peer;
-    PB_FN(key_pair__init)(&keypair);
-    PB_FN(peer__init)(&peer);
+    Pb__KeyPair keypair;
+    Pb__Peer peer;
+    pb__key_pair__init(&keypair);
+    pb__peer__init(&peer);
     make_key(key, what);
     keypair.public_key = key;
     peer.keypair = &keypair;
@@ -84,8 +84,8 @@ static size_t make_peer(struct input *input, size_t n, uint8_t *out)
 
 static size_t make_route(struct input *input, size_t n, uint8_t *out)
 {
-    PB(Route) route;
-    PB_FN(route__init)(&route);
+    Pb__Route route;
+    pb__route__init(&route);
     route.node_id = (char *)ids[input_byte(input) % NAMES];
     route.network = (char *)networks[n];
     return pack(&route.base, out);
@@ -93,8 +93,8 @@ static size_t make_route(struct input *input, size_t n, uint8_t *out)
 
 static size_t make_authorization(uint8_t how, size_t n, uint8_t *out)
 {
-    Heimdall__V1__Authorization authorization;
-    heimdall__v1__authorization__init(&authorization);
+    Pb__Authorization authorization;
+    pb__authorization__init(&authorization);
     authorization.id = (char *)ids[n];
     authorization.name = (char *)(how & 1 ? "" : labels[how >> 1 & 3]);
     return pack(&authorization.base, out);
@@ -104,7 +104,7 @@ static size_t make_authorization(uint8_t how, size_t n, uint8_t *out)
 static void make_value(struct input *input, size_t kind, size_t n, struct stored *stored)
 {
     uint8_t how = input_byte(input);
-    PB(Route) network;
+    Pb__Route network;
     if (how >= 224) {
         stored->len = input_byte(input);
         input_fill(input, stored->value, stored->len);
@@ -124,7 +124,7 @@ static void make_value(struct input *input, size_t kind, size_t n, struct stored
         stored->len = make_authorization(how, n, stored->value);
         break;
     case 4:
-        PB_FN(route__init)(&network);
+        pb__route__init(&network);
         network.node_id = (char *)ids[n];
         network.network = (char *)networks[how % NAMES];
         stored->len = pack(&network.base, stored->value);
@@ -259,7 +259,7 @@ static void check_plans(const struct state *state)
         plan_fini(&again);
     }
     for (size_t i = 0; i < state_peer_count(state); i++) {
-        PB(ConnectResponse) *response =
+        Pb__ConnectResponse *response =
             plan_connect_response(state, state_peer_at(state, i)->id, "heimdall");
         struct plan plan;
         struct err err;
@@ -267,7 +267,7 @@ static void check_plans(const struct state *state)
         int rc = plan_of_peer(response, NULL, &plan, &err);
         require(rc == 0 || rc == -EINVAL);
         plan_fini(&plan);
-        PB_FN(connect_response__free_unpacked)(response, NULL);
+        pb__connect_response__free_unpacked(response, NULL);
     }
 }
 

@@ -9,19 +9,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PB(message) Google__Protobuf__##message
-
 enum { SERVICE_NAME = 96 };
 
 struct descriptors {
-    PB(FileDescriptorSet) * set;
+    Google__Protobuf__FileDescriptorSet *set;
     struct descriptors_file files[DESCRIPTORS_FILES_MAX]; /* as in the set */
     size_t file_count;
     char services[DESCRIPTORS_SERVICES_MAX][SERVICE_NAME];
     size_t service_count;
 };
 
-static int pack_file(struct descriptors_file *out, const PB(FileDescriptorProto) * file)
+static int pack_file(struct descriptors_file *out,
+                     const Google__Protobuf__FileDescriptorProto *file)
 {
     out->name = file->name;
     out->len = google__protobuf__file_descriptor_proto__get_packed_size(file);
@@ -33,7 +32,8 @@ static int pack_file(struct descriptors_file *out, const PB(FileDescriptorProto)
     return 0;
 }
 
-static void note_services(struct descriptors *descriptors, const PB(FileDescriptorProto) * file)
+static void note_services(struct descriptors *descriptors,
+                          const Google__Protobuf__FileDescriptorProto *file)
 {
     for (size_t i = 0; i < file->n_service; i++) {
         assert(descriptors->service_count < DESCRIPTORS_SERVICES_MAX);
@@ -92,7 +92,7 @@ static const char *behind(const char *symbol, const char *name)
     return symbol[len] == '\0' ? symbol + len : NULL;
 }
 
-static bool enum_has(const PB(EnumDescriptorProto) * type, const char *symbol)
+static bool enum_has(const Google__Protobuf__EnumDescriptorProto *type, const char *symbol)
 {
     const char *rest = behind(symbol, type->name);
     if (rest == NULL)
@@ -103,7 +103,8 @@ static bool enum_has(const PB(EnumDescriptorProto) * type, const char *symbol)
     return rest[0] == '\0';
 }
 
-static bool message_has(const PB(DescriptorProto) * type, const char *symbol, bool itself)
+static bool message_has(const Google__Protobuf__DescriptorProto *type, const char *symbol,
+                        bool itself)
 {
     const char *rest = behind(symbol, type->name);
     if (rest == NULL || rest[0] == '\0')
@@ -122,7 +123,7 @@ static bool message_has(const PB(DescriptorProto) * type, const char *symbol, bo
     return false;
 }
 
-static bool service_has(const PB(ServiceDescriptorProto) * service, const char *symbol)
+static bool service_has(const Google__Protobuf__ServiceDescriptorProto *service, const char *symbol)
 {
     const char *rest = behind(symbol, service->name);
     if (rest == NULL)
@@ -133,7 +134,8 @@ static bool service_has(const PB(ServiceDescriptorProto) * service, const char *
     return rest[0] == '\0';
 }
 
-static bool file_has_message(const PB(FileDescriptorProto) * file, const char *symbol, bool itself)
+static bool file_has_message(const Google__Protobuf__FileDescriptorProto *file, const char *symbol,
+                             bool itself)
 {
     const char *rest = behind(symbol, file->package);
     for (size_t i = 0; rest != NULL && i < file->n_message_type; i++)
@@ -142,7 +144,7 @@ static bool file_has_message(const PB(FileDescriptorProto) * file, const char *s
     return false;
 }
 
-static bool file_has(const PB(FileDescriptorProto) * file, const char *symbol)
+static bool file_has(const Google__Protobuf__FileDescriptorProto *file, const char *symbol)
 {
     const char *rest = behind(symbol, file->package);
     if (rest == NULL)
@@ -200,7 +202,8 @@ size_t descriptors_with_imports(const struct descriptors *descriptors,
     size_t count = 1;
     out[0] = file;
     for (size_t i = 0; i < count; i++) {
-        const PB(FileDescriptorProto) *of = descriptors->set->file[out[i] - descriptors->files];
+        const Google__Protobuf__FileDescriptorProto *of =
+            descriptors->set->file[out[i] - descriptors->files];
         for (size_t d = 0; d < of->n_dependency; d++) {
             file = descriptors_by_name(descriptors, of->dependency[d]);
             if (file != NULL && !is_among(out, count, file))

@@ -287,7 +287,7 @@ void wg_device_set_up(struct wg_device *dev, bool up, struct wg_time now,
     pthread_mutex_unlock(&dev->lock);
 }
 
-void wg_device_begin_again(struct wg_device *dev, struct wg_time now, const struct wg_sink *sink)
+void wg_device_reinitiate(struct wg_device *dev, struct wg_time now, const struct wg_sink *sink)
 {
     struct device_call call = {dev, now, sink};
     pthread_mutex_lock(&dev->lock);

@@ -121,7 +121,7 @@ void wg_device_set_up(struct wg_device *dev, bool up, struct wg_time now,
 /* Begins a session with each peer that completed a handshake within the last 3 minutes and has none
  * now, as soon as the device is up: such peers do not know yet that a device that was down has
  * forgotten theirs, and would send into it for 15 seconds. */
-void wg_device_begin_again(struct wg_device *dev, struct wg_time now, const struct wg_sink *sink);
+void wg_device_reinitiate(struct wg_device *dev, struct wg_time now, const struct wg_sink *sink);
 
 /* The largest inner packet; caps the padding. Default 1420. */
 void wg_device_set_mtu(struct wg_device *dev, uint32_t mtu);

@@ -20,16 +20,15 @@ struct watcher {
     bool known; /* the service that it asks for */
 };
 
-static void fill(Grpc__Health__V1__HealthCheckResponse *response, const struct rpc_health *health,
-                 bool known)
+static void fill(Pb__HealthCheckResponse *response, const struct rpc_health *health, bool known)
 {
-    grpc__health__v1__health_check_response__init(response);
+    pb__health_check_response__init(response);
     if (!known)
-        response->status = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVICE_UNKNOWN;
+        response->status = PB__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVICE_UNKNOWN;
     else if (health->shutting_down)
-        response->status = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING;
+        response->status = PB__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING;
     else
-        response->status = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING;
+        response->status = PB__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING;
 }
 
 static bool knows(const struct rpc_health *health, const char *service)
@@ -40,8 +39,8 @@ static bool knows(const struct rpc_health *health, const char *service)
 static void handle_check(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const struct rpc_health *health = ctx;
-    const Grpc__Health__V1__HealthCheckRequest *request = (const void *)message;
-    Grpc__Health__V1__HealthCheckResponse response;
+    const Pb__HealthCheckRequest *request = (const void *)message;
+    Pb__HealthCheckResponse response;
     if (!knows(health, request->service)) {
         rpc_call_fail(call, GRPC_NOT_FOUND, "there is no such service here");
         return;
@@ -64,7 +63,7 @@ static void on_cancelled(void *ctx, struct rpc_call *call)
 
 static void watcher_tell(const struct rpc_health *health, struct watcher *watcher)
 {
-    Grpc__Health__V1__HealthCheckResponse response;
+    Pb__HealthCheckResponse response;
     struct rpc_call *call = watcher->call;
     fill(&response, health, watcher->known);
     if (rpc_call_send(call, &response.base) == 0)
@@ -77,7 +76,7 @@ static void watcher_tell(const struct rpc_health *health, struct watcher *watche
 static void handle_watch(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
     struct rpc_health *health = ctx;
-    const Grpc__Health__V1__HealthCheckRequest *request = (const void *)message;
+    const Pb__HealthCheckRequest *request = (const void *)message;
     struct watcher *watcher = calloc(1, sizeof *watcher);
     if (watcher == NULL) {
         rpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
@@ -103,11 +102,11 @@ int rpc_health_create(struct rpc_health **out, struct rpc_server *server)
 {
     static const struct rpc_method methods[] = {
         {"/grpc.health.v1.Health/Check", RPC_UNARY, TRANSPORT_NODE | TRANSPORT_ADMIN,
-         &grpc__health__v1__health_check_request__descriptor,
-         &grpc__health__v1__health_check_response__descriptor, handle_check},
+         &pb__health_check_request__descriptor, &pb__health_check_response__descriptor,
+         handle_check},
         {"/grpc.health.v1.Health/Watch", RPC_SERVER_STREAM, TRANSPORT_NODE | TRANSPORT_ADMIN,
-         &grpc__health__v1__health_check_request__descriptor,
-         &grpc__health__v1__health_check_response__descriptor, handle_watch},
+         &pb__health_check_request__descriptor, &pb__health_check_response__descriptor,
+         handle_watch},
     };
     *out = NULL;
     struct rpc_health *health = calloc(1, sizeof *health);

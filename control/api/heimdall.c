@@ -20,8 +20,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct rpc_handlers {
-    struct rpc_env env;
+struct heimdall_service {
+    struct api_env env;
 };
 
 /* ---- changes ---- */
@@ -29,7 +29,7 @@ struct rpc_handlers {
 enum { WORDS = 5 };
 
 struct mutation {
-    struct rpc_handlers *handlers;
+    struct heimdall_service *handlers;
     struct rpc_call *call; /* NULL: the caller has gone */
     enum grpc_code (*build)(const struct mutation *mutation, struct change *change,
                             const struct state *state, struct err *err);
@@ -75,7 +75,7 @@ static void mutation_log(const struct mutation *mutation, uint64_t rev)
 /* For the log; the caller's text may hold its id. */
 static const char *denied_reason(const struct mutation *mutation)
 {
-    const struct rpc_env *env = &mutation->handlers->env;
+    const struct api_env *env = &mutation->handlers->env;
     const struct state *state = env->state(env->ctx);
     return state == NULL || state_authorization(state, mutation->words[0]) == NULL
                ? "the peer is not authorized"
@@ -85,7 +85,7 @@ static const char *denied_reason(const struct mutation *mutation)
 static void mutation_done(void *ctx, enum grpc_code status, const struct err *err, uint64_t rev)
 {
     struct mutation *mutation = ctx;
-    const struct rpc_env *env = &mutation->handlers->env;
+    const struct api_env *env = &mutation->handlers->env;
     if (status == GRPC_OK) {
         mutation_log(mutation, rev);
         env->settle(env->ctx);
@@ -117,7 +117,7 @@ struct mutation_kind {
     const char *word_name;
 };
 
-static void mutate(struct rpc_handlers *handlers, struct rpc_call *call,
+static void mutate(struct heimdall_service *handlers, struct rpc_call *call,
                    const struct mutation_kind *kind, const char *const words[WORDS])
 {
     struct mutation *mutation = calloc(1, sizeof *mutation);
@@ -155,7 +155,7 @@ static void handle_authorize(void *ctx, struct rpc_call *call, const ProtobufCMe
 {
     static const struct mutation_kind kind = {build_authorize, reply_empty, "authorized peer",
                                               NULL};
-    const PB(AuthorizePeerRequest) *request = (const PB(AuthorizePeerRequest) *)message;
+    const Pb__AuthorizePeerRequest *request = (const Pb__AuthorizePeerRequest *)message;
     mutate(ctx, call, &kind, (const char *const[WORDS]){request->id});
 }
 
@@ -169,7 +169,7 @@ static void handle_deauthorize(void *ctx, struct rpc_call *call, const ProtobufC
 {
     static const struct mutation_kind kind = {build_deauthorize, reply_empty, "deauthorized peer",
                                               NULL};
-    const PB(DeauthorizePeerRequest) *request = (const PB(DeauthorizePeerRequest) *)message;
+    const Pb__DeauthorizePeerRequest *request = (const Pb__DeauthorizePeerRequest *)message;
     mutate(ctx, call, &kind, (const char *const[WORDS]){request->id});
 }
 
@@ -183,7 +183,7 @@ static void handle_rekey(void *ctx, struct rpc_call *call, const ProtobufCMessag
 {
     static const struct mutation_kind kind = {build_rekey, reply_empty,
                                               "the peer may bring a new key, once", NULL};
-    const Heimdall__V1__RekeyPeerRequest *request = (const Heimdall__V1__RekeyPeerRequest *)message;
+    const Pb__RekeyPeerRequest *request = (const Pb__RekeyPeerRequest *)message;
     mutate(ctx, call, &kind, (const char *const[WORDS]){request->id});
 }
 
@@ -196,8 +196,7 @@ static enum grpc_code build_rename(const struct mutation *mutation, struct chang
 static void handle_rename(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
     static const struct mutation_kind kind = {build_rename, reply_empty, "renamed peer", NULL};
-    const Heimdall__V1__RenamePeerRequest *request =
-        (const Heimdall__V1__RenamePeerRequest *)message;
+    const Pb__RenamePeerRequest *request = (const Pb__RenamePeerRequest *)message;
     mutate(ctx, call, &kind, (const char *const[WORDS]){request->id, request->name});
 }
 
@@ -211,7 +210,7 @@ static void handle_create_route(void *ctx, struct rpc_call *call, const Protobuf
 {
     static const struct mutation_kind kind = {build_create_route, reply_empty, "created route",
                                               "network"};
-    const PB(CreateRouteRequest) *request = (const PB(CreateRouteRequest) *)message;
+    const Pb__CreateRouteRequest *request = (const Pb__CreateRouteRequest *)message;
     mutate(ctx, call, &kind, (const char *const[WORDS]){request->network, request->node_id});
 }
 
@@ -225,7 +224,7 @@ static void handle_delete_route(void *ctx, struct rpc_call *call, const Protobuf
 {
     static const struct mutation_kind kind = {build_delete_route, reply_empty, "deleted route",
                                               "network"};
-    const PB(DeleteRouteRequest) *request = (const PB(DeleteRouteRequest) *)message;
+    const Pb__DeleteRouteRequest *request = (const Pb__DeleteRouteRequest *)message;
     mutate(ctx, call, &kind, (const char *const[WORDS]){request->network});
 }
 
@@ -243,14 +242,14 @@ static enum grpc_code build_connect(const struct mutation *mutation, struct chan
     return change_connect_peer(change, state, &peer, err);
 }
 
-PB(ConnectResponse) * rpc_env_connect_response(const struct rpc_env *env, const char *peer_id)
+Pb__ConnectResponse *api_env_connect_response(const struct api_env *env, const char *peer_id)
 {
-    PB(ConnectResponse) *response =
+    Pb__ConnectResponse *response =
         plan_connect_response(env->state(env->ctx), peer_id, env->dns_domain(env->ctx));
     char *public_key = strdup(env->public_key);
     if (response == NULL || public_key == NULL) {
         free(public_key);
-        PB_FN(connect_response__free_unpacked)(response, NULL);
+        pb__connect_response__free_unpacked(response, NULL);
         return NULL;
     }
     response->node_public_key = public_key;
@@ -260,20 +259,20 @@ PB(ConnectResponse) * rpc_env_connect_response(const struct rpc_env *env, const 
 
 static void reply_connect(const struct mutation *mutation, struct rpc_call *call)
 {
-    const struct rpc_env *env = &mutation->handlers->env;
-    PB(ConnectResponse) *response = rpc_env_connect_response(env, mutation->words[0]);
+    const struct api_env *env = &mutation->handlers->env;
+    Pb__ConnectResponse *response = api_env_connect_response(env, mutation->words[0]);
     if (response == NULL) {
         rpc_call_fail(call, GRPC_UNAVAILABLE, "the peer is already gone again, or memory is short");
         return;
     }
     rpc_call_reply(call, &response->base);
-    PB_FN(connect_response__free_unpacked)(response, NULL);
+    pb__connect_response__free_unpacked(response, NULL);
 }
 
 static void handle_connect(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
     static const struct mutation_kind kind = {build_connect, reply_connect, "connected peer", NULL};
-    const PB(ConnectRequest) *request = (const PB(ConnectRequest) *)message;
+    const Pb__ConnectRequest *request = (const Pb__ConnectRequest *)message;
     const struct transport_caller *caller = rpc_call_caller(call);
     if (caller->id[0] != '\0' && strcmp(caller->id, request->id) != 0) {
         rpc_call_deny(call, "a peer may connect as itself only",
@@ -294,7 +293,8 @@ static void handle_connect(void *ctx, struct rpc_call *call, const ProtobufCMess
 
 /* ---- answers from the state ---- */
 
-static const struct state *state_or_fail(const struct rpc_handlers *handlers, struct rpc_call *call)
+static const struct state *state_or_fail(const struct heimdall_service *handlers,
+                                         struct rpc_call *call)
 {
     const struct state *state = handlers->env.state(handlers->env.ctx);
     if (state == NULL)
@@ -313,11 +313,11 @@ static void *array_or_fail(struct rpc_call *call, size_t count, size_t size)
 static void handle_authorized(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const struct state *state = state_or_fail(ctx, call);
-    PB(AuthorizedPeersResponse) response;
+    Pb__AuthorizedPeersResponse response;
     (void)message;
     if (state == NULL)
         return;
-    PB_FN(authorized_peers_response__init)(&response);
+    pb__authorized_peers_response__init(&response);
     response.ids = array_or_fail(call, state_authorization_count(state), sizeof *response.ids);
     if (response.ids == NULL)
         return;
@@ -331,11 +331,11 @@ static void handle_authorized(void *ctx, struct rpc_call *call, const ProtobufCM
 static void handle_routes(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const struct state *state = state_or_fail(ctx, call);
-    PB(RoutesResponse) response;
+    Pb__RoutesResponse response;
     (void)message;
     if (state == NULL)
         return;
-    PB_FN(routes_response__init)(&response);
+    pb__routes_response__init(&response);
     response.routes = array_or_fail(call, state_route_count(state), sizeof *response.routes);
     if (response.routes == NULL)
         return;
@@ -349,15 +349,15 @@ static void handle_routes(void *ctx, struct rpc_call *call, const ProtobufCMessa
 /* The record of a node says when it last wrote it; of ourselves we know that we live now. */
 static void handle_nodes(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
-    const struct rpc_handlers *handlers = ctx;
+    const struct heimdall_service *handlers = ctx;
     const struct state *state = state_or_fail(handlers, call);
     Google__Protobuf__Timestamp now = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
-    PB(NodesResponse) response;
-    PB(Node) self;
+    Pb__NodesResponse response;
+    Pb__Node self;
     (void)message;
     if (state == NULL)
         return;
-    PB_FN(nodes_response__init)(&response);
+    pb__nodes_response__init(&response);
     response.nodes = array_or_fail(call, state_node_count(state), sizeof *response.nodes);
     if (response.nodes == NULL)
         return;
@@ -378,14 +378,14 @@ static void handle_nodes(void *ctx, struct rpc_call *call, const ProtobufCMessag
 
 static void handle_peers(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
-    const struct rpc_handlers *handlers = ctx;
+    const struct heimdall_service *handlers = ctx;
     const struct state *state = state_or_fail(handlers, call);
     struct live live;
-    PB(PeersResponse) response;
+    Pb__PeersResponse response;
     (void)message;
     if (state == NULL)
         return;
-    PB_FN(peers_response__init)(&response);
+    pb__peers_response__init(&response);
     size_t count = state_peer_count(state);
     struct live_peer *peers = calloc(count + 1, sizeof *peers);
     response.peers = calloc(count + 1, sizeof *response.peers);
@@ -411,8 +411,8 @@ out:
 
 static void handle_join(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
-    const struct rpc_handlers *handlers = ctx;
-    const PB(JoinRequest) *request = (const PB(JoinRequest) *)message;
+    const struct heimdall_service *handlers = ctx;
+    const Pb__JoinRequest *request = (const Pb__JoinRequest *)message;
     size_t len = strlen(handlers->env.cluster_key);
     if (strlen(request->cluster_key) != len ||
         !bytes_equal_ct(request->cluster_key, handlers->env.cluster_key, len))
@@ -428,37 +428,37 @@ static void handle_join(void *ctx, struct rpc_call *call, const ProtobufCMessage
 #define EMPTY   google__protobuf__empty__descriptor
 
 static const struct rpc_method methods[] = {
-    {SERVICE "Connect", RPC_UNARY, TRANSPORT_PEER, &PB_FN(connect_request__descriptor),
-     &PB_FN(connect_response__descriptor), handle_connect},
-    {SERVICE "AuthorizePeer", RPC_UNARY, ADMINS, &PB_FN(authorize_peer_request__descriptor), &EMPTY,
+    {SERVICE "Connect", RPC_UNARY, TRANSPORT_PEER, &pb__connect_request__descriptor,
+     &pb__connect_response__descriptor, handle_connect},
+    {SERVICE "AuthorizePeer", RPC_UNARY, ADMINS, &pb__authorize_peer_request__descriptor, &EMPTY,
      handle_authorize},
-    {SERVICE "DeauthorizePeer", RPC_UNARY, ADMINS, &PB_FN(deauthorize_peer_request__descriptor),
+    {SERVICE "DeauthorizePeer", RPC_UNARY, ADMINS, &pb__deauthorize_peer_request__descriptor,
      &EMPTY, handle_deauthorize},
-    {SERVICE "AuthorizedPeers", RPC_UNARY, ADMINS, &PB_FN(authorized_peers_request__descriptor),
-     &PB_FN(authorized_peers_response__descriptor), handle_authorized},
-    {SERVICE "Join", RPC_UNARY, TRANSPORT_NODE, &PB_FN(join_request__descriptor),
-     &PB_FN(join_response__descriptor), handle_join},
-    {SERVICE "Routes", RPC_UNARY, ADMINS, &PB_FN(routes_request__descriptor),
-     &PB_FN(routes_response__descriptor), handle_routes},
-    {SERVICE "CreateRoute", RPC_UNARY, ADMINS, &PB_FN(create_route_request__descriptor), &EMPTY,
+    {SERVICE "AuthorizedPeers", RPC_UNARY, ADMINS, &pb__authorized_peers_request__descriptor,
+     &pb__authorized_peers_response__descriptor, handle_authorized},
+    {SERVICE "Join", RPC_UNARY, TRANSPORT_NODE, &pb__join_request__descriptor,
+     &pb__join_response__descriptor, handle_join},
+    {SERVICE "Routes", RPC_UNARY, ADMINS, &pb__routes_request__descriptor,
+     &pb__routes_response__descriptor, handle_routes},
+    {SERVICE "CreateRoute", RPC_UNARY, ADMINS, &pb__create_route_request__descriptor, &EMPTY,
      handle_create_route},
-    {SERVICE "DeleteRoute", RPC_UNARY, ADMINS, &PB_FN(delete_route_request__descriptor), &EMPTY,
+    {SERVICE "DeleteRoute", RPC_UNARY, ADMINS, &pb__delete_route_request__descriptor, &EMPTY,
      handle_delete_route},
-    {SERVICE "Nodes", RPC_UNARY, ADMINS, &PB_FN(nodes_request__descriptor),
-     &PB_FN(nodes_response__descriptor), handle_nodes},
-    {SERVICE "Peers", RPC_UNARY, ADMINS, &PB_FN(peers_request__descriptor),
-     &PB_FN(peers_response__descriptor), handle_peers},
-    {CLUSTER "RekeyPeer", RPC_UNARY, ADMINS, &heimdall__v1__rekey_peer_request__descriptor, &EMPTY,
+    {SERVICE "Nodes", RPC_UNARY, ADMINS, &pb__nodes_request__descriptor,
+     &pb__nodes_response__descriptor, handle_nodes},
+    {SERVICE "Peers", RPC_UNARY, ADMINS, &pb__peers_request__descriptor,
+     &pb__peers_response__descriptor, handle_peers},
+    {CLUSTER "RekeyPeer", RPC_UNARY, ADMINS, &pb__rekey_peer_request__descriptor, &EMPTY,
      handle_rekey},
-    {CLUSTER "RenamePeer", RPC_UNARY, ADMINS, &heimdall__v1__rename_peer_request__descriptor,
-     &EMPTY, handle_rename},
+    {CLUSTER "RenamePeer", RPC_UNARY, ADMINS, &pb__rename_peer_request__descriptor, &EMPTY,
+     handle_rename},
 };
 
-int rpc_handlers_create(struct rpc_handlers **out, struct rpc_server *server,
-                        const struct rpc_env *env)
+int heimdall_service_create(struct heimdall_service **out, struct rpc_server *server,
+                            const struct api_env *env)
 {
     *out = NULL;
-    struct rpc_handlers *handlers = calloc(1, sizeof *handlers);
+    struct heimdall_service *handlers = calloc(1, sizeof *handlers);
     if (handlers == NULL)
         return -ENOMEM;
     handlers->env = *env;
@@ -471,7 +471,7 @@ int rpc_handlers_create(struct rpc_handlers **out, struct rpc_server *server,
     return 0;
 }
 
-void rpc_handlers_destroy(struct rpc_handlers *handlers)
+void heimdall_service_destroy(struct heimdall_service *handlers)
 {
     free(handlers);
 }

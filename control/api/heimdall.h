@@ -8,17 +8,17 @@
 #include <stdint.h>
 
 /* The service Heimdall of heimdall.proto, and RekeyPeer and RenamePeer of heimdall.v1.Cluster
- * (see rpc_watch.h for its other calls): requests in, changes through the writer or answers from
+ * (see watch_peer.h for its other calls): requests in, changes through the writer or answers from
  * the state out. */
 
 struct path_info;
 struct rpc_server;
 struct state;
-struct status_host;
+struct report_host;
 struct writer;
 
 /* What the handlers see of their node; all of it outlives them. */
-struct rpc_env {
+struct api_env {
     const char *node_id;
     const char *cluster_key;
     const char *public_key; /* of the tunnel, base64 */
@@ -29,21 +29,21 @@ struct rpc_env {
     /* Brings the data plane and the watchers up to the state, so that an answer is not ahead. */
     void (*settle)(void *ctx);
     int (*tunnel_info)(void *ctx, struct path_info *out);
-    void (*host)(void *ctx, struct status_host *out); /* `out` borrows its strings */
+    void (*host)(void *ctx, struct report_host *out); /* `out` borrows its strings */
     const char *(*dns_domain)(void *ctx); /* NULL: peers are to ask no resolver of ours */
 };
 
 /* `env` is copied. Adds the methods to the server; the server must be destroyed (its calls ended)
  * before the handlers. 0 or -ENOMEM. */
-struct rpc_handlers;
-int rpc_handlers_create(struct rpc_handlers **out, struct rpc_server *server,
-                        const struct rpc_env *env);
+struct heimdall_service;
+int heimdall_service_create(struct heimdall_service **out, struct rpc_server *server,
+                            const struct api_env *env);
 
 /* What a peer is told now; NULL when there is no such peer or memory is short. Freed by
  * connect_response__free_unpacked. */
-PB(ConnectResponse) * rpc_env_connect_response(const struct rpc_env *env, const char *peer_id);
+Pb__ConnectResponse *api_env_connect_response(const struct api_env *env, const char *peer_id);
 
 /* Changes still under way answer nobody; destroy the writer first. Takes NULL. */
-void rpc_handlers_destroy(struct rpc_handlers *handlers);
+void heimdall_service_destroy(struct heimdall_service *handlers);
 
 #endif

@@ -31,7 +31,7 @@ bool live_timestamp(Google__Protobuf__Timestamp *out, uint64_t real_ns);
 
 /* A peer's record with its endpoint and when it was last seen. */
 struct live_peer {
-    PB(Peer) pb; /* borrows from the record */
+    Pb__Peer pb; /* borrows from the record */
     Google__Protobuf__Timestamp last_seen;
     char endpoint[ENDPOINT_TEXT];
 };

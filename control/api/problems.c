@@ -30,7 +30,7 @@ static void problem_add(struct problems *problems, const char *remedy, const cha
     vsnprintf(problems->what[i], PROBLEM_TEXT, format, args);
     va_end(args);
     snprintf(problems->remedy[i], PROBLEM_TEXT, "%s", remedy);
-    heimdall__v1__problem__init(&problems->pb[i]);
+    pb__problem__init(&problems->pb[i]);
     problems->pb[i].what = problems->what[i];
     problems->pb[i].remedy = problems->remedy[i];
     problems->list[i] = &problems->pb[i];
@@ -38,10 +38,10 @@ static void problem_add(struct problems *problems, const char *remedy, const cha
 
 /* ---- this host ---- */
 
-static void check_tunnel(struct problems *problems, const struct status_facts *facts)
+static void check_tunnel(struct problems *problems, const struct report_facts *facts)
 {
     char remedy[PROBLEM_TEXT];
-    const struct status_host *host = facts->host;
+    const struct report_host *host = facts->host;
     if (!facts->live->known) {
         problem_add(problems, "give this host more memory",
                     "the tunnel cannot say how it is: memory is short");
@@ -61,10 +61,10 @@ static void check_tunnel(struct problems *problems, const struct status_facts *f
                     "they know the way back");
 }
 
-static void check_store(struct problems *problems, const struct status_facts *facts)
+static void check_store(struct problems *problems, const struct report_facts *facts)
 {
     char remedy[PROBLEM_TEXT];
-    const struct status_host *host = facts->host;
+    const struct report_host *host = facts->host;
     size_t damaged = state_damaged(facts->state);
     if (host->disk_full)
         problem_add(problems, "make room on it", "the disk of %s is full: nothing can be changed",
@@ -82,7 +82,7 @@ static void check_store(struct problems *problems, const struct status_facts *fa
                     "%zu damaged records of the store are left out", damaged);
 }
 
-static void check_names(struct problems *problems, const struct status_facts *facts)
+static void check_names(struct problems *problems, const struct report_facts *facts)
 {
     if (!facts->host->serves_names)
         problem_add(problems,
@@ -91,7 +91,7 @@ static void check_names(struct problems *problems, const struct status_facts *fa
                     "DNS is not served: the network's names are not found");
 }
 
-static void check_security(struct problems *problems, const struct status_facts *facts)
+static void check_security(struct problems *problems, const struct report_facts *facts)
 {
     if (facts->host->insecure)
         problem_add(problems,
@@ -128,12 +128,12 @@ static const char *naming_end(struct naming *naming)
     return naming->text;
 }
 
-static bool differs(const char *version, const struct status_facts *facts)
+static bool differs(const char *version, const struct report_facts *facts)
 {
     return version[0] != '\0' && strcmp(version, facts->version) != 0;
 }
 
-static void check_versions(struct problems *problems, const struct status_facts *facts)
+static void check_versions(struct problems *problems, const struct report_facts *facts)
 {
     struct naming nodes = {.len = 0};
     struct naming peers = {.len = 0};
@@ -158,7 +158,7 @@ static void check_versions(struct problems *problems, const struct status_facts 
 }
 
 /* True for a peer that is connected over TCP while its tunnel is not. */
-static bool is_cut_off(const struct status_facts *facts, const struct state_peer *peer)
+static bool is_cut_off(const struct report_facts *facts, const struct state_peer *peer)
 {
     const struct wg_peer_info *info = live_find(facts->live, peer->public_key);
     uint64_t for_ns = 0;
@@ -169,7 +169,7 @@ static bool is_cut_off(const struct status_facts *facts, const struct state_peer
             facts->now_ns - info->last_handshake_ns > HANDSHAKE_AGE_MAX_S * NS_PER_SEC);
 }
 
-static void check_handshakes(struct problems *problems, const struct status_facts *facts)
+static void check_handshakes(struct problems *problems, const struct report_facts *facts)
 {
     struct naming peers = {.len = 0};
     char remedy[PROBLEM_TEXT];
@@ -194,7 +194,7 @@ void problems_add_cut(struct problems *problems, size_t shown, size_t peers)
         "only %zu of %zu peers are shown: there is no room for more in one answer", shown, peers);
 }
 
-void problems_find(struct problems *out, const struct status_facts *facts)
+void problems_find(struct problems *out, const struct report_facts *facts)
 {
     out->count = 0;
     check_tunnel(out, facts);

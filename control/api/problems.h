@@ -7,20 +7,20 @@
 
 /* What is wrong with a node and its network, and what to do about it. */
 
-struct status_facts;
+struct report_facts;
 
 enum { PROBLEMS_MAX = 16, PROBLEM_TEXT = 640 };
 
 struct problems {
     size_t count;
-    Heimdall__V1__Problem *list[PROBLEMS_MAX];
-    Heimdall__V1__Problem pb[PROBLEMS_MAX];
+    Pb__Problem *list[PROBLEMS_MAX];
+    Pb__Problem pb[PROBLEMS_MAX];
     char what[PROBLEMS_MAX][PROBLEM_TEXT];
     char remedy[PROBLEMS_MAX][PROBLEM_TEXT];
 };
 
 /* The gravest first. `out` is filled in place and must not be moved. */
-void problems_find(struct problems *out, const struct status_facts *facts);
+void problems_find(struct problems *out, const struct report_facts *facts);
 
 /* Says that an answer shows a part of the peers only. */
 void problems_add_cut(struct problems *problems, size_t shown, size_t peers);

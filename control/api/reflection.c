@@ -9,32 +9,29 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define REF(message)     Grpc__Reflection__V1__##message
-#define REF_FN(function) grpc__reflection__v1__##function
-
 struct rpc_reflection {
     struct descriptors *descriptors;
 };
 
 /* An answer with room for everything that it may point at. */
 struct answer {
-    REF(ServerReflectionResponse) pb;
-    REF(FileDescriptorResponse) files;
-    REF(ExtensionNumberResponse) extensions;
-    REF(ListServiceResponse) list;
-    REF(ErrorResponse) error;
+    Pb__ServerReflectionResponse pb;
+    Pb__FileDescriptorResponse files;
+    Pb__ExtensionNumberResponse extensions;
+    Pb__ListServiceResponse list;
+    Pb__ErrorResponse error;
     ProtobufCBinaryData file_bytes[DESCRIPTORS_FILES_MAX];
-    REF(ServiceResponse) services[DESCRIPTORS_SERVICES_MAX];
-    REF(ServiceResponse) * service_list[DESCRIPTORS_SERVICES_MAX];
+    Pb__ServiceResponse services[DESCRIPTORS_SERVICES_MAX];
+    Pb__ServiceResponse *service_list[DESCRIPTORS_SERVICES_MAX];
 };
 
 static void answer_error(struct answer *answer, enum grpc_code code, char *text)
 {
-    REF_FN(error_response__init)(&answer->error);
+    pb__error_response__init(&answer->error);
     answer->error.error_code = (int32_t)code;
     answer->error.error_message = text;
     answer->pb.message_response_case =
-        GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ERROR_RESPONSE;
+        PB__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ERROR_RESPONSE;
     answer->pb.error_response = &answer->error;
 }
 
@@ -56,11 +53,11 @@ static void answer_file(struct answer *answer, const struct descriptors *descrip
     for (size_t i = 0; i < count; i++)
         answer->file_bytes[i] =
             (ProtobufCBinaryData){files[i]->len, (uint8_t *)(uintptr_t)files[i]->bytes};
-    REF_FN(file_descriptor_response__init)(&answer->files);
+    pb__file_descriptor_response__init(&answer->files);
     answer->files.n_file_descriptor_proto = count;
     answer->files.file_descriptor_proto = answer->file_bytes;
     answer->pb.message_response_case =
-        GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_FILE_DESCRIPTOR_RESPONSE;
+        PB__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_FILE_DESCRIPTOR_RESPONSE;
     answer->pb.file_descriptor_response = &answer->files;
 }
 
@@ -72,10 +69,10 @@ static void answer_extensions(struct answer *answer, const struct descriptors *d
         answer_not_found(answer);
         return;
     }
-    REF_FN(extension_number_response__init)(&answer->extensions);
+    pb__extension_number_response__init(&answer->extensions);
     answer->extensions.base_type_name = type;
     answer->pb.message_response_case =
-        GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ALL_EXTENSION_NUMBERS_RESPONSE;
+        PB__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ALL_EXTENSION_NUMBERS_RESPONSE;
     answer->pb.all_extension_numbers_response = &answer->extensions;
 }
 
@@ -83,45 +80,45 @@ static void answer_services(struct answer *answer, const struct descriptors *des
 {
     size_t count = descriptors_service_count(descriptors);
     for (size_t i = 0; i < count; i++) {
-        REF_FN(service_response__init)(&answer->services[i]);
+        pb__service_response__init(&answer->services[i]);
         answer->services[i].name = (char *)(uintptr_t)descriptors_service_at(descriptors, i);
         answer->service_list[i] = &answer->services[i];
     }
-    REF_FN(list_service_response__init)(&answer->list);
+    pb__list_service_response__init(&answer->list);
     answer->list.n_service = count;
     answer->list.service = answer->service_list;
     answer->pb.message_response_case =
-        GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_LIST_SERVICES_RESPONSE;
+        PB__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_LIST_SERVICES_RESPONSE;
     answer->pb.list_services_response = &answer->list;
 }
 
 static void answer_fill(struct answer *answer, const struct descriptors *descriptors,
-                        const REF(ServerReflectionRequest) * request)
+                        const Pb__ServerReflectionRequest *request)
 {
     static char nothing_asked[] = "the request asks for nothing that is known here";
-    REF_FN(server_reflection_response__init)(&answer->pb);
+    pb__server_reflection_response__init(&answer->pb);
     answer->pb.valid_host = request->host;
-    answer->pb.original_request = (REF(ServerReflectionRequest) *)(uintptr_t)request;
+    answer->pb.original_request = (Pb__ServerReflectionRequest *)(uintptr_t)request;
     switch (request->message_request_case) {
-    case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_BY_FILENAME:
+    case PB__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_BY_FILENAME:
         answer_file(answer, descriptors,
                     descriptors_by_name(descriptors, request->file_by_filename));
         return;
-    case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_SYMBOL:
+    case PB__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_SYMBOL:
         answer_file(answer, descriptors,
                     descriptors_by_symbol(descriptors, request->file_containing_symbol));
         return;
-    case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_EXTENSION:
+    case PB__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_EXTENSION:
         answer_not_found(answer);
         return;
-    case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_ALL_EXTENSION_NUMBERS_OF_TYPE:
+    case PB__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_ALL_EXTENSION_NUMBERS_OF_TYPE:
         answer_extensions(answer, descriptors, request->all_extension_numbers_of_type);
         return;
-    case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_LIST_SERVICES:
+    case PB__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_LIST_SERVICES:
         answer_services(answer, descriptors);
         return;
-    case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST__NOT_SET:
-    case _GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST__CASE_IS_INT_SIZE:
+    case PB__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST__NOT_SET:
+    case _PB__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST__CASE_IS_INT_SIZE:
         break;
     }
     answer_error(answer, GRPC_INVALID_ARGUMENT, nothing_asked);
@@ -132,7 +129,7 @@ static void handle_info(void *ctx, struct rpc_call *call, const ProtobufCMessage
     const struct rpc_reflection *reflection = ctx;
     struct answer answer;
     answer_fill(&answer, reflection->descriptors,
-                (const REF(ServerReflectionRequest) *)(const void *)message);
+                (const Pb__ServerReflectionRequest *)(const void *)message);
     if (rpc_call_send(call, &answer.pb.base) < 0)
         rpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "the answers are not read");
 }
@@ -140,8 +137,8 @@ static void handle_info(void *ctx, struct rpc_call *call, const ProtobufCMessage
 #define METHOD(version)                                                                            \
     {                                                                                              \
         "/grpc.reflection." version ".ServerReflection/ServerReflectionInfo", RPC_BIDI_STREAM,     \
-            TRANSPORT_NODE | TRANSPORT_ADMIN, &REF_FN(server_reflection_request__descriptor),      \
-            &REF_FN(server_reflection_response__descriptor), handle_info                           \
+            TRANSPORT_NODE | TRANSPORT_ADMIN, &pb__server_reflection_request__descriptor,          \
+            &pb__server_reflection_response__descriptor, handle_info                               \
     }
 
 int rpc_reflection_create(struct rpc_reflection **out, struct rpc_server *server)

@@ -12,10 +12,10 @@
 
 struct live;
 struct state;
-struct status;
+struct report;
 
 /* How the node's host and its parts are. */
-struct status_host {
+struct report_host {
     const char *interface_name;
     const char *data_dir;
     uint64_t started_ns; /* since the UNIX epoch */
@@ -28,10 +28,10 @@ struct status_host {
     bool serves_names;
 };
 
-struct status_facts {
+struct report_facts {
     const struct state *state;
     const struct live *live;
-    const struct status_host *host;
+    const struct report_host *host;
     const char *node_id;
     const char *version;
     uint64_t now_ns; /* since the UNIX epoch */
@@ -41,12 +41,12 @@ struct status_facts {
 };
 
 /* 0 or -ENOMEM. `facts` and what it points at outlive the result. */
-int status_create(struct status **out, const struct status_facts *facts);
-void status_destroy(struct status *status);
+int report_create(struct report **out, const struct report_facts *facts);
+void report_destroy(struct report *status);
 
-const Heimdall__V1__StatusResponse *status_response(const struct status *status);
+const Pb__StatusResponse *report_response(const struct report *status);
 
 /* Leaves peers out, and says so, until the packed response has at most `size` bytes. */
-void status_cut(struct status *status, size_t size);
+void report_cut(struct report *status, size_t size);
 
 #endif

@@ -14,9 +14,9 @@
 #include <string.h>
 #include <sys/random.h>
 
-struct rpc_status {
-    const struct rpc_env *env;
-    const struct rpc_watch *watch;
+struct status {
+    const struct api_env *env;
+    const struct watch_peer *watch;
 };
 
 /* The peers that hold a stream, while an answer is made. */
@@ -31,13 +31,13 @@ static void add_watcher(void *ctx, const char *id, const uint64_t *since_ns)
     (void)map_put(&watchers->by_id, id, strlen(id), (void *)(uintptr_t)since_ns);
 }
 
-static void watchers_init(struct watchers *watchers, const struct rpc_watch *watch)
+static void watchers_init(struct watchers *watchers, const struct watch_peer *watch)
 {
     uint8_t seed[16] = {0};
     (void)!getrandom(seed, sizeof seed, 0);
     map_init(&watchers->by_id, seed);
     watchers->now_ns = clock_boottime_ns();
-    rpc_watch_each(watch, add_watcher, watchers);
+    watch_peer_each(watch, add_watcher, watchers);
 }
 
 static bool is_watching(void *ctx, const char *peer_id, uint64_t *for_ns)
@@ -49,14 +49,14 @@ static bool is_watching(void *ctx, const char *peer_id, uint64_t *for_ns)
     return since_ns != NULL;
 }
 
-static void answer(const struct rpc_status *self, struct rpc_call *call, const struct state *state,
+static void answer(const struct status *self, struct rpc_call *call, const struct state *state,
                    const struct watchers *watchers, const struct live *live)
 {
-    const struct rpc_env *env = self->env;
-    struct status_host host = {.interface_name = ""};
-    struct status *status = NULL;
+    const struct api_env *env = self->env;
+    struct report_host host = {.interface_name = ""};
+    struct report *status = NULL;
     env->host(env->ctx, &host);
-    struct status_facts facts = {
+    struct report_facts facts = {
         .state = state,
         .live = live,
         .host = &host,
@@ -66,19 +66,19 @@ static void answer(const struct rpc_status *self, struct rpc_call *call, const s
         .ctx = (void *)(uintptr_t)watchers,
         .watching = is_watching,
     };
-    if (status_create(&status, &facts) < 0) {
+    if (report_create(&status, &facts) < 0) {
         rpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
         return;
     }
-    status_cut(status, GRPC_MESSAGE_MAX);
-    rpc_call_reply(call, &status_response(status)->base);
-    status_destroy(status);
+    report_cut(status, GRPC_MESSAGE_MAX);
+    rpc_call_reply(call, &report_response(status)->base);
+    report_destroy(status);
 }
 
 static void handle_status(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
-    const struct rpc_status *self = ctx;
-    const struct rpc_env *env = self->env;
+    const struct status *self = ctx;
+    const struct api_env *env = self->env;
     const struct state *state = env->state(env->ctx);
     struct watchers watchers;
     struct live live;
@@ -94,17 +94,15 @@ static void handle_status(void *ctx, struct rpc_call *call, const ProtobufCMessa
     map_fini(&watchers.by_id);
 }
 
-int rpc_status_create(struct rpc_status **out, struct rpc_server *server, const struct rpc_env *env,
-                      const struct rpc_watch *watch)
+int status_create(struct status **out, struct rpc_server *server, const struct api_env *env,
+                  const struct watch_peer *watch)
 {
-    static const struct rpc_method method = {"/heimdall.v1.Cluster/Status",
-                                             RPC_UNARY,
-                                             TRANSPORT_NODE | TRANSPORT_ADMIN,
-                                             &heimdall__v1__status_request__descriptor,
-                                             &heimdall__v1__status_response__descriptor,
-                                             handle_status};
+    static const struct rpc_method method = {
+        "/heimdall.v1.Cluster/Status",    RPC_UNARY,
+        TRANSPORT_NODE | TRANSPORT_ADMIN, &pb__status_request__descriptor,
+        &pb__status_response__descriptor, handle_status};
     *out = NULL;
-    struct rpc_status *status = calloc(1, sizeof *status);
+    struct status *status = calloc(1, sizeof *status);
     if (status == NULL)
         return -ENOMEM;
     status->env = env;
@@ -118,7 +116,7 @@ int rpc_status_create(struct rpc_status **out, struct rpc_server *server, const 
     return 0;
 }
 
-void rpc_status_destroy(struct rpc_status *status)
+void status_destroy(struct status *status)
 {
     free(status);
 }

@@ -3,14 +3,14 @@
 
 /* Cluster.Status: how this node and its network are. */
 
-struct rpc_env;
+struct api_env;
 struct rpc_server;
-struct rpc_status;
-struct rpc_watch;
+struct status;
+struct watch_peer;
 
 /* `env` and `watch` are borrowed. 0 or -ENOMEM. */
-int rpc_status_create(struct rpc_status **out, struct rpc_server *server, const struct rpc_env *env,
-                      const struct rpc_watch *watch);
-void rpc_status_destroy(struct rpc_status *status);
+int status_create(struct status **out, struct rpc_server *server, const struct api_env *env,
+                  const struct watch_peer *watch);
+void status_destroy(struct status *status);
 
 #endif

@@ -22,8 +22,8 @@ enum {
     PENDING_MAX = 1024 * 1024, /* bytes of a stream that are not read */
 };
 
-struct rpc_events {
-    const struct rpc_env *env;
+struct watch {
+    const struct api_env *env;
     struct list watchers;
     size_t count;
 };
@@ -33,7 +33,7 @@ enum part { PART_NODES, PART_ROUTES, PART_AUTHORIZATIONS, PART_PEERS, PART_END }
 
 struct watcher {
     struct list link;
-    struct rpc_events *events;
+    struct watch *events;
     struct rpc_call *call;
     enum part part;
     bool begun; /* with the part: what follows says the last record that was sent of it */
@@ -45,55 +45,54 @@ struct watcher {
 /* ---- messages ---- */
 
 struct batch {
-    Heimdall__V1__WatchResponse pb;
-    Heimdall__V1__Event *list[BATCH];
-    Heimdall__V1__Event events[BATCH];
+    Pb__WatchResponse pb;
+    Pb__Event *list[BATCH];
+    Pb__Event events[BATCH];
     union { /* what names a record that is gone */
-        PB(Node) node;
-        PB(Peer) peer;
-        PB(Route) route;
-        Heimdall__V1__Authorization authorization;
+        Pb__Node node;
+        Pb__Peer peer;
+        Pb__Route route;
+        Pb__Authorization authorization;
     } removed[BATCH];
 };
 
 static void batch_init(struct batch *batch, const struct state *state)
 {
-    heimdall__v1__watch_response__init(&batch->pb);
+    pb__watch_response__init(&batch->pb);
     batch->pb.epoch = state_epoch(state);
     batch->pb.rev = state_rev(state);
     batch->pb.events = batch->list;
 }
 
-static Heimdall__V1__Event *batch_next(struct batch *batch)
+static Pb__Event *batch_next(struct batch *batch)
 {
     size_t i = batch->pb.n_events++;
-    heimdall__v1__event__init(&batch->events[i]);
+    pb__event__init(&batch->events[i]);
     batch->list[i] = &batch->events[i];
     return &batch->events[i];
 }
 
-static void event_of_node(Heimdall__V1__Event *event, PB(Node) * node)
+static void event_of_node(Pb__Event *event, Pb__Node *node)
 {
-    event->record_case = HEIMDALL__V1__EVENT__RECORD_NODE;
+    event->record_case = PB__EVENT__RECORD_NODE;
     event->node = node;
 }
 
-static void event_of_route(Heimdall__V1__Event *event, PB(Route) * route)
+static void event_of_route(Pb__Event *event, Pb__Route *route)
 {
-    event->record_case = HEIMDALL__V1__EVENT__RECORD_ROUTE;
+    event->record_case = PB__EVENT__RECORD_ROUTE;
     event->route = route;
 }
 
-static void event_of_peer(Heimdall__V1__Event *event, PB(Peer) * peer)
+static void event_of_peer(Pb__Event *event, Pb__Peer *peer)
 {
-    event->record_case = HEIMDALL__V1__EVENT__RECORD_PEER;
+    event->record_case = PB__EVENT__RECORD_PEER;
     event->peer = peer;
 }
 
-static void event_of_authorization(Heimdall__V1__Event *event,
-                                   Heimdall__V1__Authorization *authorization)
+static void event_of_authorization(Pb__Event *event, Pb__Authorization *authorization)
 {
-    event->record_case = HEIMDALL__V1__EVENT__RECORD_AUTHORIZATION;
+    event->record_case = PB__EVENT__RECORD_AUTHORIZATION;
     event->authorization = authorization;
 }
 
@@ -101,10 +100,10 @@ static void event_of_authorization(Heimdall__V1__Event *event,
 
 static void put_node(struct batch *batch, const struct state *state, char *id)
 {
-    PB(Node) *gone = &batch->removed[batch->pb.n_events].node;
+    Pb__Node *gone = &batch->removed[batch->pb.n_events].node;
     const struct state_node *node = state_node(state, id);
-    Heimdall__V1__Event *event = batch_next(batch);
-    PB_FN(node__init)(gone);
+    Pb__Event *event = batch_next(batch);
+    pb__node__init(gone);
     gone->id = id;
     event->removed = node == NULL;
     event_of_node(event, node != NULL ? node->pb : gone);
@@ -112,10 +111,10 @@ static void put_node(struct batch *batch, const struct state *state, char *id)
 
 static void put_peer(struct batch *batch, const struct state *state, char *id)
 {
-    PB(Peer) *gone = &batch->removed[batch->pb.n_events].peer;
+    Pb__Peer *gone = &batch->removed[batch->pb.n_events].peer;
     const struct state_peer *peer = state_peer(state, id);
-    Heimdall__V1__Event *event = batch_next(batch);
-    PB_FN(peer__init)(gone);
+    Pb__Event *event = batch_next(batch);
+    pb__peer__init(gone);
     gone->id = id;
     event->removed = peer == NULL;
     event_of_peer(event, peer != NULL ? peer->pb : gone);
@@ -123,12 +122,12 @@ static void put_peer(struct batch *batch, const struct state *state, char *id)
 
 static void put_route(struct batch *batch, const struct state *state, char *text)
 {
-    PB(Route) *gone = &batch->removed[batch->pb.n_events].route;
+    Pb__Route *gone = &batch->removed[batch->pb.n_events].route;
     struct ip_prefix network;
     const struct state_route *route =
         ip_prefix_parse(&network, text) ? state_route(state, &network) : NULL;
-    Heimdall__V1__Event *event = batch_next(batch);
-    PB_FN(route__init)(gone);
+    Pb__Event *event = batch_next(batch);
+    pb__route__init(gone);
     gone->network = text;
     event->removed = route == NULL;
     event_of_route(event, route != NULL ? route->pb : gone);
@@ -136,10 +135,10 @@ static void put_route(struct batch *batch, const struct state *state, char *text
 
 static void put_authorization(struct batch *batch, const struct state *state, char *id)
 {
-    Heimdall__V1__Authorization *gone = &batch->removed[batch->pb.n_events].authorization;
+    Pb__Authorization *gone = &batch->removed[batch->pb.n_events].authorization;
     const struct state_authorization *authorization = state_authorization(state, id);
-    Heimdall__V1__Event *event = batch_next(batch);
-    heimdall__v1__authorization__init(gone);
+    Pb__Event *event = batch_next(batch);
+    pb__authorization__init(gone);
     gone->id = id;
     event->removed = authorization == NULL;
     event_of_authorization(event, authorization != NULL ? authorization->pb : gone);
@@ -269,7 +268,7 @@ static void remember(struct watcher *watcher, const char *id)
 static void put_record(struct watcher *watcher, const struct state *state, size_t i,
                        struct batch *batch)
 {
-    Heimdall__V1__Event *event = batch_next(batch);
+    Pb__Event *event = batch_next(batch);
     switch (watcher->part) {
     case PART_NODES: {
         const struct state_node *node = state_node_at(state, i);
@@ -321,7 +320,7 @@ static void put_next(struct watcher *watcher, const struct state *state, struct 
 /* Sends what the stream takes now; `writable` runs when it takes more. */
 static void watcher_go_on(struct watcher *watcher)
 {
-    const struct rpc_env *env = watcher->events->env;
+    const struct api_env *env = watcher->events->env;
     const struct state *state = env->state(env->ctx);
     struct batch batch;
     bool here = true;
@@ -346,7 +345,7 @@ static void on_cancelled(void *ctx, struct rpc_call *call)
 
 static void handle_watch(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
-    struct rpc_events *events = ctx;
+    struct watch *events = ctx;
     (void)message;
     if (events->env->state(events->env->ctx) == NULL) {
         rpc_call_fail(call, GRPC_UNAVAILABLE, "this node is still starting");
@@ -368,13 +367,13 @@ static void handle_watch(void *ctx, struct rpc_call *call, const ProtobufCMessag
 
 /* ---- from outside ---- */
 
-static void send_to_all(struct rpc_events *events, struct batch *batch)
+static void send_to_all(struct watch *events, struct batch *batch)
 {
     list_for_each_safe (pos, &events->watchers)
         (void)watcher_send(container_of(pos, struct watcher, link), batch);
 }
 
-void rpc_events_changed(struct rpc_events *events, const struct record_change *change)
+void watch_changed(struct watch *events, const struct record_change *change)
 {
     const struct state *state = events->env->state(events->env->ctx);
     struct batch batch;
@@ -391,7 +390,7 @@ void rpc_events_changed(struct rpc_events *events, const struct record_change *c
     send_to_all(events, &batch);
 }
 
-void rpc_events_lost(struct rpc_events *events)
+void watch_lost(struct watch *events)
 {
     list_for_each_safe (pos, &events->watchers)
         watcher_cut_off(container_of(pos, struct watcher, link), GRPC_ABORTED,
@@ -399,21 +398,19 @@ void rpc_events_lost(struct rpc_events *events)
                         "anew");
 }
 
-size_t rpc_events_count(const struct rpc_events *events)
+size_t watch_count(const struct watch *events)
 {
     return events->count;
 }
 
-int rpc_events_create(struct rpc_events **out, struct rpc_server *server, const struct rpc_env *env)
+int watch_create(struct watch **out, struct rpc_server *server, const struct api_env *env)
 {
-    static const struct rpc_method method = {"/heimdall.v1.Cluster/Watch",
-                                             RPC_SERVER_STREAM,
-                                             TRANSPORT_NODE | TRANSPORT_ADMIN,
-                                             &heimdall__v1__watch_request__descriptor,
-                                             &heimdall__v1__watch_response__descriptor,
-                                             handle_watch};
+    static const struct rpc_method method = {
+        "/heimdall.v1.Cluster/Watch",     RPC_SERVER_STREAM,
+        TRANSPORT_NODE | TRANSPORT_ADMIN, &pb__watch_request__descriptor,
+        &pb__watch_response__descriptor,  handle_watch};
     *out = NULL;
-    struct rpc_events *events = calloc(1, sizeof *events);
+    struct watch *events = calloc(1, sizeof *events);
     if (events == NULL)
         return -ENOMEM;
     events->env = env;
@@ -427,7 +424,7 @@ int rpc_events_create(struct rpc_events **out, struct rpc_server *server, const 
     return 0;
 }
 
-void rpc_events_destroy(struct rpc_events *events)
+void watch_destroy(struct watch *events)
 {
     if (events == NULL)
         return;

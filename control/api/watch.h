@@ -6,21 +6,20 @@
 #include <stddef.h>
 
 struct record_change;
-struct rpc_env;
-struct rpc_events;
+struct api_env;
+struct watch;
 struct rpc_server;
 
 /* `env` is borrowed. 0 or -ENOMEM. */
-int rpc_events_create(struct rpc_events **out, struct rpc_server *server,
-                      const struct rpc_env *env);
-void rpc_events_destroy(struct rpc_events *events);
+int watch_create(struct watch **out, struct rpc_server *server, const struct api_env *env);
+void watch_destroy(struct watch *events);
 
-size_t rpc_events_count(const struct rpc_events *events);
+size_t watch_count(const struct watch *events);
 
 /* The state has taken this change. */
-void rpc_events_changed(struct rpc_events *events, const struct record_change *change);
+void watch_changed(struct watch *events, const struct record_change *change);
 
 /* The state was loaded anew, and is another than the watchers know: their streams end. */
-void rpc_events_lost(struct rpc_events *events);
+void watch_lost(struct watch *events);
 
 #endif

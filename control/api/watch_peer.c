@@ -12,15 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct rpc_watch {
-    const struct rpc_env *env;
+struct watch_peer {
+    const struct api_env *env;
     struct list streams;
     size_t count;
 };
 
 struct stream {
     struct list link;
-    struct rpc_watch *watch;
+    struct watch_peer *watch;
     struct rpc_call *call;
     char *id;
     uint8_t key[32];   /* that the id is bound to */
@@ -52,13 +52,13 @@ static void stream_end(struct stream *stream, enum grpc_code code, const char *t
 }
 
 /* True when this is what the peer was told last; else it is remembered as that. */
-static bool is_known(struct stream *stream, const PB(ConnectResponse) * response)
+static bool is_known(struct stream *stream, const Pb__ConnectResponse *response)
 {
-    size_t len = PB_FN(connect_response__get_packed_size)(response);
+    size_t len = pb__connect_response__get_packed_size(response);
     uint8_t *packed = malloc(len + 1);
     if (packed == NULL)
         return false;
-    PB_FN(connect_response__pack)(response, packed);
+    pb__connect_response__pack(response, packed);
     if (stream->sent != NULL && stream->sent_len == len && memcmp(stream->sent, packed, len) == 0) {
         free(packed);
         return true;
@@ -73,7 +73,7 @@ static bool is_known(struct stream *stream, const PB(ConnectResponse) * response
  * gets the latest, not what it missed. */
 static void stream_update(struct stream *stream)
 {
-    const struct rpc_env *env = stream->watch->env;
+    const struct api_env *env = stream->watch->env;
     const struct state *state = env->state(env->ctx);
     if (state == NULL)
         return;
@@ -88,13 +88,13 @@ static void stream_update(struct stream *stream)
     }
     if (!rpc_call_is_writable(stream->call))
         return;
-    PB(ConnectResponse) *response = rpc_env_connect_response(env, stream->id);
+    Pb__ConnectResponse *response = api_env_connect_response(env, stream->id);
     if (response == NULL) {
         stream_end(stream, GRPC_UNAVAILABLE, "this peer has no address any more: connect again");
         return;
     }
     int code = is_known(stream, response) ? 0 : rpc_call_send(stream->call, &response->base);
-    PB_FN(connect_response__free_unpacked)(response, NULL);
+    pb__connect_response__free_unpacked(response, NULL);
     if (code < 0)
         stream_end(stream, GRPC_RESOURCE_EXHAUSTED, "this peer reads too slowly");
 }
@@ -105,13 +105,13 @@ static void on_writable(void *ctx, struct rpc_call *call)
     stream_update(ctx);
 }
 
-size_t rpc_watch_count(const struct rpc_watch *watch)
+size_t watch_peer_count(const struct watch_peer *watch)
 {
     return watch->count;
 }
 
-void rpc_watch_each(const struct rpc_watch *watch,
-                    void (*each)(void *ctx, const char *id, const uint64_t *since_ns), void *ctx)
+void watch_peer_each(const struct watch_peer *watch,
+                     void (*each)(void *ctx, const char *id, const uint64_t *since_ns), void *ctx)
 {
     list_for_each (pos, &watch->streams) {
         const struct stream *stream = container_of(pos, struct stream, link);
@@ -119,13 +119,13 @@ void rpc_watch_each(const struct rpc_watch *watch,
     }
 }
 
-void rpc_watch_update(struct rpc_watch *watch)
+void watch_peer_update(struct watch_peer *watch)
 {
     list_for_each_safe (pos, &watch->streams)
         stream_update(container_of(pos, struct stream, link));
 }
 
-void rpc_watch_update_peer(struct rpc_watch *watch, const char *id)
+void watch_peer_update_peer(struct watch_peer *watch, const char *id)
 {
     list_for_each_safe (pos, &watch->streams) {
         struct stream *stream = container_of(pos, struct stream, link);
@@ -135,8 +135,8 @@ void rpc_watch_update_peer(struct rpc_watch *watch, const char *id)
 }
 
 /* A peer watches itself only, with the key that Connect bound to its id. */
-static bool may_watch(const struct rpc_env *env, struct rpc_call *call,
-                      const Heimdall__V1__WatchPeerRequest *request, uint8_t key[32])
+static bool may_watch(const struct api_env *env, struct rpc_call *call,
+                      const Pb__WatchPeerRequest *request, uint8_t key[32])
 {
     const struct transport_caller *caller = rpc_call_caller(call);
     const struct state *state = env->state(env->ctx);
@@ -160,7 +160,7 @@ static bool may_watch(const struct rpc_env *env, struct rpc_call *call,
 
 /* A peer is one host. A stream from before is most often the rest of a connection that the peer
  * lost; if somebody still reads it, that is a copy of the peer, which is told. */
-static void end_former(struct rpc_watch *watch, const char *id)
+static void end_former(struct watch_peer *watch, const char *id)
 {
     list_for_each_safe (pos, &watch->streams) {
         struct stream *stream = container_of(pos, struct stream, link);
@@ -173,8 +173,8 @@ static void end_former(struct rpc_watch *watch, const char *id)
 
 static void handle_watch_peer(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
-    struct rpc_watch *watch = ctx;
-    const Heimdall__V1__WatchPeerRequest *request = (const Heimdall__V1__WatchPeerRequest *)message;
+    struct watch_peer *watch = ctx;
+    const Pb__WatchPeerRequest *request = (const Pb__WatchPeerRequest *)message;
     uint8_t key[32];
     if (!may_watch(watch->env, call, request, key))
         return;
@@ -199,15 +199,14 @@ static void handle_watch_peer(void *ctx, struct rpc_call *call, const ProtobufCM
     stream_update(stream);
 }
 
-int rpc_watch_create(struct rpc_watch **out, struct rpc_server *server, const struct rpc_env *env)
+int watch_peer_create(struct watch_peer **out, struct rpc_server *server, const struct api_env *env)
 {
     static const struct rpc_method methods[] = {
         {"/heimdall.v1.Cluster/WatchPeer", RPC_SERVER_STREAM, TRANSPORT_PEER,
-         &heimdall__v1__watch_peer_request__descriptor, &PB_FN(connect_response__descriptor),
-         handle_watch_peer},
+         &pb__watch_peer_request__descriptor, &pb__connect_response__descriptor, handle_watch_peer},
     };
     *out = NULL;
-    struct rpc_watch *watch = calloc(1, sizeof *watch);
+    struct watch_peer *watch = calloc(1, sizeof *watch);
     if (watch == NULL)
         return -ENOMEM;
     watch->env = env;
@@ -221,7 +220,7 @@ int rpc_watch_create(struct rpc_watch **out, struct rpc_server *server, const st
     return 0;
 }
 
-void rpc_watch_destroy(struct rpc_watch *watch)
+void watch_peer_destroy(struct watch_peer *watch)
 {
     if (watch == NULL)
         return;

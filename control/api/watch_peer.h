@@ -7,24 +7,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct rpc_env;
+struct api_env;
 struct rpc_server;
-struct rpc_watch;
+struct watch_peer;
 
 /* `env` is borrowed. 0 or -ENOMEM. */
-int rpc_watch_create(struct rpc_watch **out, struct rpc_server *server, const struct rpc_env *env);
-void rpc_watch_destroy(struct rpc_watch *watch);
+int watch_peer_create(struct watch_peer **out, struct rpc_server *server,
+                      const struct api_env *env);
+void watch_peer_destroy(struct watch_peer *watch);
 
-size_t rpc_watch_count(const struct rpc_watch *watch);
+size_t watch_peer_count(const struct watch_peer *watch);
 
 /* Each peer that watches, and since when (boot time); both are good until the loop's next turn. */
-void rpc_watch_each(const struct rpc_watch *watch,
-                    void (*each)(void *ctx, const char *id, const uint64_t *since_ns), void *ctx);
+void watch_peer_each(const struct watch_peer *watch,
+                     void (*each)(void *ctx, const char *id, const uint64_t *since_ns), void *ctx);
 
 /* Sends what has changed for each watching peer, and ends the streams of those that are gone. */
-void rpc_watch_update(struct rpc_watch *watch);
+void watch_peer_update(struct watch_peer *watch);
 
 /* The same when only this peer's own records have changed. */
-void rpc_watch_update_peer(struct rpc_watch *watch, const char *id);
+void watch_peer_update_peer(struct watch_peer *watch, const char *id);
 
 #endif

@@ -58,7 +58,7 @@ struct agent {
     uv_timer_t timer; /* the pause before the next dial, or the poll of a node that does not push */
     struct datadir *datadir;
     struct identity identity;
-    struct apply *apply;
+    struct tunnel *tunnel;
     struct metrics_server *metrics;
     struct metrics_tunnel tunnel_totals;
     struct resolver_paths paths;
@@ -200,7 +200,7 @@ static void set_resolver(struct agent *agent, const struct plan *plan, const cha
 }
 
 /* Other nodes, for when the configured one does not answer. */
-static void learn_addresses(struct agent *agent, const PB(ConnectResponse) * response)
+static void learn_addresses(struct agent *agent, const Pb__ConnectResponse *response)
 {
     agent->address_count = 1;
     for (size_t i = 0; i < response->n_node_addresses && agent->address_count < ADDRESSES_MAX;
@@ -229,7 +229,7 @@ static struct run *run_of(struct agent *agent, const uint8_t public_key[WG_KEY_L
 
 /* A node that was started again has forgotten our session, and WireGuard would find out only when
  * data stays unanswered for 15 seconds. */
-static void notice_restart(struct agent *agent, const PB(ConnectResponse) * response)
+static void notice_restart(struct agent *agent, const Pb__ConnectResponse *response)
 {
     uint8_t public_key[WG_KEY_LEN];
     struct err err;
@@ -242,27 +242,27 @@ static void notice_restart(struct agent *agent, const PB(ConnectResponse) * resp
     if (!restarted)
         return;
     log_debug("the node was started again; the tunnel to it is renewed");
-    if (apply_renew(agent->apply, public_key, &err) < 0)
+    if (tunnel_renew(agent->tunnel, public_key, &err) < 0)
         log_warn("the tunnel to the node cannot be renewed", F_STR("error", err.text));
 }
 
-static void follow(struct agent *agent, const PB(ConnectResponse) * response)
+static void follow(struct agent *agent, const Pb__ConnectResponse *response)
 {
     struct plan plan;
     struct err err;
     int code = plan_of_peer(response, agent->config->exit_node, &plan, &err);
     if (code == 0)
-        code = apply_plan(agent->apply, &plan, &err);
+        code = tunnel_follow(agent->tunnel, &plan, &err);
     plan_fini(&plan);
     if (code < 0) {
         tell_refused(agent, err.text);
         return;
     }
     notice_restart(agent, response);
-    set_resolver(agent, apply_current(agent->apply), response->dns_domain);
+    set_resolver(agent, tunnel_current(agent->tunnel), response->dns_domain);
     learn_addresses(agent, response);
     tell_connected(agent, response->address);
-    tell_exit(agent, apply_current(agent->apply)->exit);
+    tell_exit(agent, tunnel_current(agent->tunnel)->exit);
 }
 
 static void forget(struct agent *agent)
@@ -270,7 +270,7 @@ static void forget(struct agent *agent)
     struct plan plan;
     struct err err;
     plan_init(&plan);
-    if (apply_plan(agent->apply, &plan, &err) < 0)
+    if (tunnel_follow(agent->tunnel, &plan, &err) < 0)
         log_error("the tunnel cannot be emptied", F_STR("error", err.text));
     restore_resolver(agent);
     agent->address_count = 1;
@@ -302,7 +302,7 @@ static void try_later(struct agent *agent)
 
 static void on_unauthorized(struct agent *agent)
 {
-    if (apply_current(agent->apply)->peer_count > 0)
+    if (tunnel_current(agent->tunnel)->peer_count > 0)
         forget(agent);
     tell_unauthorized(agent);
     try_later(agent);
@@ -325,7 +325,7 @@ static void on_watch_message(void *ctx, struct rpc_stream *stream, const Protobu
 {
     (void)stream;
     log_debug("the node sent a new configuration");
-    follow(ctx, (const PB(ConnectResponse) *)message);
+    follow(ctx, (const Pb__ConnectResponse *)message);
 }
 
 static void ask(struct agent *agent);
@@ -359,11 +359,11 @@ static void on_watch_finished(void *ctx, struct rpc_stream *stream, enum grpc_co
 static void watch(struct agent *agent)
 {
     static const struct rpc_stream_events events = {on_watch_message, on_watch_finished};
-    Heimdall__V1__WatchPeerRequest request = HEIMDALL__V1__WATCH_PEER_REQUEST__INIT;
+    Pb__WatchPeerRequest request = PB__WATCH_PEER_REQUEST__INIT;
     request.id = agent->identity.id;
     request.public_key = agent->public_key;
     if (rpc_client_stream(&agent->stream, agent->client, "/heimdall.v1.Cluster/WatchPeer",
-                          &request.base, &PB_FN(connect_response__descriptor), &events, agent) < 0)
+                          &request.base, &pb__connect_response__descriptor, &events, agent) < 0)
         try_later(agent);
 }
 
@@ -393,7 +393,7 @@ static void on_answer(void *ctx, enum grpc_code code, const char *text,
     switch (code) {
     case GRPC_OK:
         agent->pause_ms = PAUSE_MIN_MS;
-        follow(agent, (const PB(ConnectResponse) *)response);
+        follow(agent, (const Pb__ConnectResponse *)response);
         tell_nameless(agent);
         if (agent->stream == NULL)
             watch(agent);
@@ -407,7 +407,7 @@ static void on_answer(void *ctx, enum grpc_code code, const char *text,
         on_unauthorized(agent);
         return;
     case GRPC_PERMISSION_DENIED:
-        if (apply_current(agent->apply)->peer_count > 0)
+        if (tunnel_current(agent->tunnel)->peer_count > 0)
             forget(agent);
         tell_refused(agent, text);
         break;
@@ -437,15 +437,15 @@ static void on_answer(void *ctx, enum grpc_code code, const char *text,
 static void ask(struct agent *agent)
 {
     char version[] = HEIMDALL_VERSION;
-    PB(ConnectRequest) request;
-    PB_FN(connect_request__init)(&request);
+    Pb__ConnectRequest request;
+    pb__connect_request__init(&request);
     request.id = agent->identity.id;
     request.name = agent->name;
     request.public_key = agent->public_key;
     request.version = version;
-    request.no_ipv6 = !apply_has_ipv6(agent->apply);
+    request.no_ipv6 = !tunnel_has_ipv6(agent->tunnel);
     if (rpc_client_call(agent->client, "/dev.ehazlett.heimdall.api.v1.Heimdall/Connect",
-                        &request.base, &PB_FN(connect_response__descriptor), CONNECT_TIMEOUT_MS,
+                        &request.base, &pb__connect_response__descriptor, CONNECT_TIMEOUT_MS,
                         on_answer, agent) < 0)
         try_later(agent);
 }
@@ -485,7 +485,7 @@ static void dial(struct agent *agent)
 {
     static const struct rpc_client_events events = {on_opened, on_closed};
     struct rpc_client_options options = {
-        .fwmark = apply_fwmark(agent->apply), .connect_ms = DIAL_TIMEOUT_MS, .ping_ms = PING_MS};
+        .fwmark = tunnel_fwmark(agent->tunnel), .connect_ms = DIAL_TIMEOUT_MS, .ping_ms = PING_MS};
     struct err err;
     leave_resolver(agent);
     if (rpc_client_create(&agent->client, &agent->loop, agent->addresses, agent->address_count,
@@ -517,7 +517,7 @@ static void set_resolver_again(void *ctx)
         return;
     memcpy(domain, agent->dns_domain, sizeof domain);
     agent->dns_count = 0;
-    set_resolver(agent, apply_current(agent->apply), domain);
+    set_resolver(agent, tunnel_current(agent->tunnel), domain);
 }
 
 static void watch_resolver(struct agent *agent)
@@ -569,7 +569,7 @@ static void write_metrics(void *ctx, struct metrics_text *text)
     metrics_single(text, "heimdall_connected", METRICS_GAUGE,
                    "1 while a node has let this peer in and is connected.",
                    agent->told == TOLD_CONNECTED ? 1 : 0);
-    if (agent->apply == NULL || apply_info(agent->apply, &info) < 0)
+    if (agent->tunnel == NULL || tunnel_info(agent->tunnel, &info) < 0)
         return;
     metrics_of_tunnel(text, &agent->tunnel_totals, &info);
     path_info_fini(&info);
@@ -595,7 +595,7 @@ static int start(struct agent *agent, struct err *err)
     confine_self(); /* the helper runs, and there are no threads yet */
     agent->paths = resolver_paths_default(datadir_path(agent->datadir));
     restore_resolver(agent);
-    struct apply_options options = {
+    struct tunnel_options options = {
         .loop = &agent->loop,
         .interface_name = agent->config->interface_name,
         .private_key = agent->identity.private_key,
@@ -603,10 +603,10 @@ static int start(struct agent *agent, struct err *err)
         .recreated = set_resolver_again,
         .network_changed = on_network_changed,
     };
-    code = apply_open(&agent->apply, &options, err);
+    code = tunnel_open(&agent->tunnel, &options, err);
     if (code < 0)
         return code;
-    bytes_to_base64(agent->public_key, apply_public_key(agent->apply), WG_KEY_LEN);
+    bytes_to_base64(agent->public_key, tunnel_public_key(agent->tunnel), WG_KEY_LEN);
     code = open_metrics(agent, err);
     if (code < 0)
         return code;
@@ -646,14 +646,14 @@ static void stop(struct agent *agent)
         return;
     agent->stopping = true;
     hang_up(agent);
-    if (agent->apply != NULL)
+    if (agent->tunnel != NULL)
         restore_resolver(agent);
     resolver_watch_close(agent->resolver_watch);
     agent->resolver_watch = NULL;
     metrics_server_close(agent->metrics);
     agent->metrics = NULL;
-    apply_close(agent->apply);
-    agent->apply = NULL;
+    tunnel_close(agent->tunnel);
+    agent->tunnel = NULL;
     uv_close((uv_handle_t *)&agent->timer, NULL);
     for (size_t i = 0; i < 2; i++)
         uv_close((uv_handle_t *)&agent->signals[i], NULL);

@@ -70,7 +70,7 @@ static void settle_names(struct node *node, bool at_once)
         return;
     }
     uv_timer_stop(&node->names_timer);
-    names_update(node->names, apply_current(node->apply), (uint32_t)state_rev(node->state));
+    names_update(node->names, tunnel_current(node->tunnel), (uint32_t)state_rev(node->state));
     uint64_t end = clock_boottime_ns();
     uint64_t pause_ns = (end - start) * PAUSE_FACTOR;
     node->names_next_ns =
@@ -92,8 +92,8 @@ static int settle_plan(struct node *node, bool whole)
     int code = whole ? plan_of_node(node->state, node->identity.id, &plan)
                      : plan_of_node_part(node->state, node->identity.id, &node->touched, &plan);
     if (code == 0)
-        code = whole ? apply_plan(node->apply, &plan, &err)
-                     : apply_part(node->apply, &plan, &node->touched, &err);
+        code = whole ? tunnel_follow(node->tunnel, &plan, &err)
+                     : tunnel_follow_part(node->tunnel, &plan, &node->touched, &err);
     else if (code != -ENOENT)
         err_set_errno(&err, code, "no plan");
     plan_fini(&plan);
@@ -121,9 +121,9 @@ static void settle_watches(struct node *node, bool whole)
     if (node->watch == NULL)
         return;
     if (whole || node->routes)
-        rpc_watch_update(node->watch);
+        watch_peer_update(node->watch);
     for (size_t i = 0; i < node->touched.count && !whole && !node->routes; i++)
-        rpc_watch_update_peer(node->watch, node->touched.peers[i].id);
+        watch_peer_update_peer(node->watch, node->touched.peers[i].id);
 }
 
 /* An authorization alone has none. */
@@ -180,13 +180,13 @@ static const char *env_dns_domain(void *ctx)
 static int env_tunnel_info(void *ctx, struct path_info *out)
 {
     struct node *node = ctx;
-    return apply_info(node->apply, out);
+    return tunnel_info(node->tunnel, out);
 }
 
-static void env_host(void *ctx, struct status_host *out)
+static void env_host(void *ctx, struct report_host *out)
 {
     const struct node *node = ctx;
-    *out = (struct status_host){
+    *out = (struct report_host){
         .interface_name = node->config->interface_name,
         .data_dir = datadir_path(node->datadir),
         .started_ns = node->started_ns,
@@ -194,8 +194,8 @@ static void env_host(void *ctx, struct status_host *out)
         .redis_runs = redis_proc_pid(node->redis) > 0,
         .takes_changes = node->promoted,
         .disk_full = node_disk_full(node),
-        .forwards = apply_forwards(node->apply),
-        .has_firewall = apply_has_firewall(node->apply),
+        .forwards = tunnel_forwards(node->tunnel),
+        .has_firewall = tunnel_has_firewall(node->tunnel),
         .serves_names = names_are_served(node->names),
     };
 }
@@ -248,7 +248,7 @@ static int listen_unix(struct node *node, struct err *err)
 
 static int make_api(struct node *node)
 {
-    node->env = (struct rpc_env){
+    node->env = (struct api_env){
         .node_id = node->identity.id,
         .cluster_key = node->identity.cluster_key,
         .public_key = node->public_key,
@@ -266,13 +266,13 @@ static int make_api(struct node *node)
     if (code == 0 && node->rpc == NULL)
         code = -ENOMEM;
     if (code == 0)
-        code = rpc_handlers_create(&node->handlers, node->rpc, &node->env);
+        code = heimdall_service_create(&node->handlers, node->rpc, &node->env);
     if (code == 0)
-        code = rpc_watch_create(&node->watch, node->rpc, &node->env);
+        code = watch_peer_create(&node->watch, node->rpc, &node->env);
     if (code == 0)
-        code = rpc_status_create(&node->status, node->rpc, &node->env, node->watch);
+        code = status_create(&node->status, node->rpc, &node->env, node->watch);
     if (code == 0)
-        code = rpc_events_create(&node->events, node->rpc, &node->env);
+        code = watch_create(&node->events, node->rpc, &node->env);
     if (code == 0)
         code = rpc_health_create(&node->health, node->rpc);
     if (code == 0)
@@ -356,7 +356,7 @@ static void on_tunnel_recreated(void *ctx)
 
 static int open_tunnel(struct node *node, struct err *err)
 {
-    struct apply_options options = {
+    struct tunnel_options options = {
         .loop = &node->loop,
         .interface_name = node->config->interface_name,
         .private_key = node->identity.private_key,
@@ -367,10 +367,10 @@ static int open_tunnel(struct node *node, struct err *err)
         .ctx = node,
         .recreated = on_tunnel_recreated,
     };
-    int code = apply_open(&node->apply, &options, err);
+    int code = tunnel_open(&node->tunnel, &options, err);
     if (code < 0)
         return code;
-    bytes_to_base64(node->public_key, apply_public_key(node->apply), WG_KEY_LEN);
+    bytes_to_base64(node->public_key, tunnel_public_key(node->tunnel), WG_KEY_LEN);
     node->names_options = (struct names_options){
         .loop = &node->loop,
         .data_dir = datadir_path(node->datadir),
@@ -459,12 +459,12 @@ static int start(struct node *node, struct err *err)
 
 static void on_store_closed(struct node *node)
 {
-    rpc_handlers_destroy(node->handlers);
+    heimdall_service_destroy(node->handlers);
     rpc_reflection_destroy(node->reflection);
     rpc_health_destroy(node->health);
-    rpc_events_destroy(node->events);
-    rpc_status_destroy(node->status);
-    rpc_watch_destroy(node->watch);
+    watch_destroy(node->events);
+    status_destroy(node->status);
+    watch_peer_destroy(node->watch);
     keyring_destroy(node->keyring);
     presence_destroy(node->presence);
     node->handlers = NULL;
@@ -492,8 +492,8 @@ static void close_rest(void *ctx)
     node->metrics = NULL;
     names_close(node->names);
     node->names = NULL;
-    apply_close(node->apply);
-    node->apply = NULL;
+    tunnel_close(node->tunnel);
+    node->tunnel = NULL;
     node_store_close(node, on_store_closed);
 }
 

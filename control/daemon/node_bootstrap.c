@@ -76,7 +76,7 @@ static void on_loaded(void *ctx, const struct store_image *image)
     log_debug("loaded the store", F_INT("records", image->record_count), F_INT("rev", image->rev));
     if (node->events != NULL && node->state != NULL &&
         (state_epoch(node->state) != image->epoch || state_rev(node->state) != image->rev))
-        rpc_events_lost(node->events);
+        watch_lost(node->events);
     state_destroy(node->state);
     node->state = state;
     node->redis_deaths = 0;
@@ -125,7 +125,7 @@ static void on_changed(void *ctx, const struct record_change *change)
     int code = node->state != NULL ? state_apply_change(node->state, change) : -ESTALE;
     node->dirty = true;
     if (code == 0 && node->events != NULL)
-        rpc_events_changed(node->events, change);
+        watch_changed(node->events, change);
     if (code == 0)
         return;
     log_error("a change does not follow what this node knows; the store is loaded again",
@@ -246,7 +246,7 @@ static enum grpc_code build_node(void *ctx, struct change *change, const struct 
         .version = HEIMDALL_VERSION,
         .host_networks = node->host_networks,
         .host_network_count = node->host_network_count,
-        .no_ipv6 = !apply_has_ipv6(node->apply),
+        .no_ipv6 = !tunnel_has_ipv6(node->tunnel),
         .now_ns = clock_realtime_ns(),
     };
     return change_put_node(change, state, &self, err);

@@ -72,10 +72,10 @@ static void put_api(const struct node *node, struct metrics_text *text)
                    "Open connections to the control API.",
                    (double)rpc_server_connection_count(node->rpc));
     metrics_single(text, "heimdall_watches", METRICS_GAUGE, "Peers that are told of changes now.",
-                   (double)rpc_watch_count(node->watch));
+                   (double)watch_peer_count(node->watch));
     metrics_single(text, "heimdall_change_streams", METRICS_GAUGE,
                    "Administrators that are told of changes now.",
-                   (double)rpc_events_count(node->events));
+                   (double)watch_count(node->events));
 }
 
 static void put_names(const struct node *node, struct metrics_text *text)
@@ -107,7 +107,7 @@ static void put_names(const struct node *node, struct metrics_text *text)
 static void put_tunnel(struct node *node, struct metrics_text *text)
 {
     struct path_info info;
-    if (node->apply == NULL || apply_info(node->apply, &info) < 0)
+    if (node->tunnel == NULL || tunnel_info(node->tunnel, &info) < 0)
         return;
     metrics_of_tunnel(text, &node->tunnel_totals, &info);
     path_info_fini(&info);

@@ -20,12 +20,12 @@ struct keyring;
 struct metrics_server;
 struct presence;
 struct redis_proc;
-struct rpc_events;
+struct watch;
 struct rpc_health;
 struct rpc_reflection;
 struct rpc_server;
-struct rpc_status;
-struct rpc_watch;
+struct status;
+struct watch_peer;
 struct state;
 struct transport_tls;
 struct writer;
@@ -52,7 +52,7 @@ struct node {
     char public_key[45];
 
     /* parts, in the order in which they come up; NULL while down */
-    struct apply *apply;
+    struct tunnel *tunnel;
     struct redis_proc *redis;
     struct store *store;
     struct writer *writer;
@@ -62,11 +62,11 @@ struct node {
     struct transport_tls *tls; /* of certificates; NULL without them */
     struct keyring *keyring;
     struct rpc_server *rpc;
-    struct rpc_env env;
-    struct rpc_handlers *handlers;
-    struct rpc_watch *watch;
-    struct rpc_status *status;
-    struct rpc_events *events;
+    struct api_env env;
+    struct heimdall_service *handlers;
+    struct watch_peer *watch;
+    struct status *status;
+    struct watch *events;
     struct rpc_health *health;
     struct rpc_reflection *reflection;
     struct metrics_server *metrics;

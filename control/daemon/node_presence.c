@@ -98,10 +98,10 @@ static void see_watcher(void *ctx, const char *id, const uint64_t *since_ns)
 static bool look(struct node *node)
 {
     struct path_info info;
-    if (apply_info(node->apply, &info) < 0)
+    if (tunnel_info(node->tunnel, &info) < 0)
         return false;
     presence_begin(node->presence, clock_boottime_ns(), clock_realtime_ns());
-    rpc_watch_each(node->watch, see_watcher, node);
+    watch_peer_each(node->watch, see_watcher, node);
     for (size_t i = 0; i < info.device.peer_count; i++)
         presence_see_tunnel(node->presence, &info.device.peers[i]);
     presence_end(node->presence, node->state);

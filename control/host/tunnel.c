@@ -28,9 +28,9 @@ enum {
 
 #define NFT_TABLE "heimdall_" /* and the interface's name */
 
-/* What the loop holds; it outlives the apply until all of it is closed. */
+/* What the loop holds; it outlives the tunnel until all of it is closed. */
 struct watchers {
-    struct apply *apply; /* NULL: closing */
+    struct tunnel *tunnel; /* NULL: closing */
     unsigned open;
     uv_async_t gone;  /* from the path's thread */
     uv_timer_t again; /* until the interface is made anew */
@@ -38,7 +38,7 @@ struct watchers {
     uv_timer_t routes_rest;
 };
 
-struct apply {
+struct tunnel {
     struct plan plan;
     struct interface interface;
     struct path *path;
@@ -62,7 +62,7 @@ struct apply {
     bool switched_on[2]; /* forwarding of IPv4 and IPv6, by us */
 };
 
-uint32_t apply_mark_of(const char *interface_name)
+uint32_t tunnel_mark_of(const char *interface_name)
 {
     uint32_t hash = 2166136261U; /* FNV-1a, Fowler, Noll and Vo */
     for (; *interface_name != '\0'; interface_name++)
@@ -71,35 +71,35 @@ uint32_t apply_mark_of(const char *interface_name)
 }
 
 /* Of the letters that nftables takes. */
-static void name_table(struct apply *apply)
+static void name_table(struct tunnel *tunnel)
 {
-    char *at = apply->nft_table + strlen(NFT_TABLE);
-    memcpy(apply->nft_table, NFT_TABLE, sizeof NFT_TABLE);
-    for (const char *name = apply->interface.name; *name != '\0'; name++)
+    char *at = tunnel->nft_table + strlen(NFT_TABLE);
+    memcpy(tunnel->nft_table, NFT_TABLE, sizeof NFT_TABLE);
+    for (const char *name = tunnel->interface.name; *name != '\0'; name++)
         *at++ = isalnum((unsigned char)*name) ? *name : '_';
     *at = '\0';
 }
 
 /* ---- the firewall ---- */
 
-static void set_firewall(struct apply *apply)
+static void set_firewall(struct tunnel *tunnel)
 {
     struct err err;
     struct nft_config config = {
-        .table = apply->nft_table,
-        .tunnel = apply->interface.name,
-        .interface = apply->node_interface,
-        .overlays = apply->plan.overlay,
-        .overlay_count = apply->plan.overlay_count,
-        .peer_networks = apply->plan.peer_networks,
-        .peer_network_count = apply->plan.peer_network_count,
-        .peer_to_peer = apply->peer_to_peer,
+        .table = tunnel->nft_table,
+        .tunnel = tunnel->interface.name,
+        .interface = tunnel->node_interface,
+        .overlays = tunnel->plan.overlay,
+        .overlay_count = tunnel->plan.overlay_count,
+        .peer_networks = tunnel->plan.peer_networks,
+        .peer_network_count = tunnel->plan.peer_network_count,
+        .peer_to_peer = tunnel->peer_to_peer,
         .clamp_mss = true,
     };
     if (nft_apply(&config, &err) == 0) {
-        apply->firewall_told = false;
-    } else if (!apply->firewall_told) {
-        apply->firewall_told = true;
+        tunnel->firewall_told = false;
+    } else if (!tunnel->firewall_told) {
+        tunnel->firewall_told = true;
         log_warn("the firewall is not set up: networks behind this node are reached only if they "
                  "know the way back",
                  F_STR("error", err.text));
@@ -117,74 +117,74 @@ static bool needs_firewall(const struct plan *from, const struct plan *to)
 
 /* ---- plans ---- */
 
-int apply_plan(struct apply *apply, struct plan *plan, struct err *err)
+int tunnel_follow(struct tunnel *tunnel, struct plan *plan, struct err *err)
 {
     struct plan_delta delta;
-    int code = plan_diff(&apply->plan, plan, &delta);
+    int code = plan_diff(&tunnel->plan, plan, &delta);
     if (code < 0) {
         plan_fini(plan);
         return err_set_errno(err, code, "a new plan cannot be compared");
     }
-    bool firewall = apply->firewall && needs_firewall(&apply->plan, plan);
+    bool firewall = tunnel->firewall && needs_firewall(&tunnel->plan, plan);
     if (delta.wg.peer_count > 0)
-        code = path_configure(apply->path, &delta.wg, err);
+        code = path_configure(tunnel->path, &delta.wg, err);
     if (code < 0) {
         plan_fini(plan);
         goto out;
     }
-    interface_retract(&apply->interface, plan, &delta);
-    plan_fini(&apply->plan);
-    apply->plan = *plan;
+    interface_retract(&tunnel->interface, plan, &delta);
+    plan_fini(&tunnel->plan);
+    tunnel->plan = *plan;
     plan_init(plan);
-    interface_extend(&apply->interface, &apply->plan, &delta);
+    interface_extend(&tunnel->interface, &tunnel->plan, &delta);
     if (firewall)
-        set_firewall(apply);
+        set_firewall(tunnel);
 out:
     plan_delta_fini(&delta);
     return code;
 }
 
-int apply_part(struct apply *apply, struct plan *part, const struct plan_touched *touched,
-               struct err *err)
+int tunnel_follow_part(struct tunnel *tunnel, struct plan *part, const struct plan_touched *touched,
+                       struct err *err)
 {
     struct plan taken;
-    int code = plan_take(&apply->plan, part, touched, &taken);
+    int code = plan_take(&tunnel->plan, part, touched, &taken);
     if (code < 0) {
         plan_fini(part);
         return err_set_errno(err, code, "a new plan cannot be compared");
     }
-    struct plan rest = apply->plan;
-    apply->plan = taken;
-    code = apply_plan(apply, part, err);
-    int merged = plan_merge(&apply->plan, &rest);
+    struct plan rest = tunnel->plan;
+    tunnel->plan = taken;
+    code = tunnel_follow(tunnel, part, err);
+    int merged = plan_merge(&tunnel->plan, &rest);
     return code == 0 && merged < 0 ? err_set_errno(err, merged, "the plan is lost") : code;
 }
 
-int apply_renew(struct apply *apply, const uint8_t public_key[WG_KEY_LEN], struct err *err)
+int tunnel_renew(struct tunnel *tunnel, const uint8_t public_key[WG_KEY_LEN], struct err *err)
 {
-    for (size_t i = 0; i < apply->plan.peer_count; i++) {
-        struct wg_peer_config peers[2] = {{.remove = true}, apply->plan.peers[i]};
+    for (size_t i = 0; i < tunnel->plan.peer_count; i++) {
+        struct wg_peer_config peers[2] = {{.remove = true}, tunnel->plan.peers[i]};
         if (memcmp(peers[1].public_key, public_key, WG_KEY_LEN) != 0)
             continue;
         memcpy(peers[0].public_key, public_key, WG_KEY_LEN);
         struct wg_device_config config = {.peers = peers, .peer_count = 2};
-        return path_configure(apply->path, &config, err);
+        return path_configure(tunnel->path, &config, err);
     }
     return 0;
 }
 
-const struct plan *apply_current(const struct apply *apply)
+const struct plan *tunnel_current(const struct tunnel *tunnel)
 {
-    return &apply->plan;
+    return &tunnel->plan;
 }
 
 /* ---- the UAPI socket ---- */
 
 static int uapi_get(void *ctx, struct uapi_info *out)
 {
-    struct apply *apply = ctx;
+    struct tunnel *tunnel = ctx;
     struct path_info info;
-    int code = path_info(apply->path, &info);
+    int code = path_info(tunnel->path, &info);
     if (code < 0)
         return code;
     *out = (struct uapi_info){
@@ -195,17 +195,17 @@ static int uapi_get(void *ctx, struct uapi_info *out)
 }
 
 /* `wg show` is a convenience: without its socket the tunnel runs all the same. */
-static void open_uapi(struct apply *apply, uv_loop_t *loop)
+static void open_uapi(struct tunnel *tunnel, uv_loop_t *loop)
 {
     struct err err;
     struct uapi_socket_options options = {
-        .interface_name = apply->interface.name,
+        .interface_name = tunnel->interface.name,
         .listen_fd = -1,
         .read_only = true,
-        .ctx = apply,
+        .ctx = tunnel,
         .get = uapi_get,
     };
-    if (uapi_socket_open(&apply->uapi, loop, &options, &err) < 0)
+    if (uapi_socket_open(&tunnel->uapi, loop, &options, &err) < 0)
         log_warn("wg(8) cannot show this tunnel", F_STR("error", err.text));
 }
 
@@ -213,69 +213,69 @@ static void open_uapi(struct apply *apply, uv_loop_t *loop)
 
 static void on_path_closed(void *ctx, const char *reason)
 {
-    struct apply *apply = ctx;
-    strncpy(apply->reason, reason, sizeof apply->reason - 1);
-    (void)uv_async_send(&apply->watchers->gone);
+    struct tunnel *tunnel = ctx;
+    strncpy(tunnel->reason, reason, sizeof tunnel->reason - 1);
+    (void)uv_async_send(&tunnel->watchers->gone);
 }
 
 static void on_again(uv_timer_t *timer);
 
 /* 0, then ever longer. */
-static void reopen_later(struct apply *apply)
+static void reopen_later(struct tunnel *tunnel)
 {
     uint64_t pause_ms = 0;
-    if (apply->removals > 0)
-        pause_ms = (uint64_t)REOPEN_MS << (apply->removals - 1);
-    if (apply->removals <= REOPEN_DOUBLINGS)
-        apply->removals++;
-    (void)uv_timer_start(&apply->watchers->again, on_again, pause_ms, 0);
+    if (tunnel->removals > 0)
+        pause_ms = (uint64_t)REOPEN_MS << (tunnel->removals - 1);
+    if (tunnel->removals <= REOPEN_DOUBLINGS)
+        tunnel->removals++;
+    (void)uv_timer_start(&tunnel->watchers->again, on_again, pause_ms, 0);
 }
 
 /* Sessions went with the link; peers, endpoints and the port did not. */
 static void on_again(uv_timer_t *timer)
 {
-    struct apply *apply = ((struct watchers *)timer->data)->apply;
+    struct tunnel *tunnel = ((struct watchers *)timer->data)->tunnel;
     struct err err;
-    int code = path_reopen(apply->path, &err);
+    int code = path_reopen(tunnel->path, &err);
     if (code < 0) {
-        if (!apply->reopen_told)
+        if (!tunnel->reopen_told)
             log_error("the tunnel's interface cannot be made again; it is tried further",
                       F_STR("error", err.text));
-        apply->reopen_told = true;
-        reopen_later(apply);
+        tunnel->reopen_told = true;
+        reopen_later(tunnel);
         return;
     }
-    apply->reopen_told = false;
-    apply->made_ms = uv_now(timer->loop);
-    if (interface_come_up(&apply->interface, path_ifindex(apply->path), &apply->plan, &err) < 0)
+    tunnel->reopen_told = false;
+    tunnel->made_ms = uv_now(timer->loop);
+    if (interface_come_up(&tunnel->interface, path_ifindex(tunnel->path), &tunnel->plan, &err) < 0)
         log_error("the tunnel does not come up", F_STR("error", err.text));
     else
-        log_info("made the tunnel's interface again", F_STR("interface", apply->interface.name));
-    if (apply->recreated != NULL)
-        apply->recreated(apply->ctx);
+        log_info("made the tunnel's interface again", F_STR("interface", tunnel->interface.name));
+    if (tunnel->recreated != NULL)
+        tunnel->recreated(tunnel->ctx);
 }
 
 static void on_gone(uv_async_t *async)
 {
-    struct apply *apply = ((struct watchers *)async->data)->apply;
-    if (apply == NULL)
+    struct tunnel *tunnel = ((struct watchers *)async->data)->tunnel;
+    if (tunnel == NULL)
         return;
-    log_warn("the tunnel's interface was removed", F_STR("interface", apply->interface.name),
-             F_STR("reason", apply->reason));
-    apply->interface.ifindex = 0;
-    if (uv_now(async->loop) - apply->made_ms >= SETTLED_MS)
-        apply->removals = 0;
-    reopen_later(apply);
+    log_warn("the tunnel's interface was removed", F_STR("interface", tunnel->interface.name),
+             F_STR("reason", tunnel->reason));
+    tunnel->interface.ifindex = 0;
+    if (uv_now(async->loop) - tunnel->made_ms >= SETTLED_MS)
+        tunnel->removals = 0;
+    reopen_later(tunnel);
 }
 
 /* ---- routes and links of the host ---- */
 
 static void on_routes_rest(uv_timer_t *timer)
 {
-    struct apply *apply = ((struct watchers *)timer->data)->apply;
-    interface_heal(&apply->interface, &apply->plan);
-    if (apply->network_changed != NULL)
-        apply->network_changed(apply->ctx);
+    struct tunnel *tunnel = ((struct watchers *)timer->data)->tunnel;
+    interface_heal(&tunnel->interface, &tunnel->plan);
+    if (tunnel->network_changed != NULL)
+        tunnel->network_changed(tunnel->ctx);
 }
 
 static void on_routes(uv_poll_t *poll, int status, int events)
@@ -283,18 +283,18 @@ static void on_routes(uv_poll_t *poll, int status, int events)
     struct watchers *watchers = poll->data;
     (void)status;
     (void)events;
-    if (watchers->apply != NULL && route_watch_read(watchers->apply->route_watch) &&
+    if (watchers->tunnel != NULL && route_watch_read(watchers->tunnel->route_watch) &&
         !uv_is_active((uv_handle_t *)&watchers->routes_rest))
         (void)uv_timer_start(&watchers->routes_rest, on_routes_rest, ROUTES_MS, 0);
 }
 
-static int watch_routes(struct apply *apply, uv_loop_t *loop)
+static int watch_routes(struct tunnel *tunnel, uv_loop_t *loop)
 {
-    struct watchers *watchers = apply->watchers;
-    int code = route_watch_open(&apply->route_watch, true);
+    struct watchers *watchers = tunnel->watchers;
+    int code = route_watch_open(&tunnel->route_watch, true);
     if (code < 0)
         return code;
-    code = uv_poll_init(loop, &watchers->routes, route_watch_fd(apply->route_watch));
+    code = uv_poll_init(loop, &watchers->routes, route_watch_fd(tunnel->route_watch));
     if (code < 0)
         return code;
     watchers->routes.data = watchers;
@@ -311,7 +311,7 @@ static void on_watcher_closed(uv_handle_t *handle)
         free(watchers);
 }
 
-static int open_watchers(struct apply *apply, uv_loop_t *loop)
+static int open_watchers(struct tunnel *tunnel, uv_loop_t *loop)
 {
     struct watchers *watchers = calloc(1, sizeof *watchers);
     if (watchers == NULL)
@@ -325,9 +325,9 @@ static int open_watchers(struct apply *apply, uv_loop_t *loop)
     (void)uv_timer_init(loop, &watchers->routes_rest);
     watchers->gone.data = watchers->again.data = watchers->routes_rest.data = watchers;
     watchers->open = 3;
-    watchers->apply = apply;
-    apply->watchers = watchers;
-    code = watch_routes(apply, loop);
+    watchers->tunnel = tunnel;
+    tunnel->watchers = watchers;
+    code = watch_routes(tunnel, loop);
     if (code < 0)
         log_warn("changes of the host's routes are not seen", F_STR("error", strerror(-code)));
     return 0;
@@ -338,7 +338,7 @@ static void close_watchers(struct watchers *watchers)
     if (watchers == NULL)
         return;
     bool has_routes = watchers->open == 4;
-    watchers->apply = NULL; /* what was sent and not yet delivered goes nowhere */
+    watchers->tunnel = NULL; /* what was sent and not yet delivered goes nowhere */
     uv_close((uv_handle_t *)&watchers->gone, on_watcher_closed);
     uv_close((uv_handle_t *)&watchers->again, on_watcher_closed);
     uv_close((uv_handle_t *)&watchers->routes_rest, on_watcher_closed);
@@ -346,14 +346,14 @@ static void close_watchers(struct watchers *watchers)
         uv_close((uv_handle_t *)&watchers->routes, on_watcher_closed);
 }
 
-static int open_path(struct apply *apply, const struct apply_options *options, struct err *err)
+static int open_path(struct tunnel *tunnel, const struct tunnel_options *options, struct err *err)
 {
     struct tun *tun = NULL;
     int code = tun_open(&tun, options->interface_name, err);
     if (code < 0)
         return code;
-    struct path_options path_options = {.tun = tun, .on_closed = on_path_closed, .ctx = apply};
-    code = path_create(&apply->path, &path_options, err);
+    struct path_options path_options = {.tun = tun, .on_closed = on_path_closed, .ctx = tunnel};
+    code = path_create(&tunnel->path, &path_options, err);
     if (code < 0) {
         tun_close(tun);
         return code;
@@ -363,36 +363,36 @@ static int open_path(struct apply *apply, const struct apply_options *options, s
         .has_listen_port = true,
         .has_fwmark = true,
         .listen_port = options->listen_port,
-        .fwmark = apply->interface.mark,
+        .fwmark = tunnel->interface.mark,
     };
     memcpy(config.private_key, options->private_key, sizeof config.private_key);
-    code = path_start(apply->path, err);
+    code = path_start(tunnel->path, err);
     if (code == 0)
-        code = path_configure(apply->path, &config, err);
+        code = path_configure(tunnel->path, &config, err);
     bytes_wipe(config.private_key, sizeof config.private_key);
     return code;
 }
 
-static int learn_public_key(struct apply *apply, struct err *err)
+static int learn_public_key(struct tunnel *tunnel, struct err *err)
 {
     struct path_info info;
-    int code = path_info(apply->path, &info);
+    int code = path_info(tunnel->path, &info);
     if (code < 0)
         return err_set_errno(err, code, "the tunnel cannot be asked for its key");
-    memcpy(apply->public_key, info.device.public_key, sizeof apply->public_key);
+    memcpy(tunnel->public_key, info.device.public_key, sizeof tunnel->public_key);
     path_info_fini(&info);
     return 0;
 }
 
 /* One line tells it: who may not switch IPv4 on may not switch IPv6 on either. */
-static void enable_forwarding(struct apply *apply)
+static void enable_forwarding(struct tunnel *tunnel)
 {
     int code = 0;
-    for (int i = 0; i < (apply->interface.ipv6 ? 2 : 1) && code == 0; i++) {
+    for (int i = 0; i < (tunnel->interface.ipv6 ? 2 : 1) && code == 0; i++) {
         bool was = true;
         code = ifconf_forwarding_enable(i == 0 ? 4 : 6, &was);
-        apply->switched_on[i] = code == 0 && !was;
-        apply->no_forwarding = code < 0;
+        tunnel->switched_on[i] = code == 0 && !was;
+        tunnel->no_forwarding = code < 0;
         if (code < 0)
             log_warn("the kernel does not forward packets and cannot be told to: only this host is "
                      "reached through its tunnel",
@@ -401,118 +401,118 @@ static void enable_forwarding(struct apply *apply)
 }
 
 /* A host that did not forward before us does not do so after us. */
-static void restore_forwarding(struct apply *apply)
+static void restore_forwarding(struct tunnel *tunnel)
 {
     for (int i = 0; i < 2; i++)
-        if (apply->switched_on[i])
+        if (tunnel->switched_on[i])
             (void)ifconf_forwarding_disable(i == 0 ? 4 : 6);
 }
 
-static int bring_up(struct apply *apply, const struct apply_options *options, struct err *err)
+static int bring_up(struct tunnel *tunnel, const struct tunnel_options *options, struct err *err)
 {
-    int code = learn_public_key(apply, err);
+    int code = learn_public_key(tunnel, err);
     if (code < 0)
         return code;
-    code = interface_come_up(&apply->interface, path_ifindex(apply->path), &apply->plan, err);
+    code = interface_come_up(&tunnel->interface, path_ifindex(tunnel->path), &tunnel->plan, err);
     if (code < 0)
         return code;
-    apply->made_ms = uv_now(options->loop);
-    if (apply->firewall)
-        enable_forwarding(apply);
-    open_uapi(apply, options->loop);
+    tunnel->made_ms = uv_now(options->loop);
+    if (tunnel->firewall)
+        enable_forwarding(tunnel);
+    open_uapi(tunnel, options->loop);
     return 0;
 }
 
-int apply_open(struct apply **out, const struct apply_options *options, struct err *err)
+int tunnel_open(struct tunnel **out, const struct tunnel_options *options, struct err *err)
 {
     *out = NULL;
-    struct apply *apply = calloc(1, sizeof *apply);
-    if (apply == NULL)
+    struct tunnel *tunnel = calloc(1, sizeof *tunnel);
+    if (tunnel == NULL)
         return err_set(err, -ENOMEM, "out of memory");
-    plan_init(&apply->plan);
-    apply->ctx = options->ctx;
-    apply->recreated = options->recreated;
-    apply->network_changed = options->network_changed;
-    apply->firewall = options->firewall;
-    apply->peer_to_peer = options->peer_to_peer;
-    int code = interface_init(&apply->interface, options->interface_name,
-                              apply_mark_of(options->interface_name));
+    plan_init(&tunnel->plan);
+    tunnel->ctx = options->ctx;
+    tunnel->recreated = options->recreated;
+    tunnel->network_changed = options->network_changed;
+    tunnel->firewall = options->firewall;
+    tunnel->peer_to_peer = options->peer_to_peer;
+    int code = interface_init(&tunnel->interface, options->interface_name,
+                              tunnel_mark_of(options->interface_name));
     if (code < 0) {
         err_set_errno(err, code, "no netlink socket");
         goto fail;
     }
-    name_table(apply);
+    name_table(tunnel);
     if (options->node_interface != NULL) {
-        apply->node_interface = strdup(options->node_interface);
-        if (apply->node_interface == NULL)
+        tunnel->node_interface = strdup(options->node_interface);
+        if (tunnel->node_interface == NULL)
             code = -ENOMEM;
     }
     if (code == 0)
-        code = open_watchers(apply, options->loop);
+        code = open_watchers(tunnel, options->loop);
     if (code < 0) {
         err_set_errno(err, code, "the tunnel cannot be set up");
         goto fail;
     }
-    code = open_path(apply, options, err);
+    code = open_path(tunnel, options, err);
     if (code < 0)
         goto fail;
-    interface_clean(&apply->interface);
-    code = bring_up(apply, options, err);
+    interface_clean(&tunnel->interface);
+    code = bring_up(tunnel, options, err);
     if (code < 0)
         goto fail;
-    *out = apply;
+    *out = tunnel;
     return 0;
 fail:
-    apply_close(apply);
+    tunnel_close(tunnel);
     return code;
 }
 
-void apply_close(struct apply *apply)
+void tunnel_close(struct tunnel *tunnel)
 {
-    if (apply == NULL)
+    if (tunnel == NULL)
         return;
-    uapi_socket_close(apply->uapi);
-    if (apply->path != NULL) {
-        if (apply->firewall)
-            (void)nft_remove(apply->nft_table, NULL);
-        restore_forwarding(apply);
-        interface_clean(&apply->interface);
-        path_destroy(apply->path);
+    uapi_socket_close(tunnel->uapi);
+    if (tunnel->path != NULL) {
+        if (tunnel->firewall)
+            (void)nft_remove(tunnel->nft_table, NULL);
+        restore_forwarding(tunnel);
+        interface_clean(&tunnel->interface);
+        path_destroy(tunnel->path);
     }
-    close_watchers(apply->watchers);
-    route_watch_close(apply->route_watch);
-    interface_fini(&apply->interface);
-    plan_fini(&apply->plan);
-    free(apply->node_interface);
-    free(apply);
+    close_watchers(tunnel->watchers);
+    route_watch_close(tunnel->route_watch);
+    interface_fini(&tunnel->interface);
+    plan_fini(&tunnel->plan);
+    free(tunnel->node_interface);
+    free(tunnel);
 }
 
-int apply_info(struct apply *apply, struct path_info *out)
+int tunnel_info(struct tunnel *tunnel, struct path_info *out)
 {
-    return path_info(apply->path, out);
+    return path_info(tunnel->path, out);
 }
 
-uint32_t apply_fwmark(const struct apply *apply)
+uint32_t tunnel_fwmark(const struct tunnel *tunnel)
 {
-    return apply->interface.mark;
+    return tunnel->interface.mark;
 }
 
-bool apply_has_ipv6(const struct apply *apply)
+bool tunnel_has_ipv6(const struct tunnel *tunnel)
 {
-    return apply->interface.ipv6;
+    return tunnel->interface.ipv6;
 }
 
-bool apply_forwards(const struct apply *apply)
+bool tunnel_forwards(const struct tunnel *tunnel)
 {
-    return !apply->no_forwarding;
+    return !tunnel->no_forwarding;
 }
 
-bool apply_has_firewall(const struct apply *apply)
+bool tunnel_has_firewall(const struct tunnel *tunnel)
 {
-    return !apply->firewall_told;
+    return !tunnel->firewall_told;
 }
 
-const uint8_t *apply_public_key(const struct apply *apply)
+const uint8_t *tunnel_public_key(const struct tunnel *tunnel)
 {
-    return apply->public_key;
+    return tunnel->public_key;
 }

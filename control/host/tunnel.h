@@ -15,10 +15,10 @@
  * pauses if that goes on. The MTU follows the ways to the endpoints. All calls are made on the
  * loop's thread. */
 
-struct apply;
+struct tunnel;
 struct plan_touched;
 
-struct apply_options {
+struct tunnel_options {
     uv_loop_t *loop;
     const char *interface_name;
     const uint8_t *private_key; /* 32 bytes */
@@ -36,42 +36,42 @@ struct apply_options {
 
 /* Removes what a killed run left behind, makes the interface, starts the engine without peers. On
  * an error nothing is left. */
-int apply_open(struct apply **out, const struct apply_options *options, struct err *err);
+int tunnel_open(struct tunnel **out, const struct tunnel_options *options, struct err *err);
 
 /* Removes everything again. The loop must run once more before it is closed. Takes NULL. */
-void apply_close(struct apply *apply);
+void tunnel_close(struct tunnel *tunnel);
 
 /* Takes the plan over (it is empty afterwards), also on an error. What the kernel refuses is
  * logged, and the rest goes on without it; an error means that the engine did not take the plan. */
-int apply_plan(struct apply *apply, struct plan *plan, struct err *err);
+int tunnel_follow(struct tunnel *tunnel, struct plan *plan, struct err *err);
 
 /* The same for a part of a plan (plan_part.h): peers that were not touched stay as they are. */
-int apply_part(struct apply *apply, struct plan *part, const struct plan_touched *touched,
-               struct err *err);
+int tunnel_follow_part(struct tunnel *tunnel, struct plan *part, const struct plan_touched *touched,
+                       struct err *err);
 
 /* Forgets the sessions with a peer of the plan and begins a new one: for when the other side is
  * known to have lost them, which it could not say otherwise. Unknown keys are 0. */
-int apply_renew(struct apply *apply, const uint8_t public_key[WG_KEY_LEN], struct err *err);
+int tunnel_renew(struct tunnel *tunnel, const uint8_t public_key[WG_KEY_LEN], struct err *err);
 
 /* The plan in force. */
-const struct plan *apply_current(const struct apply *apply);
+const struct plan *tunnel_current(const struct tunnel *tunnel);
 
 /* What the path says; path_info_fini. */
-int apply_info(struct apply *apply, struct path_info *out);
+int tunnel_info(struct tunnel *tunnel, struct path_info *out);
 
 /* Of sockets that must not go through the tunnel. */
-uint32_t apply_fwmark(const struct apply *apply);
+uint32_t tunnel_fwmark(const struct tunnel *tunnel);
 
 /* Whether the interface takes IPv6 addresses. */
-bool apply_has_ipv6(const struct apply *apply);
+bool tunnel_has_ipv6(const struct tunnel *tunnel);
 
 /* Whether the kernel forwards packets, and whether the firewall is set up as asked. */
-bool apply_forwards(const struct apply *apply);
-bool apply_has_firewall(const struct apply *apply);
-const uint8_t *apply_public_key(const struct apply *apply);
+bool tunnel_forwards(const struct tunnel *tunnel);
+bool tunnel_has_firewall(const struct tunnel *tunnel);
+const uint8_t *tunnel_public_key(const struct tunnel *tunnel);
 
 /* The mark and the table of an interface name: the same in every run, so that a later one finds
  * what an earlier one left. */
-uint32_t apply_mark_of(const char *interface_name);
+uint32_t tunnel_mark_of(const char *interface_name);
 
 #endif

@@ -296,7 +296,7 @@ struct node_texts {
 
 /* The network that the node had once, or a new one. */
 static enum grpc_code give_network(const struct state *state, struct change *change,
-                                   const struct change_node *node, PB(Node) * record,
+                                   const struct change_node *node, Pb__Node *record,
                                    struct node_texts *texts, struct err *err)
 {
     struct ip_prefix network;
@@ -311,8 +311,8 @@ static enum grpc_code give_network(const struct state *state, struct change *cha
     record->network = (char *)(uintptr_t)ip_prefix_format(&network, texts->network);
     record->gateway_ip = (char *)(uintptr_t)ip_addr_format(&gateway, texts->gateway);
     record->join_seq = next_join_seq(state);
-    PB(Route) route;
-    PB_FN(route__init)(&route);
+    Pb__Route route;
+    pb__route__init(&route);
     route.node_id = record->id;
     route.network = record->network;
     change_add_message(change, RECORD_SET, RECORD_KEY_NODENETWORKS, record->id, &route.base);
@@ -321,7 +321,7 @@ static enum grpc_code give_network(const struct state *state, struct change *cha
 
 /* Others would believe an address that the node's host does not have. */
 static enum grpc_code give_network6(const struct state *state, const struct change_node *node,
-                                    PB(Node) * record, struct node_texts *texts, struct err *err)
+                                    Pb__Node *record, struct node_texts *texts, struct err *err)
 {
     struct ip_prefix network;
     texts->network6[0] = texts->gateway6[0] = '\0';
@@ -342,9 +342,9 @@ static enum grpc_code give_network6(const struct state *state, const struct chan
     return GRPC_OK;
 }
 
-static bool node_is_current(const struct state_node *have, const PB(Node) * record)
+static bool node_is_current(const struct state_node *have, const Pb__Node *record)
 {
-    const PB(Node) *pb = have->pb;
+    const Pb__Node *pb = have->pb;
     return strcmp(pb->name, record->name) == 0 && strcmp(pb->addr, record->addr) == 0 &&
            strcmp(pb->endpoint_ip, record->endpoint_ip) == 0 &&
            pb->endpoint_port == record->endpoint_port &&
@@ -369,10 +369,10 @@ static enum grpc_code put_node(struct change *change, const struct state *state,
     if (code != GRPC_OK)
         return code;
     const struct state_node *have = state_node(state, node->id);
-    PB(Node) record;
-    PB(KeyPair) keypair;
-    PB_FN(node__init)(&record);
-    PB_FN(key_pair__init)(&keypair);
+    Pb__Node record;
+    Pb__KeyPair keypair;
+    pb__node__init(&record);
+    pb__key_pair__init(&keypair);
     if (have != NULL)
         record = *have->pb;
     Google__Protobuf__Timestamp now = change_timestamp(node->now_ns);
@@ -478,8 +478,8 @@ static enum grpc_code create_route(struct change *change, const struct state *st
     if (have != NULL)
         return REFUSE(err, GRPC_ALREADY_EXISTS, "%s is already a route, of node %.64s", in,
                       have->node_id);
-    PB(Route) record;
-    PB_FN(route__init)(&record);
+    Pb__Route record;
+    pb__route__init(&record);
     record.node_id = change_text(node_id);
     record.network = change_text(ip_prefix_format(&network, form));
     change_add_message(change, RECORD_SET, RECORD_KEY_ROUTES, record.network, &record.base);

@@ -24,7 +24,7 @@ static enum grpc_code authorize(struct change *change, const struct state *state
         return REFUSE(err, GRPC_ALREADY_EXISTS, "the id is that of a node");
     if (state_authorization(state, id) != NULL)
         return GRPC_OK;
-    Heimdall__V1__Authorization record = HEIMDALL__V1__AUTHORIZATION__INIT;
+    Pb__Authorization record = PB__AUTHORIZATION__INIT;
     Google__Protobuf__Timestamp created = change_timestamp(now_ns);
     record.id = change_text(id);
     record.created = &created;
@@ -85,7 +85,7 @@ static enum grpc_code rekey(struct change *change, const struct state *state, co
         return REFUSE(err, GRPC_NOT_FOUND, "this id is not authorized");
     if (state_peer(state, id) == NULL || have->pb->rekey)
         return GRPC_OK; /* no key is bound yet, or the next one is awaited already */
-    Heimdall__V1__Authorization record = *have->pb;
+    Pb__Authorization record = *have->pb;
     record.rekey = true;
     change_add_message(change, RECORD_HSET, RECORD_KEY_AUTHORIZED, id, &record.base);
     return GRPC_OK;
@@ -103,7 +103,7 @@ static void put_name(struct change *change, const struct state *state,
                      const struct state_peer *peer, const char *given)
 {
     char name[ACCESS_NAME_MAX + 1];
-    PB(Peer) record = *peer->pb;
+    Pb__Peer record = *peer->pb;
     record.name = change_text(given);
     if (given[0] == '\0' && record.own_name[0] != '\0' &&
         change_claim_name(state, peer->id, record.own_name, name, NULL) == GRPC_OK)
@@ -126,7 +126,7 @@ static enum grpc_code rename_peer(struct change *change, const struct state *sta
         code = change_claim_name(state, id, wanted, name, err);
     if (code != GRPC_OK || strcmp(have->name, name) == 0)
         return code;
-    Heimdall__V1__Authorization record = *have->pb;
+    Pb__Authorization record = *have->pb;
     record.name = name;
     change_add_message(change, RECORD_HSET, RECORD_KEY_AUTHORIZED, id, &record.base);
     if (state_peer(state, id) != NULL)
@@ -204,7 +204,7 @@ struct peer_texts {
 };
 
 static enum grpc_code give_address(struct change *change, const struct state *state,
-                                   PB(Peer) * record, struct peer_texts *texts, struct err *err)
+                                   Pb__Peer *record, struct peer_texts *texts, struct err *err)
 {
     struct ip_addr addr;
     struct ip_addr addr6;
@@ -228,9 +228,9 @@ static enum grpc_code give_address(struct change *change, const struct state *st
     return GRPC_OK;
 }
 
-static bool peer_is_current(const struct state_peer *have, const PB(Peer) * record)
+static bool peer_is_current(const struct state_peer *have, const Pb__Peer *record)
 {
-    const PB(Peer) *pb = have->pb;
+    const Pb__Peer *pb = have->pb;
     return strcmp(pb->name, record->name) == 0 && strcmp(pb->own_name, record->own_name) == 0 &&
            strcmp(pb->version, record->version) == 0 && pb->no_ipv6 == record->no_ipv6 &&
            strcmp(pb->keypair->public_key, record->keypair->public_key) == 0 &&
@@ -241,7 +241,7 @@ static bool peer_is_current(const struct state_peer *have, const PB(Peer) * reco
 /* The one new key has come. */
 static void end_rekey(struct change *change, const struct state *state, const char *id)
 {
-    Heimdall__V1__Authorization record = *state_authorization(state, id)->pb;
+    Pb__Authorization record = *state_authorization(state, id)->pb;
     record.rekey = false;
     change_add_message(change, RECORD_HSET, RECORD_KEY_AUTHORIZED, id, &record.base);
 }
@@ -258,10 +258,10 @@ static enum grpc_code connect_peer(struct change *change, const struct state *st
     if (code != GRPC_OK)
         return code;
     const struct state_peer *have = state_peer(state, peer->id);
-    PB(Peer) record;
-    PB(KeyPair) keypair;
-    PB_FN(peer__init)(&record);
-    PB_FN(key_pair__init)(&keypair);
+    Pb__Peer record;
+    Pb__KeyPair keypair;
+    pb__peer__init(&record);
+    pb__key_pair__init(&keypair);
     if (have != NULL)
         record = *have->pb;
     Google__Protobuf__Timestamp now = change_timestamp(peer->now_ns);
@@ -300,7 +300,7 @@ enum grpc_code change_peers_seen(struct change *change, const struct state *stat
         if (peer == NULL)
             continue;
         Google__Protobuf__Timestamp last_seen = change_timestamp(seen[i].seen_ns);
-        PB(Peer) record = *peer->pb;
+        Pb__Peer record = *peer->pb;
         record.last_seen = &last_seen;
         change_add_message(change, RECORD_SET, RECORD_KEY_PEERS, peer->id, &record.base);
     }

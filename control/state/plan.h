@@ -73,15 +73,15 @@ int plan_of_node(const struct state *state, const char *self, struct plan *out);
 /* The plan of a peer, from what Connect or WatchPeer answered. `exit_node` is the id or the name of
  * the node whose default routes are taken, or NULL. -EINVAL with a text when the answer makes no
  * sense. */
-int plan_of_peer(const PB(ConnectResponse) * response, const char *exit_node, struct plan *out,
+int plan_of_peer(const Pb__ConnectResponse *response, const char *exit_node, struct plan *out,
                  struct err *err);
 
 /* What a peer is told: its addresses, every node as a peer with its allowed IPs, resolvers, the
  * control API of every node. Nothing of other peers, no private key. Without `dns_domain` (NULL) no
  * resolvers. NULL when the state has no such peer or memory is short; freed by
  * connect_response__free_unpacked. */
-PB(ConnectResponse) *
-    plan_connect_response(const struct state *state, const char *peer_id, const char *dns_domain);
+Pb__ConnectResponse *plan_connect_response(const struct state *state, const char *peer_id,
+                                           const char *dns_domain);
 
 /* The node that relays between peers: the oldest. NULL when there is none. */
 const struct state_node *plan_relay(const struct state *state);

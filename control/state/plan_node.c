@@ -188,20 +188,20 @@ static char *address_in(struct answer *answer, const struct ip_addr *addr,
     return copy(answer, addr->family == 0 ? "" : ip_prefix_format(&prefix, text));
 }
 
-static PB(KeyPair) * make_keypair(struct answer *answer, const uint8_t key[32])
+static Pb__KeyPair *make_keypair(struct answer *answer, const uint8_t key[32])
 {
     char text[BASE64_KEY_LEN + 1];
-    PB(KeyPair) *keypair = zeroed(answer, 1, sizeof *keypair);
+    Pb__KeyPair *keypair = zeroed(answer, 1, sizeof *keypair);
     if (keypair == NULL)
         return NULL;
-    PB_FN(key_pair__init)(keypair);
+    pb__key_pair__init(keypair);
     bytes_to_base64(text, key, 32);
     keypair->public_key = copy(answer, text);
     return keypair;
 }
 
 static void put_allowed_ips(struct answer *answer, const struct state *state,
-                            const struct state_node *node, PB(Peer) * out)
+                            const struct state_node *node, Pb__Peer *out)
 {
     const struct state_settings *settings = state_settings(state);
     out->allowed_ips = zeroed(answer, 4 + state_route_count(state), sizeof *out->allowed_ips);
@@ -222,14 +222,14 @@ static void put_allowed_ips(struct answer *answer, const struct state *state,
 }
 
 /* A node, as a peer to connect to. */
-static PB(Peer) *
-    make_node(struct answer *answer, const struct state *state, const struct state_node *node)
+static Pb__Peer *make_node(struct answer *answer, const struct state *state,
+                           const struct state_node *node)
 {
     char endpoint[ENDPOINT_TEXT] = "";
-    PB(Peer) *out = zeroed(answer, 1, sizeof *out);
+    Pb__Peer *out = zeroed(answer, 1, sizeof *out);
     if (out == NULL)
         return NULL;
-    PB_FN(peer__init)(out);
+    pb__peer__init(out);
     if (endpoint_is_set(&node->endpoint))
         endpoint_format(&node->endpoint, endpoint);
     out->id = copy(answer, node->id);
@@ -243,7 +243,7 @@ static PB(Peer) *
 }
 
 static void put_nodes(struct answer *answer, const struct state *state,
-                      PB(ConnectResponse) * response)
+                      Pb__ConnectResponse *response)
 {
     size_t count = state_node_count(state);
     response->peers = zeroed(answer, count, sizeof *response->peers);
@@ -258,7 +258,7 @@ static void put_nodes(struct answer *answer, const struct state *state,
 }
 
 static void put_dns(struct answer *answer, const struct state *state, const char *domain,
-                    PB(ConnectResponse) * response)
+                    Pb__ConnectResponse *response)
 {
     size_t count = state_node_count(state);
     response->dns_domain = copy(answer, domain);
@@ -269,18 +269,18 @@ static void put_dns(struct answer *answer, const struct state *state, const char
     }
 }
 
-PB(ConnectResponse) *
-    plan_connect_response(const struct state *state, const char *peer_id, const char *dns_domain)
+Pb__ConnectResponse *plan_connect_response(const struct state *state, const char *peer_id,
+                                           const char *dns_domain)
 {
     const struct state_settings *settings = state_settings(state);
     const struct state_peer *peer = state_peer(state, peer_id);
     struct answer answer = {false};
     if (peer == NULL)
         return NULL;
-    PB(ConnectResponse) *response = zeroed(&answer, 1, sizeof *response);
+    Pb__ConnectResponse *response = zeroed(&answer, 1, sizeof *response);
     if (response == NULL)
         return NULL;
-    PB_FN(connect_response__init)(response);
+    pb__connect_response__init(response);
     response->keypair = make_keypair(&answer, peer->public_key);
     response->address = address_in(&answer, &peer->address, &settings->peer_network);
     response->address6 = address_in(&answer, &peer->address6, &settings->peer_network6);
@@ -289,7 +289,7 @@ PB(ConnectResponse) *
         put_dns(&answer, state, dns_domain, response);
     if (!answer.failed)
         return response;
-    PB_FN(connect_response__free_unpacked)(response, NULL);
+    pb__connect_response__free_unpacked(response, NULL);
     return NULL;
 }
 
@@ -300,7 +300,7 @@ static int bad_answer(struct err *err, const char *what, const char *text)
     return err_set(err, -EINVAL, "the node's answer makes no sense: %s \"%.80s\"", what, text);
 }
 
-static int take_allowed_ips(struct plan_builder *builder, size_t index, const PB(Peer) * node,
+static int take_allowed_ips(struct plan_builder *builder, size_t index, const Pb__Peer *node,
                             bool is_exit, struct err *err)
 {
     for (size_t i = 0; i < node->n_allowed_ips; i++) {
@@ -318,12 +318,12 @@ static int take_allowed_ips(struct plan_builder *builder, size_t index, const PB
 }
 
 /* A name is as good as an id: both are unique among nodes. */
-static bool is_named(const PB(Peer) * node, const char *name)
+static bool is_named(const Pb__Peer *node, const char *name)
 {
     return name != NULL && (strcmp(node->id, name) == 0 || strcasecmp(node->name, name) == 0);
 }
 
-static int take_node(struct plan_builder *builder, const PB(Peer) * node, const char *exit_node,
+static int take_node(struct plan_builder *builder, const Pb__Peer *node, const char *exit_node,
                      struct err *err)
 {
     uint8_t key[WG_KEY_LEN];
@@ -353,7 +353,7 @@ static int take_address(struct plan_builder *builder, const char *text, uint8_t 
     return 0;
 }
 
-static int take_dns(struct plan_builder *builder, const PB(ConnectResponse) * response,
+static int take_dns(struct plan_builder *builder, const Pb__ConnectResponse *response,
                     struct err *err)
 {
     for (size_t i = 0; i < response->n_dns; i++) {
@@ -365,7 +365,7 @@ static int take_dns(struct plan_builder *builder, const PB(ConnectResponse) * re
     return 0;
 }
 
-int plan_of_peer(const PB(ConnectResponse) * response, const char *exit_node, struct plan *out,
+int plan_of_peer(const Pb__ConnectResponse *response, const char *exit_node, struct plan *out,
                  struct err *err)
 {
     struct plan_builder builder;

@@ -188,13 +188,13 @@ static bool same_message(const ProtobufCMessage *a, const ProtobufCMessage *b)
 
 bool presence_is_only_seen(const struct state_peer *had, const uint8_t *record, size_t len)
 {
-    PB(Peer) *now = PB_FN(peer__unpack)(NULL, len, record);
+    Pb__Peer *now = pb__peer__unpack(NULL, len, record);
     if (now == NULL)
         return false;
-    PB(Peer) apart_from_that = *now;
+    Pb__Peer apart_from_that = *now;
     apart_from_that.last_seen = had->pb->last_seen;
     bool same = same_message(&apart_from_that.base, &had->pb->base);
-    PB_FN(peer__free_unpacked)(now, NULL);
+    pb__peer__free_unpacked(now, NULL);
     return same;
 }
 

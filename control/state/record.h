@@ -19,10 +19,6 @@
  *
  * Values are protobuf unless said. */
 
-/* The long names that protobuf-c makes of the package: PB(Node), PB_FN(node__unpack). */
-#define PB(message)     Dev__Ehazlett__Heimdall__Api__V1__##message
-#define PB_FN(function) dev__ehazlett__heimdall__api__v1__##function
-
 #define RECORD_KEY_META         "heimdall:meta"
 #define RECORD_KEY_MASTER       "heimdall:master"
 #define RECORD_KEY_AUTHORIZED   "heimdall:authorized"

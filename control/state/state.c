@@ -27,7 +27,7 @@ struct state {
     size_t damaged;
     uint64_t offset_floor;
     struct state_settings settings;
-    PB(Master) * master;
+    Pb__Master *master;
     struct map nodes;
     struct map peers;
     struct map routes;
@@ -253,7 +253,7 @@ void state_destroy(struct state *state)
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         free_all(kind_of(state, kinds[i]));
     if (state->master != NULL)
-        PB_FN(master__free_unpacked)(state->master, NULL);
+        pb__master__free_unpacked(state->master, NULL);
     free(state);
 }
 
@@ -494,14 +494,14 @@ static void apply_meta(struct state *state, const char *field, const struct reco
 
 static int apply_master(struct state *state, const struct record_op *op)
 {
-    PB(Master) *master = NULL;
+    Pb__Master *master = NULL;
     if (op->kind == RECORD_SET) {
-        master = PB_FN(master__unpack)(NULL, op->len, op->value);
+        master = pb__master__unpack(NULL, op->len, op->value);
         if (master == NULL)
             report_damage(state, RECORD_MASTER, op->key, NULL);
     }
     if (state->master != NULL)
-        PB_FN(master__free_unpacked)(state->master, NULL);
+        pb__master__free_unpacked(state->master, NULL);
     state->master = master;
     return 0;
 }
@@ -594,7 +594,7 @@ size_t state_damaged(const struct state *state)
     return state->damaged;
 }
 
-const PB(Master) * state_master(const struct state *state)
+const Pb__Master *state_master(const struct state *state)
 {
     return state->master;
 }

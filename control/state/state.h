@@ -12,7 +12,7 @@
  * threads at once. Pointers to entries are good until the next state_apply. */
 
 struct state_node {
-    PB(Node) * pb;
+    Pb__Node *pb;
     const char *id;
     const char *name;
     uint8_t public_key[32];
@@ -25,7 +25,7 @@ struct state_node {
 };
 
 struct state_peer {
-    PB(Peer) * pb;
+    Pb__Peer *pb;
     const char *id;
     const char *name; /* "" when it has none */
     uint8_t public_key[32];
@@ -34,20 +34,20 @@ struct state_peer {
 };
 
 struct state_route {
-    PB(Route) * pb;
+    Pb__Route *pb;
     const char *node_id;
     struct ip_prefix network;
 };
 
 struct state_authorization {
-    Heimdall__V1__Authorization *pb;
+    Pb__Authorization *pb;
     const char *id;
     const char *name; /* given by an administrator, else "" */
 };
 
 /* A node's entry in heimdall:nodenetworks; it may outlive or precede the node's own record. */
 struct state_network {
-    PB(Route) * pb;
+    Pb__Route *pb;
     const char *node_id;
     struct ip_prefix network;
 };
@@ -94,7 +94,7 @@ const struct state_authorization *state_authorization_by_name(const struct state
                                                               const char *name);
 const struct state_route *state_route(const struct state *state, const struct ip_prefix *network);
 const struct state_network *state_network(const struct state *state, const char *node_id);
-const PB(Master) * state_master(const struct state *state);
+const Pb__Master *state_master(const struct state *state);
 
 /* The id of the peer that an address is given to, or NULL. */
 const char *state_address_owner(const struct state *state, const struct ip_addr *addr);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool parse_key(const PB(KeyPair) * keypair, uint8_t out[32])
+static bool parse_key(const Pb__KeyPair *keypair, uint8_t out[32])
 {
     return keypair != NULL && strlen(keypair->public_key) == BASE64_KEY_LEN &&
            bytes_from_base64(out, 32, keypair->public_key) && !bytes_is_zero_ct(out, 32);
@@ -33,7 +33,7 @@ static const char *fold(char *name)
 
 static bool parse_node(struct state_node *node, const char *name)
 {
-    const PB(Node) *pb = node->pb;
+    const Pb__Node *pb = node->pb;
     struct ip_addr endpoint;
     node->id = pb->id;
     node->name = fold(pb->name);
@@ -53,7 +53,7 @@ static bool parse_node(struct state_node *node, const char *name)
 
 static bool parse_peer(struct state_peer *peer, const char *name)
 {
-    const PB(Peer) *pb = peer->pb;
+    const Pb__Peer *pb = peer->pb;
     peer->id = pb->id;
     peer->name = fold(pb->name);
     return strcmp(pb->id, name) == 0 && parse_key(pb->keypair, peer->public_key) &&
@@ -109,12 +109,12 @@ static bool parse_authorization(struct state_authorization *authorization, const
         free(entry);                                                                               \
     }
 
-DEFINE_ENTRY(node, parse_node, PB_FN(node__unpack), PB_FN(node__free_unpacked))
-DEFINE_ENTRY(peer, parse_peer, PB_FN(peer__unpack), PB_FN(peer__free_unpacked))
-DEFINE_ENTRY(route, parse_route, PB_FN(route__unpack), PB_FN(route__free_unpacked))
-DEFINE_ENTRY(network, parse_node_network, PB_FN(route__unpack), PB_FN(route__free_unpacked))
-DEFINE_ENTRY(authorization, parse_authorization, heimdall__v1__authorization__unpack,
-             heimdall__v1__authorization__free_unpacked)
+DEFINE_ENTRY(node, parse_node, pb__node__unpack, pb__node__free_unpacked)
+DEFINE_ENTRY(peer, parse_peer, pb__peer__unpack, pb__peer__free_unpacked)
+DEFINE_ENTRY(route, parse_route, pb__route__unpack, pb__route__free_unpacked)
+DEFINE_ENTRY(network, parse_node_network, pb__route__unpack, pb__route__free_unpacked)
+DEFINE_ENTRY(authorization, parse_authorization, pb__authorization__unpack,
+             pb__authorization__free_unpacked)
 
 struct state_address *state_address_parse(const char *name, const uint8_t *value, size_t len,
                                           bool *damaged)

@@ -22,12 +22,11 @@ static const struct {
 
 START_TEST(condition)
 {
-    Dev__Ehazlett__Heimdall__Api__V1__KeyPair keypair =
-        DEV__EHAZLETT__HEIMDALL__API__V1__KEY_PAIR__INIT;
-    Dev__Ehazlett__Heimdall__Api__V1__Peer peer = DEV__EHAZLETT__HEIMDALL__API__V1__PEER__INIT;
+    Pb__KeyPair keypair = PB__KEY_PAIR__INIT;
+    Pb__Peer peer = PB__PEER__INIT;
     Google__Protobuf__Timestamp handshake = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
-    Heimdall__V1__TunnelStatus tunnel = HEIMDALL__V1__TUNNEL_STATUS__INIT;
-    Heimdall__V1__PeerStatus status = HEIMDALL__V1__PEER_STATUS__INIT;
+    Pb__TunnelStatus tunnel = PB__TUNNEL_STATUS__INIT;
+    Pb__PeerStatus status = PB__PEER_STATUS__INIT;
     keypair.public_key = (char *)(peers[_i].has_key ? "key" : "");
     peer.keypair = &keypair;
     handshake.seconds = NOW - peers[_i].handshake_age;
@@ -42,8 +41,8 @@ END_TEST
 
 START_TEST(parts_that_are_missing)
 {
-    Dev__Ehazlett__Heimdall__Api__V1__Peer peer = DEV__EHAZLETT__HEIMDALL__API__V1__PEER__INIT;
-    Heimdall__V1__PeerStatus status = HEIMDALL__V1__PEER_STATUS__INIT;
+    Pb__Peer peer = PB__PEER__INIT;
+    Pb__PeerStatus status = PB__PEER_STATUS__INIT;
     ck_assert_int_eq(peer_condition(&status, 1, NOW), PEER_NEVER);
     status.peer = &peer;
     ck_assert_int_eq(peer_condition(&status, 1, NOW), PEER_NEVER);

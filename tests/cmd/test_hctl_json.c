@@ -20,12 +20,11 @@ static char *printed(const ProtobufCMessage *message)
 
 START_TEST(a_message)
 {
-    Dev__Ehazlett__Heimdall__Api__V1__KeyPair keypair =
-        DEV__EHAZLETT__HEIMDALL__API__V1__KEY_PAIR__INIT;
-    Dev__Ehazlett__Heimdall__Api__V1__Peer peer = DEV__EHAZLETT__HEIMDALL__API__V1__PEER__INIT;
+    Pb__KeyPair keypair = PB__KEY_PAIR__INIT;
+    Pb__Peer peer = PB__PEER__INIT;
     Google__Protobuf__Timestamp seen = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
-    Heimdall__V1__TunnelStatus tunnel = HEIMDALL__V1__TUNNEL_STATUS__INIT;
-    Heimdall__V1__PeerStatus status = HEIMDALL__V1__PEER_STATUS__INIT;
+    Pb__TunnelStatus tunnel = PB__TUNNEL_STATUS__INIT;
+    Pb__PeerStatus status = PB__PEER_STATUS__INIT;
     char *allowed[] = {(char *)"10.51.0.2/32", (char *)"fd00::2/128"};
     keypair.private_key = (char *)"secret";
     keypair.public_key = (char *)"public";
@@ -60,8 +59,7 @@ END_TEST
 
 START_TEST(nothing_listed)
 {
-    Dev__Ehazlett__Heimdall__Api__V1__RoutesResponse routes =
-        DEV__EHAZLETT__HEIMDALL__API__V1__ROUTES_RESPONSE__INIT;
+    Pb__RoutesResponse routes = PB__ROUTES_RESPONSE__INIT;
     char *text = printed(&routes.base);
     cJSON *json = cJSON_Parse(text);
     ck_assert(cJSON_IsArray(cJSON_GetObjectItem(json, "routes")));

@@ -43,12 +43,12 @@ END_TEST
 
 START_TEST(in_a_status)
 {
-    Dev__Ehazlett__Heimdall__Api__V1__Peer record = DEV__EHAZLETT__HEIMDALL__API__V1__PEER__INIT;
-    Heimdall__V1__PeerStatus peer = HEIMDALL__V1__PEER_STATUS__INIT;
-    Heimdall__V1__PeerStatus empty = HEIMDALL__V1__PEER_STATUS__INIT;
-    Heimdall__V1__PeerStatus *peers[] = {&empty, &peer};
-    Heimdall__V1__StatusResponse status = HEIMDALL__V1__STATUS_RESPONSE__INIT;
-    const Heimdall__V1__PeerStatus *found = NULL;
+    Pb__Peer record = PB__PEER__INIT;
+    Pb__PeerStatus peer = PB__PEER_STATUS__INIT;
+    Pb__PeerStatus empty = PB__PEER_STATUS__INIT;
+    Pb__PeerStatus *peers[] = {&empty, &peer};
+    Pb__StatusResponse status = PB__STATUS_RESPONSE__INIT;
+    const Pb__PeerStatus *found = NULL;
     struct err err;
     record.id = (char *)"9c76f92d-d55a-46c0-84d6-58c981442830";
     peer.peer = &record;

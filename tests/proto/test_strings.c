@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-#define CONNECT (&dev__ehazlett__heimdall__api__v1__connect_request__descriptor)
-#define WATCH   (&heimdall__v1__watch_response__descriptor)
+#define CONNECT (&pb__connect_request__descriptor)
+#define WATCH   (&pb__watch_response__descriptor)
 
 static const struct {
     const ProtobufCMessageDescriptor *type;

@@ -309,7 +309,7 @@ START_TEST(device_that_was_down_begins_again)
     struct wg_sink sink = sim_sink(&sim.hosts[0]);
     start_session();
     wg_device_set_up(sim.hosts[0].dev, false, sim_time(&sim), &sink);
-    wg_device_begin_again(sim.hosts[0].dev, sim_time(&sim), &sink);
+    wg_device_reinitiate(sim.hosts[0].dev, sim_time(&sim), &sink);
     forget_counts();
     sim_run(&sim, SIM_S(7));
     ck_assert_uint_eq(sim.hosts[0].sent.last_ns, 0); /* still down */
@@ -320,12 +320,12 @@ START_TEST(device_that_was_down_begins_again)
     sim_run(&sim, SIM_MS(100));
     assert_log(0, 4, 1);
     /* a living session needs nothing, and a peer not heard of for long is left alone */
-    wg_device_begin_again(sim.hosts[0].dev, sim_time(&sim), &sink);
+    wg_device_reinitiate(sim.hosts[0].dev, sim_time(&sim), &sink);
     sim_run(&sim, SIM_S(7));
     ck_assert_uint_eq(sim.hosts[0].sent.initiations, 1);
     sim_run(&sim, SIM_S(3600));
     forget_counts();
-    wg_device_begin_again(sim.hosts[0].dev, sim_time(&sim), &sink);
+    wg_device_reinitiate(sim.hosts[0].dev, sim_time(&sim), &sink);
     sim_run(&sim, SIM_S(7));
     ck_assert_uint_eq(sim.hosts[0].sent.initiations, 0);
 }

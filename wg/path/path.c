@@ -155,7 +155,7 @@ int path_reopen(struct path *path, struct err *err)
     if (rc != 0)
         return rc;
     struct wg_sink sink = path_sink(path);
-    wg_device_begin_again(path->device, path_now(), &sink);
+    wg_device_reinitiate(path->device, path_now(), &sink);
     atomic_store(&path->closed, false);
     return path_start(path, err);
 }

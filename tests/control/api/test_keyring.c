@@ -35,14 +35,14 @@ static void on_removed(void *ctx, const char *id)
 
 static void authorize(const char *id, bool yes)
 {
-    Heimdall__V1__Authorization record = HEIMDALL__V1__AUTHORIZATION__INIT;
+    Pb__Authorization record = PB__AUTHORIZATION__INIT;
     uint8_t value[128];
     record.id = (char *)(uintptr_t)id;
     struct record_op op = {.kind = yes ? RECORD_HSET : RECORD_HDEL,
                            .key = RECORD_KEY_AUTHORIZED,
                            .field = id,
                            .value = value,
-                           .len = heimdall__v1__authorization__pack(&record, value)};
+                           .len = pb__authorization__pack(&record, value)};
     ck_assert_int_eq(state_apply(state, &op), 0);
 }
 

@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define API(name) dev__ehazlett__heimdall__api__v1__##name
-
 enum { BIG = 3 << 20, ALL = TRANSPORT_ANY };
 
 static unsigned cancels;
@@ -20,8 +18,8 @@ static struct rpc_server *server;
 /* The name back as the address, the caller and a header as "DNS". */
 static void handle_connect(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
-    const Dev__Ehazlett__Heimdall__Api__V1__ConnectRequest *request = (const void *)message;
-    Dev__Ehazlett__Heimdall__Api__V1__ConnectResponse response;
+    const Pb__ConnectRequest *request = (const void *)message;
+    Pb__ConnectResponse response;
     const struct transport_caller *caller = rpc_call_caller(call);
     const char *header = rpc_call_metadata(call, "x-test");
     char role[16];
@@ -29,7 +27,7 @@ static void handle_connect(void *ctx, struct rpc_call *call, const ProtobufCMess
                    (char *)(uintptr_t)(header == NULL ? "" : header)};
     (void)ctx;
     snprintf(role, sizeof role, "%u", caller->roles);
-    API(connect_response__init)(&response);
+    pb__connect_response__init(&response);
     response.address = request->name;
     response.n_dns = 3;
     response.dns = dns;
@@ -39,7 +37,7 @@ static void handle_connect(void *ctx, struct rpc_call *call, const ProtobufCMess
 /* The id is the status to end with. */
 static void handle_authorize(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
-    const Dev__Ehazlett__Heimdall__Api__V1__AuthorizePeerRequest *request = (const void *)message;
+    const Pb__AuthorizePeerRequest *request = (const void *)message;
     Google__Protobuf__Empty empty = GOOGLE__PROTOBUF__EMPTY__INIT;
     int code = atoi(request->id);
     (void)ctx;
@@ -67,7 +65,7 @@ static void handle_nodes(void *ctx, struct rpc_call *call, const ProtobufCMessag
 /* The number of calls that were cancelled, as `rev`. */
 static void handle_status(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
-    Heimdall__V1__StatusResponse response = HEIMDALL__V1__STATUS_RESPONSE__INIT;
+    Pb__StatusResponse response = PB__STATUS_RESPONSE__INIT;
     (void)ctx;
     (void)message;
     response.rev = cancels;
@@ -77,7 +75,7 @@ static void handle_status(void *ctx, struct rpc_call *call, const ProtobufCMessa
 /* A response of 3 MiB. */
 static void handle_ids(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
-    Dev__Ehazlett__Heimdall__Api__V1__AuthorizedPeersResponse response;
+    Pb__AuthorizedPeersResponse response;
     char *big = malloc(BIG + 1);
     (void)ctx;
     (void)message;
@@ -85,7 +83,7 @@ static void handle_ids(void *ctx, struct rpc_call *call, const ProtobufCMessage 
         abort();
     memset(big, 'y', BIG);
     big[BIG] = '\0';
-    API(authorized_peers_response__init)(&response);
+    pb__authorized_peers_response__init(&response);
     response.n_ids = 1;
     response.ids = &big;
     rpc_call_reply(call, &response.base);
@@ -95,11 +93,11 @@ static void handle_ids(void *ctx, struct rpc_call *call, const ProtobufCMessage 
 /* As many messages as the id says; stays open when the key is "hold". */
 static void handle_watch(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
-    const Heimdall__V1__WatchPeerRequest *request = (const void *)message;
-    Dev__Ehazlett__Heimdall__Api__V1__ConnectResponse response;
+    const Pb__WatchPeerRequest *request = (const void *)message;
+    Pb__ConnectResponse response;
     char number[16];
     (void)ctx;
-    API(connect_response__init)(&response);
+    pb__connect_response__init(&response);
     response.address = number;
     for (int i = 0; i < atoi(request->id); i++) {
         snprintf(number, sizeof number, "%d", i);
@@ -114,19 +112,18 @@ static void handle_watch(void *ctx, struct rpc_call *call, const ProtobufCMessag
 #define HEIMDALL "/dev.ehazlett.heimdall.api.v1.Heimdall/"
 
 static const struct rpc_method methods[] = {
-    {HEIMDALL "Connect", RPC_UNARY, ALL, &API(connect_request__descriptor),
-     &API(connect_response__descriptor), handle_connect},
-    {HEIMDALL "AuthorizePeer", RPC_UNARY, TRANSPORT_ADMIN, &API(authorize_peer_request__descriptor),
+    {HEIMDALL "Connect", RPC_UNARY, ALL, &pb__connect_request__descriptor,
+     &pb__connect_response__descriptor, handle_connect},
+    {HEIMDALL "AuthorizePeer", RPC_UNARY, TRANSPORT_ADMIN, &pb__authorize_peer_request__descriptor,
      &google__protobuf__empty__descriptor, handle_authorize},
-    {HEIMDALL "Nodes", RPC_UNARY, ALL, &API(nodes_request__descriptor),
-     &API(nodes_response__descriptor), handle_nodes},
-    {HEIMDALL "AuthorizedPeers", RPC_UNARY, ALL, &API(authorized_peers_request__descriptor),
-     &API(authorized_peers_response__descriptor), handle_ids},
-    {"/heimdall.v1.Cluster/Status", RPC_UNARY, ALL, &heimdall__v1__status_request__descriptor,
-     &heimdall__v1__status_response__descriptor, handle_status},
-    {"/heimdall.v1.Cluster/WatchPeer", RPC_SERVER_STREAM, ALL,
-     &heimdall__v1__watch_peer_request__descriptor, &API(connect_response__descriptor),
-     handle_watch},
+    {HEIMDALL "Nodes", RPC_UNARY, ALL, &pb__nodes_request__descriptor,
+     &pb__nodes_response__descriptor, handle_nodes},
+    {HEIMDALL "AuthorizedPeers", RPC_UNARY, ALL, &pb__authorized_peers_request__descriptor,
+     &pb__authorized_peers_response__descriptor, handle_ids},
+    {"/heimdall.v1.Cluster/Status", RPC_UNARY, ALL, &pb__status_request__descriptor,
+     &pb__status_response__descriptor, handle_status},
+    {"/heimdall.v1.Cluster/WatchPeer", RPC_SERVER_STREAM, ALL, &pb__watch_peer_request__descriptor,
+     &pb__connect_response__descriptor, handle_watch},
 };
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)

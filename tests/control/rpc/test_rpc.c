@@ -9,10 +9,9 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#define REQUEST  Dev__Ehazlett__Heimdall__Api__V1__ConnectRequest
-#define RESPONSE Dev__Ehazlett__Heimdall__Api__V1__ConnectResponse
-static const ProtobufCMessageDescriptor *const response_type =
-    &dev__ehazlett__heimdall__api__v1__connect_response__descriptor;
+#define REQUEST  Pb__ConnectRequest
+#define RESPONSE Pb__ConnectResponse
+static const ProtobufCMessageDescriptor *const response_type = &pb__connect_response__descriptor;
 
 static const char text_with_everything[] = "no \"such\" thing: 100% ü\n\tend";
 
@@ -36,7 +35,7 @@ static void handle_echo(void *ctx, struct rpc_call *call, const ProtobufCMessage
     const REQUEST *request = (const REQUEST *)(const void *)message;
     RESPONSE response;
     (void)ctx;
-    dev__ehazlett__heimdall__api__v1__connect_response__init(&response);
+    pb__connect_response__init(&response);
     response.address = request->name;
     rpc_call_reply(call, &response.base);
 }
@@ -67,7 +66,7 @@ static void handle_hold(void *ctx, struct rpc_call *call, const ProtobufCMessage
 static void on_later(uv_timer_t *timer)
 {
     RESPONSE response;
-    dev__ehazlett__heimdall__api__v1__connect_response__init(&response);
+    pb__connect_response__init(&response);
     response.address = (char *)"later";
     rpc_call_reply(timer->data, &response.base);
 }
@@ -87,7 +86,7 @@ static void handle_stream(void *ctx, struct rpc_call *call, const ProtobufCMessa
     RESPONSE response;
     char number[16];
     (void)ctx;
-    dev__ehazlett__heimdall__api__v1__connect_response__init(&response);
+    pb__connect_response__init(&response);
     for (int i = 0; i < atoi(request->id); i++) {
         snprintf(number, sizeof number, "%d", i);
         response.address = number;
@@ -101,24 +100,18 @@ static void handle_stream(void *ctx, struct rpc_call *call, const ProtobufCMessa
 }
 
 static const struct rpc_method methods[] = {
-    {"/t.T/Echo", RPC_UNARY, TRANSPORT_ADMIN | TRANSPORT_PEER,
-     &dev__ehazlett__heimdall__api__v1__connect_request__descriptor,
-     &dev__ehazlett__heimdall__api__v1__connect_response__descriptor, handle_echo},
-    {"/t.T/Fail", RPC_UNARY, TRANSPORT_ADMIN,
-     &dev__ehazlett__heimdall__api__v1__connect_request__descriptor,
-     &dev__ehazlett__heimdall__api__v1__connect_response__descriptor, handle_fail},
-    {"/t.T/Hold", RPC_UNARY, TRANSPORT_ADMIN,
-     &dev__ehazlett__heimdall__api__v1__connect_request__descriptor,
-     &dev__ehazlett__heimdall__api__v1__connect_response__descriptor, handle_hold},
-    {"/t.T/Later", RPC_UNARY, TRANSPORT_ADMIN,
-     &dev__ehazlett__heimdall__api__v1__connect_request__descriptor,
-     &dev__ehazlett__heimdall__api__v1__connect_response__descriptor, handle_later},
-    {"/t.T/Node", RPC_UNARY, TRANSPORT_NODE,
-     &dev__ehazlett__heimdall__api__v1__connect_request__descriptor,
-     &dev__ehazlett__heimdall__api__v1__connect_response__descriptor, handle_echo},
-    {"/t.T/Stream", RPC_SERVER_STREAM, TRANSPORT_ADMIN,
-     &dev__ehazlett__heimdall__api__v1__connect_request__descriptor,
-     &dev__ehazlett__heimdall__api__v1__connect_response__descriptor, handle_stream},
+    {"/t.T/Echo", RPC_UNARY, TRANSPORT_ADMIN | TRANSPORT_PEER, &pb__connect_request__descriptor,
+     &pb__connect_response__descriptor, handle_echo},
+    {"/t.T/Fail", RPC_UNARY, TRANSPORT_ADMIN, &pb__connect_request__descriptor,
+     &pb__connect_response__descriptor, handle_fail},
+    {"/t.T/Hold", RPC_UNARY, TRANSPORT_ADMIN, &pb__connect_request__descriptor,
+     &pb__connect_response__descriptor, handle_hold},
+    {"/t.T/Later", RPC_UNARY, TRANSPORT_ADMIN, &pb__connect_request__descriptor,
+     &pb__connect_response__descriptor, handle_later},
+    {"/t.T/Node", RPC_UNARY, TRANSPORT_NODE, &pb__connect_request__descriptor,
+     &pb__connect_response__descriptor, handle_echo},
+    {"/t.T/Stream", RPC_SERVER_STREAM, TRANSPORT_ADMIN, &pb__connect_request__descriptor,
+     &pb__connect_response__descriptor, handle_stream},
 };
 
 static void on_opened(void *ctx, struct rpc_client *which)
@@ -193,7 +186,7 @@ static void on_done(void *ctx, enum grpc_code got, const char *message,
 static int start(const char *path, const char *name, uint32_t timeout_ms)
 {
     REQUEST request;
-    dev__ehazlett__heimdall__api__v1__connect_request__init(&request);
+    pb__connect_request__init(&request);
     request.name = (char *)(uintptr_t)name;
     done = false;
     return rpc_client_call(client, path, &request.base, response_type, timeout_ms, on_done, NULL);
@@ -264,7 +257,7 @@ END_TEST
 START_TEST(malformed_response)
 {
     REQUEST request;
-    dev__ehazlett__heimdall__api__v1__connect_request__init(&request);
+    pb__connect_request__init(&request);
     request.name = (char *)"x";
     /* ConnectResponse.address, a string, read as Timestamp.nanos, a number */
     ck_assert_int_eq(rpc_client_call(client, "/t.T/Echo", &request.base,
@@ -355,7 +348,7 @@ static struct rpc_stream *open_stream(const char *count, const char *name)
 {
     struct rpc_stream *stream;
     REQUEST request;
-    dev__ehazlett__heimdall__api__v1__connect_request__init(&request);
+    pb__connect_request__init(&request);
     request.id = (char *)(uintptr_t)count;
     request.name = (char *)(uintptr_t)name;
     ck_assert_int_eq(rpc_client_stream(&stream, client, "/t.T/Stream", &request.base, response_type,

@@ -185,14 +185,14 @@ START_TEST(peer_view_without_dns)
     network_init(&network);
     ck_assert_int_eq(network_put_node(&network, 1, "a"), GRPC_OK);
     network_add_peer(&network, 4, "p");
-    PB(ConnectResponse) *response = plan_connect_response(network.state, test_id(4), NULL);
+    Pb__ConnectResponse *response = plan_connect_response(network.state, test_id(4), NULL);
     ck_assert_ptr_nonnull(response);
     ck_assert_uint_eq(response->n_dns, 0);
     ck_assert_str_eq(response->dns_domain, "");
     ck_assert_int_eq(plan_of_peer(response, NULL, &plan, &err), 0);
     ck_assert_uint_eq(plan.dns_count, 0);
     plan_fini(&plan);
-    PB_FN(connect_response__free_unpacked)(response, NULL);
+    pb__connect_response__free_unpacked(response, NULL);
     network_fini(&network);
 }
 END_TEST
@@ -210,7 +210,7 @@ START_TEST(peer_view)
     ck_assert_int_eq(network_create_route(&network, 2, "10.99.0.0/16"), GRPC_OK);
     ck_assert_int_eq(network_create_route(&network, 2, "0.0.0.0/0"), GRPC_OK);
     ck_assert_ptr_null(plan_connect_response(network.state, test_id(9), "heimdall"));
-    PB(ConnectResponse) *response = plan_connect_response(network.state, test_id(4), "heimdall");
+    Pb__ConnectResponse *response = plan_connect_response(network.state, test_id(4), "heimdall");
     ck_assert_ptr_nonnull(response);
     ck_assert_str_eq(response->address, "10.51.0.2/16");
     ck_assert_str_eq(response->address6, "fd01:2:3:ffff::2/64");
@@ -225,7 +225,7 @@ START_TEST(peer_view)
     ck_assert_str_eq(response->node_addresses[1], "tcp://192.0.2.2:9000");
     /* nothing of the other peer is in it */
     uint8_t packed[4096];
-    size_t len = PB_FN(connect_response__pack)(response, packed);
+    size_t len = pb__connect_response__pack(response, packed);
     ck_assert_ptr_null(memmem(packed, len, test_id(5), 36));
     ck_assert_ptr_null(memmem(packed, len, test_key(5), BASE64_KEY_LEN));
 
@@ -261,7 +261,7 @@ START_TEST(peer_view)
         ck_assert(has_default == (wishes[i].exit == PLAN_EXIT_ON));
         plan_fini(&plan);
     }
-    PB_FN(connect_response__free_unpacked)(response, NULL);
+    pb__connect_response__free_unpacked(response, NULL);
     network_fini(&network);
 }
 END_TEST
@@ -272,13 +272,13 @@ START_TEST(bad_answers)
     struct err err = {0};
     char *allowed[] = {"10.11.0.0/16"};
     char *dns[] = {"10.11.0.1"};
-    PB(KeyPair) keypair;
-    PB(Peer) node;
-    PB(Peer) * nodes[] = {&node, &node};
-    PB(ConnectResponse) response;
-    PB_FN(key_pair__init)(&keypair);
-    PB_FN(peer__init)(&node);
-    PB_FN(connect_response__init)(&response);
+    Pb__KeyPair keypair;
+    Pb__Peer node;
+    Pb__Peer *nodes[] = {&node, &node};
+    Pb__ConnectResponse response;
+    pb__key_pair__init(&keypair);
+    pb__peer__init(&node);
+    pb__connect_response__init(&response);
     for (int i = 0; i < 10; i++) {
         keypair.public_key = (char *)(uintptr_t)test_key(1);
         node.keypair = i == 1 ? NULL : &keypair;
@@ -415,14 +415,14 @@ START_TEST(duplicates)
     struct err err = {0};
     char *first[] = {"10.11.0.0/16", "10.99.0.0/16"};
     char *second[] = {"10.99.0.0/16", "10.12.0.0/16", "10.12.0.0/16"};
-    PB(KeyPair) keypairs[2];
-    PB(Peer) nodes[2];
-    PB(Peer) * list[] = {&nodes[0], &nodes[1]};
-    PB(ConnectResponse) response;
-    PB_FN(connect_response__init)(&response);
+    Pb__KeyPair keypairs[2];
+    Pb__Peer nodes[2];
+    Pb__Peer *list[] = {&nodes[0], &nodes[1]};
+    Pb__ConnectResponse response;
+    pb__connect_response__init(&response);
     for (unsigned i = 0; i < 2; i++) {
-        PB_FN(key_pair__init)(&keypairs[i]);
-        PB_FN(peer__init)(&nodes[i]);
+        pb__key_pair__init(&keypairs[i]);
+        pb__peer__init(&nodes[i]);
         keypairs[i].public_key = (char *)(uintptr_t)test_key(9 - i); /* not in the keys' order */
         nodes[i].keypair = &keypairs[i];
         nodes[i].allowed_ips = i == 0 ? first : second;
@@ -565,8 +565,8 @@ static void put_twin(struct network *network, unsigned n, unsigned of, const cha
 {
     char key[128];
     uint8_t value[512];
-    PB(KeyPair) keypair = DEV__EHAZLETT__HEIMDALL__API__V1__KEY_PAIR__INIT;
-    PB(Peer) peer = DEV__EHAZLETT__HEIMDALL__API__V1__PEER__INIT;
+    Pb__KeyPair keypair = PB__KEY_PAIR__INIT;
+    Pb__Peer peer = PB__PEER__INIT;
     keypair.public_key = (char *)(uintptr_t)test_key(of);
     peer.id = (char *)(uintptr_t)test_id(n);
     peer.name = (char *)(uintptr_t)name;
@@ -574,7 +574,7 @@ static void put_twin(struct network *network, unsigned n, unsigned of, const cha
     peer.peer_ip = "10.51.9.9";
     snprintf(key, sizeof key, "%s%s", RECORD_KEY_PEERS, peer.id);
     struct record_op op = {
-        .kind = RECORD_SET, .key = key, .value = value, .len = PB_FN(peer__pack)(&peer, value)};
+        .kind = RECORD_SET, .key = key, .value = value, .len = pb__peer__pack(&peer, value)};
     ck_assert_int_eq(state_apply(network->state, &op), 0);
 }
 

@@ -122,18 +122,18 @@ END_TEST
 START_TEST(damaged_records)
 {
     struct network network;
-    PB(Node) node;
-    PB(Route) route;
-    PB(KeyPair) keypair;
+    Pb__Node node;
+    Pb__Route route;
+    Pb__KeyPair keypair;
     char key[128];
     network_init(&network);
     size_t damaged = 0;
-    PB_FN(route__init)(&route);
-    PB_FN(node__init)(&node);
-    PB_FN(key_pair__init)(&keypair);
+    pb__route__init(&route);
+    pb__node__init(&node);
+    pb__key_pair__init(&keypair);
     for (int i = 0; i < 12; i++) {
         keypair.public_key = (char *)(uintptr_t)test_key(1);
-        node = (PB(Node)){.base = node.base,
+        node = (Pb__Node){.base = node.base,
                           .id = (char *)(uintptr_t)test_id(1),
                           .addr = "",
                           .keypair = &keypair,
@@ -221,8 +221,8 @@ START_TEST(unknown_fields_survive)
     uint8_t packed[512];
     network_init(&network);
     network_add_peer(&network, 2, "x");
-    const PB(Peer) *pb = state_peer(network.state, test_id(2))->pb;
-    size_t len = PB_FN(peer__pack)(pb, packed);
+    const Pb__Peer *pb = state_peer(network.state, test_id(2))->pb;
+    size_t len = pb__peer__pack(pb, packed);
     memcpy(packed + len, "\xa2\x3f\x03new", 6); /* field 1012, 3 bytes */
     snprintf(key, sizeof key, "%s%s", RECORD_KEY_PEERS, test_id(2));
     set(&network, key, packed, len + 6);

@@ -14,9 +14,9 @@ enum { PEERS = 3000, ROUTES = 200, ENTRIES = 16384 };
 static uv_loop_t loop;
 static char dir[64];
 static struct network network;
-static struct rpc_env env;
+static struct api_env env;
 static struct rpc_server *server;
-static struct rpc_events *events;
+static struct watch *events;
 static struct rpc_client *client;
 static struct rpc_stream *stream;
 
@@ -39,23 +39,23 @@ static const struct state *env_state(void *ctx)
 static void on_changed(void *ctx, const struct record_change *change)
 {
     (void)ctx;
-    rpc_events_changed(events, change);
+    watch_changed(events, change);
 }
 
-static void copy_take(const Heimdall__V1__Event *event)
+static void copy_take(const Pb__Event *event)
 {
     char entry[160] = "";
     switch (event->record_case) {
-    case HEIMDALL__V1__EVENT__RECORD_NODE:
+    case PB__EVENT__RECORD_NODE:
         snprintf(entry, sizeof entry, "n %s", event->node->id);
         break;
-    case HEIMDALL__V1__EVENT__RECORD_PEER:
+    case PB__EVENT__RECORD_PEER:
         snprintf(entry, sizeof entry, "p %s", event->peer->id);
         break;
-    case HEIMDALL__V1__EVENT__RECORD_ROUTE:
+    case PB__EVENT__RECORD_ROUTE:
         snprintf(entry, sizeof entry, "r %s", event->route->network);
         break;
-    case HEIMDALL__V1__EVENT__RECORD_AUTHORIZATION:
+    case PB__EVENT__RECORD_AUTHORIZATION:
         snprintf(entry, sizeof entry, "a %s", event->authorization->id);
         break;
     default:
@@ -99,7 +99,7 @@ static void check_copy(void)
 
 static void on_message(void *ctx, struct rpc_stream *which, const ProtobufCMessage *message)
 {
-    const Heimdall__V1__WatchResponse *response = (const void *)message;
+    const Pb__WatchResponse *response = (const void *)message;
     (void)ctx;
     (void)which;
     messages++;
@@ -146,13 +146,13 @@ static void setup(void)
     network_init(&network);
     ck_assert_int_eq(network_put_node(&network, 1, "router"), GRPC_OK);
     network.changed = on_changed;
-    env = (struct rpc_env){.node_id = "x", .state = env_state};
+    env = (struct api_env){.node_id = "x", .state = env_state};
     uv_loop_init(&loop);
     temp_dir_create(dir);
     snprintf(path, sizeof path, "unix://%s/rpc.sock", dir);
     ck_assert_int_eq(address_parse(&address, path, false, NULL), 0);
     server = rpc_server_create(&loop);
-    ck_assert_int_eq(rpc_events_create(&events, server, &env), 0);
+    ck_assert_int_eq(watch_create(&events, server, &env), 0);
     ck_assert_msg(rpc_server_listen(server, &address, NULL, 0, NULL, &err) == 0, "%s", err.text);
     ck_assert_int_eq(
         rpc_client_create(&client, &loop, &address, 1, NULL, NULL, &client_events, NULL, &err), 0);
@@ -163,7 +163,7 @@ static void teardown(void)
     rpc_client_destroy(client);
     rpc_server_destroy(server);
     loop_finish(&loop);
-    rpc_events_destroy(events);
+    watch_destroy(events);
     network_fini(&network);
     temp_dir_remove(dir);
 }
@@ -171,10 +171,9 @@ static void teardown(void)
 static void watch(void)
 {
     static const struct rpc_stream_events stream_events = {on_message, on_finished};
-    Heimdall__V1__WatchRequest request = HEIMDALL__V1__WATCH_REQUEST__INIT;
+    Pb__WatchRequest request = PB__WATCH_REQUEST__INIT;
     ck_assert_int_eq(rpc_client_stream(&stream, client, "/heimdall.v1.Cluster/Watch", &request.base,
-                                       &heimdall__v1__watch_response__descriptor, &stream_events,
-                                       NULL),
+                                       &pb__watch_response__descriptor, &stream_events, NULL),
                      0);
 }
 
@@ -262,7 +261,7 @@ START_TEST(slow_watcher)
     unsigned changes = 0;
     watch();
     await();
-    while (rpc_events_count(events) > 0) {
+    while (watch_count(events) > 0) {
         ck_assert_int_eq(network_create_route(&network, 1, test_network(changes % 1000)), GRPC_OK);
         ck_assert_int_eq(network_delete_route(&network, test_network(changes % 1000)), GRPC_OK);
         changes += 2;
@@ -285,10 +284,10 @@ START_TEST(lost)
 {
     watch();
     await();
-    rpc_events_lost(events);
+    watch_lost(events);
     ck_assert(loop_run_until(&loop, &finished, 5000));
     ck_assert_int_eq(code, GRPC_ABORTED);
-    ck_assert_uint_eq(rpc_events_count(events), 0);
+    ck_assert_uint_eq(watch_count(events), 0);
 }
 END_TEST
 
@@ -298,7 +297,7 @@ START_TEST(cancelled)
     await();
     rpc_stream_cancel(stream);
     loop_run_for(&loop, 50);
-    ck_assert_uint_eq(rpc_events_count(events), 0);
+    ck_assert_uint_eq(watch_count(events), 0);
     ck_assert_int_eq(network_create_route(&network, 1, test_network(1)), GRPC_OK);
 }
 END_TEST
@@ -316,7 +315,7 @@ END_TEST
 
 int main(void)
 {
-    TCase *tc = tcase_create("rpc_events");
+    TCase *tc = tcase_create("watch");
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, snapshot_then_changes);
     tcase_add_test(tc, nothing_but_a_node);

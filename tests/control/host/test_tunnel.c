@@ -31,24 +31,24 @@ static void on_recreated(void *ctx)
     uv_stop(&loop);
 }
 
-static struct apply *open_tunnel(void)
+static struct tunnel *open_tunnel(void)
 {
-    struct apply_options options = {
+    struct tunnel_options options = {
         .loop = &loop,
         .interface_name = name,
         .private_key = private_key,
         .firewall = firewall,
         .recreated = on_recreated,
     };
-    struct apply *apply;
+    struct tunnel *tunnel;
     struct err err = {0};
-    ck_assert_msg(apply_open(&apply, &options, &err) == 0, "%s", err.text);
-    return apply;
+    ck_assert_msg(tunnel_open(&tunnel, &options, &err) == 0, "%s", err.text);
+    return tunnel;
 }
 
-static void close_tunnel(struct apply *apply)
+static void close_tunnel(struct tunnel *tunnel)
 {
-    apply_close(apply);
+    tunnel_close(tunnel);
     (void)uv_run(&loop, UV_RUN_DEFAULT);
     ck_assert_int_eq(uv_loop_close(&loop), 0);
 }
@@ -64,7 +64,7 @@ static const char *shown(const char *command)
 static const char *table_command(void)
 {
     static char command[96];
-    snprintf(command, sizeof command, "ip route show table %u || true", apply_mark_of(name));
+    snprintf(command, sizeof command, "ip route show table %u || true", tunnel_mark_of(name));
     return command;
 }
 
@@ -79,20 +79,20 @@ static bool has(const char *text, const char *word)
 }
 
 /* A plan as a peer gets it: one node with these allowed IPs. */
-static void apply_allowed(struct apply *apply, const char *address, const char *const *allowed,
-                          size_t count)
+static void tunnel_allowed(struct tunnel *tunnel, const char *address, const char *const *allowed,
+                           size_t count)
 {
     char key[] = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
     char node_name[] = "exit";
-    PB(KeyPair) keypair;
-    PB(Peer) peer;
-    PB(ConnectResponse) response;
-    PB(Peer) * peers[] = {&peer};
+    Pb__KeyPair keypair;
+    Pb__Peer peer;
+    Pb__ConnectResponse response;
+    Pb__Peer *peers[] = {&peer};
     struct plan plan;
     struct err err = {0};
-    PB_FN(key_pair__init)(&keypair);
-    PB_FN(peer__init)(&peer);
-    PB_FN(connect_response__init)(&response);
+    pb__key_pair__init(&keypair);
+    pb__peer__init(&peer);
+    pb__connect_response__init(&response);
     keypair.public_key = key;
     peer.keypair = &keypair;
     peer.endpoint = (char *)(uintptr_t)endpoint;
@@ -103,33 +103,33 @@ static void apply_allowed(struct apply *apply, const char *address, const char *
     response.peers = peers;
     response.n_peers = 1;
     ck_assert_msg(plan_of_peer(&response, exit_node, &plan, &err) == 0, "%s", err.text);
-    ck_assert_msg(apply_plan(apply, &plan, &err) == 0, "%s", err.text);
+    ck_assert_msg(tunnel_follow(tunnel, &plan, &err) == 0, "%s", err.text);
     ck_assert_uint_eq(plan.peer_count, 0); /* taken over */
 }
 
 START_TEST(a_plan_becomes_addresses_routes_and_peers)
 {
     static const char *const allowed[] = {"10.11.0.0/16", "192.168.50.0/24"};
-    struct apply *apply = open_tunnel();
+    struct tunnel *tunnel = open_tunnel();
     struct path_info info;
     char rule[64];
-    snprintf(rule, sizeof rule, "not from all fwmark 0x%x lookup %u", apply_mark_of(name),
-             apply_mark_of(name));
+    snprintf(rule, sizeof rule, "not from all fwmark 0x%x lookup %u", tunnel_mark_of(name),
+             tunnel_mark_of(name));
     ck_assert(has(shown("ip rule"), rule));
-    apply_allowed(apply, "10.51.0.2/16", allowed, 2);
+    tunnel_allowed(tunnel, "10.51.0.2/16", allowed, 2);
     ck_assert(has(shown("ip -4 addr"), "inet 10.51.0.2/16"));
     ck_assert(has(table(), "10.11.0.0/16"));
     ck_assert(has(table(), "192.168.50.0/24"));
     ck_assert(has(table(), "src 10.51.0.2"));
     /* nothing in the main table: there a route could cover the endpoint */
     ck_assert(!has(shown("ip route show table main"), name));
-    ck_assert_int_eq(apply_info(apply, &info), 0);
+    ck_assert_int_eq(tunnel_info(tunnel, &info), 0);
     ck_assert_uint_eq(info.device.peer_count, 1);
     ck_assert_uint_eq(info.device.peers[0].allowed_ip_count, 2);
-    ck_assert_uint_eq(info.fwmark, apply_fwmark(apply));
+    ck_assert_uint_eq(info.fwmark, tunnel_fwmark(tunnel));
     ck_assert(info.up);
     path_info_fini(&info);
-    close_tunnel(apply);
+    close_tunnel(tunnel);
 }
 END_TEST
 
@@ -137,50 +137,50 @@ START_TEST(the_next_plan_changes_the_difference)
 {
     static const char *const first[] = {"10.11.0.0/16", "192.168.50.0/24"};
     static const char *const second[] = {"10.11.0.0/16", "192.168.60.0/24"};
-    struct apply *apply = open_tunnel();
+    struct tunnel *tunnel = open_tunnel();
     struct path_info info;
-    apply_allowed(apply, "10.51.0.2/16", first, 2);
-    apply_allowed(apply, "10.51.0.3/16", second, 2);
+    tunnel_allowed(tunnel, "10.51.0.2/16", first, 2);
+    tunnel_allowed(tunnel, "10.51.0.3/16", second, 2);
     ck_assert(!has(table(), "192.168.50.0/24"));
     ck_assert(has(table(), "192.168.60.0/24"));
     ck_assert(has(table(), "10.11.0.0/16"));
     ck_assert(!has(shown("ip -4 addr"), "10.51.0.2"));
     ck_assert(has(shown("ip -4 addr"), "10.51.0.3/16"));
-    ck_assert_int_eq(apply_info(apply, &info), 0);
+    ck_assert_int_eq(tunnel_info(tunnel, &info), 0);
     ck_assert_uint_eq(info.device.peers[0].allowed_ip_count, 2);
     path_info_fini(&info);
     /* an empty plan empties the tunnel */
     struct plan none;
     struct err err = {0};
     plan_init(&none);
-    ck_assert_int_eq(apply_plan(apply, &none, &err), 0);
+    ck_assert_int_eq(tunnel_follow(tunnel, &none, &err), 0);
     ck_assert_str_eq(table(), "");
-    ck_assert_int_eq(apply_info(apply, &info), 0);
+    ck_assert_int_eq(tunnel_info(tunnel, &info), 0);
     ck_assert_uint_eq(info.device.peer_count, 0);
     path_info_fini(&info);
-    close_tunnel(apply);
+    close_tunnel(tunnel);
 }
 END_TEST
 
 START_TEST(renewing_a_peer_keeps_its_place)
 {
     static const char *const allowed[] = {"10.11.0.0/16", "192.168.50.0/24"};
-    struct apply *apply = open_tunnel();
+    struct tunnel *tunnel = open_tunnel();
     struct path_info info;
     struct err err = {0};
     uint8_t key[32] = {1};
-    apply_allowed(apply, "10.51.0.2/16", allowed, 2);
-    ck_assert_int_eq(apply_renew(apply, key, &err), 0); /* not a peer of ours */
-    memcpy(key, apply_current(apply)->peers[0].public_key, sizeof key);
-    ck_assert_msg(apply_renew(apply, key, &err) == 0, "%s", err.text);
-    ck_assert_int_eq(apply_info(apply, &info), 0);
+    tunnel_allowed(tunnel, "10.51.0.2/16", allowed, 2);
+    ck_assert_int_eq(tunnel_renew(tunnel, key, &err), 0); /* not a peer of ours */
+    memcpy(key, tunnel_current(tunnel)->peers[0].public_key, sizeof key);
+    ck_assert_msg(tunnel_renew(tunnel, key, &err) == 0, "%s", err.text);
+    ck_assert_int_eq(tunnel_info(tunnel, &info), 0);
     ck_assert_uint_eq(info.device.peer_count, 1);
     ck_assert_uint_eq(info.device.peers[0].allowed_ip_count, 2);
     ck_assert_uint_eq(info.device.peers[0].keepalive_s, 25);
     ck_assert_uint_eq(endpoint_port(&info.device.peers[0].endpoint), 51820);
     path_info_fini(&info);
     ck_assert(has(table(), "192.168.50.0/24"));
-    close_tunnel(apply);
+    close_tunnel(tunnel);
 }
 END_TEST
 
@@ -188,11 +188,11 @@ END_TEST
 START_TEST(routes_follow_a_new_address)
 {
     static const char *const allowed[] = {"10.11.0.0/16"};
-    struct apply *apply = open_tunnel();
-    apply_allowed(apply, "10.51.0.2/16", allowed, 1);
-    apply_allowed(apply, "10.51.0.3/16", allowed, 1);
+    struct tunnel *tunnel = open_tunnel();
+    tunnel_allowed(tunnel, "10.51.0.2/16", allowed, 1);
+    tunnel_allowed(tunnel, "10.51.0.3/16", allowed, 1);
     ck_assert_msg(has(table(), "10.11.0.0/16") && has(table(), "src 10.51.0.3"), "%s", table());
-    close_tunnel(apply);
+    close_tunnel(tunnel);
 }
 END_TEST
 
@@ -203,10 +203,10 @@ START_TEST(nothing_is_left)
     char links[8192];
     snprintf(rules, sizeof rules, "%s", shown("ip rule; ip -6 rule"));
     snprintf(links, sizeof links, "%s", shown("ip link"));
-    struct apply *apply = open_tunnel();
-    apply_allowed(apply, "10.51.0.2/16", allowed, 1);
+    struct tunnel *tunnel = open_tunnel();
+    tunnel_allowed(tunnel, "10.51.0.2/16", allowed, 1);
     ck_assert_str_ne(shown("ip rule; ip -6 rule"), rules);
-    close_tunnel(apply);
+    close_tunnel(tunnel);
     ck_assert_str_eq(shown("ip rule; ip -6 rule"), rules);
     ck_assert_str_eq(shown("ip link"), links);
     ck_assert_str_eq(table(), "");
@@ -215,13 +215,13 @@ END_TEST
 
 START_TEST(cleans_up_after_a_killed_run)
 {
-    uint32_t mark = apply_mark_of(name);
+    uint32_t mark = tunnel_mark_of(name);
     run("ip rule add not fwmark %u table %u priority 5200 protocol 72", mark, mark);
     run("ip route add 10.99.0.0/16 dev lo table %u proto 72", mark);
     run("ip rule add fwmark 5 table %u priority 77", mark); /* somebody else's */
-    struct apply *apply = open_tunnel();
+    struct tunnel *tunnel = open_tunnel();
     ck_assert(!has(table(), "10.99.0.0/16"));
-    close_tunnel(apply);
+    close_tunnel(tunnel);
     ck_assert(!has(shown("ip rule"), "5200:"));
     ck_assert(has(shown("ip rule"), "77:"));
 }
@@ -229,18 +229,18 @@ END_TEST
 
 START_TEST(a_second_tunnel_of_that_name_is_refused)
 {
-    struct apply *apply = open_tunnel();
-    struct apply_options options = {.loop = &loop,
-                                    .interface_name = name,
-                                    .private_key = private_key,
-                                    .recreated = on_recreated};
-    struct apply *second;
+    struct tunnel *tunnel = open_tunnel();
+    struct tunnel_options options = {.loop = &loop,
+                                     .interface_name = name,
+                                     .private_key = private_key,
+                                     .recreated = on_recreated};
+    struct tunnel *second;
     struct err err = {0};
-    ck_assert_int_lt(apply_open(&second, &options, &err), 0);
+    ck_assert_int_lt(tunnel_open(&second, &options, &err), 0);
     ck_assert_ptr_null(second);
     ck_assert_msg(has(err.text, name), "%s", err.text);
     ck_assert(has(shown("ip rule"), "5200:")); /* the first one's is still there */
-    close_tunnel(apply);
+    close_tunnel(tunnel);
 }
 END_TEST
 
@@ -271,12 +271,12 @@ static bool comes_true(const char *command, const char *word)
 }
 
 /* The port is taken when the link is seen to be up. */
-static uint16_t wait_for_port(struct apply *apply)
+static uint16_t wait_for_port(struct tunnel *tunnel)
 {
     uint16_t port = 0;
     for (int i = 0; i < 100 && port == 0; i++) {
         struct path_info info;
-        ck_assert_int_eq(apply_info(apply, &info), 0);
+        ck_assert_int_eq(tunnel_info(tunnel, &info), 0);
         port = info.listen_port;
         path_info_fini(&info);
         run_for(20);
@@ -288,10 +288,10 @@ static uint16_t wait_for_port(struct apply *apply)
 START_TEST(a_removed_interface_is_made_anew)
 {
     static const char *const allowed[] = {"10.11.0.0/16", "192.168.50.0/24"};
-    struct apply *apply = open_tunnel();
+    struct tunnel *tunnel = open_tunnel();
     struct path_info info;
-    apply_allowed(apply, "10.51.0.2/16", allowed, 2);
-    uint16_t port = wait_for_port(apply);
+    tunnel_allowed(tunnel, "10.51.0.2/16", allowed, 2);
+    uint16_t port = wait_for_port(tunnel);
     run("ip link del %s", name);
     ck_assert_str_eq(table(), "");
     run_for(5000);
@@ -299,7 +299,7 @@ START_TEST(a_removed_interface_is_made_anew)
     ck_assert(has(shown("ip -4 addr"), "inet 10.51.0.2/16"));
     ck_assert(has(table(), "10.11.0.0/16"));
     ck_assert(has(table(), "192.168.50.0/24"));
-    ck_assert_int_eq(apply_info(apply, &info), 0);
+    ck_assert_int_eq(tunnel_info(tunnel, &info), 0);
     ck_assert_uint_eq(info.device.peer_count, 1);
     ck_assert_uint_eq(info.device.peers[0].allowed_ip_count, 2);
     ck_assert_uint_eq(info.listen_port, port);
@@ -309,27 +309,27 @@ START_TEST(a_removed_interface_is_made_anew)
     run_for(300);
     ck_assert(!recreated);
     static const char *const others[] = {"10.11.0.0/16", "192.168.60.0/24"};
-    apply_allowed(apply, "10.51.0.3/16", others, 2);
+    tunnel_allowed(tunnel, "10.51.0.3/16", others, 2);
     run_for(5000);
     ck_assert(recreated);
     ck_assert(has(shown("ip -4 addr"), "inet 10.51.0.3/16"));
     ck_assert(has(table(), "192.168.60.0/24"));
     ck_assert(!has(table(), "192.168.50.0/24"));
-    close_tunnel(apply);
+    close_tunnel(tunnel);
 }
 END_TEST
 
 /* Somebody else has the name now. */
 START_TEST(a_name_that_is_taken_is_tried_again)
 {
-    struct apply *apply = open_tunnel();
+    struct tunnel *tunnel = open_tunnel();
     run("ip link del %s && ip link add %s type veth peer name other", name, name);
     run_for(300);
     ck_assert(!recreated);
     run("ip link del %s", name);
     run_for(5000);
     ck_assert(recreated);
-    close_tunnel(apply);
+    close_tunnel(tunnel);
 }
 END_TEST
 
@@ -345,27 +345,27 @@ START_TEST(an_exit_node_takes_everything_or_nothing_leaves)
     run("ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up");
     run("ip addr add 192.0.2.1/24 dev v0 && ip route add default via 192.0.2.2");
     run("ip addr add 2001:db8::1/64 dev v0 nodad && ip -6 route add default via 2001:db8::2");
-    struct apply *apply = open_tunnel();
+    struct tunnel *tunnel = open_tunnel();
     exit_node = "exit";
-    apply_allowed(apply, "10.51.0.2/16", with, 2);
+    tunnel_allowed(tunnel, "10.51.0.2/16", with, 2);
     ck_assert(has(shown("ip route get 203.0.113.1"), name));
     ck_assert(has(shown("ip route get 10.11.0.1"), name));
     ck_assert(has(shown("ip route get 192.0.2.9"), "v0")); /* the local network */
     char marked[64];
-    snprintf(marked, sizeof marked, "ip route get 203.0.113.1 mark %u", apply_mark_of(name));
+    snprintf(marked, sizeof marked, "ip route get 203.0.113.1 mark %u", tunnel_mark_of(name));
     ck_assert(has(shown(marked), "v0"));
     ck_assert_str_eq(shown("ip -6 route get 2001:db8:1::1 || true"), ""); /* no leak */
     ck_assert(has(shown("ip -6 route get 2001:db8::9"), "v0"));
     run("ip link set %s down", name);
     ck_assert_str_eq(shown("ip route get 203.0.113.1 || true"), "");
     run("ip link set %s up", name);
-    apply_allowed(apply, "10.51.0.2/16", without, 1);
+    tunnel_allowed(tunnel, "10.51.0.2/16", without, 1);
     ck_assert_str_eq(exit_rules(), "");
     ck_assert(has(shown("ip route get 203.0.113.1"), "v0"));
     ck_assert(has(shown("ip -6 route get 2001:db8:1::1"), "v0"));
-    apply_allowed(apply, "10.51.0.2/16", with, 2);
+    tunnel_allowed(tunnel, "10.51.0.2/16", with, 2);
     ck_assert_str_ne(exit_rules(), "");
-    close_tunnel(apply);
+    close_tunnel(tunnel);
     ck_assert_str_eq(exit_rules(), "");
 }
 END_TEST
@@ -374,15 +374,15 @@ END_TEST
 START_TEST(what_others_remove_is_put_back)
 {
     static const char *const allowed[] = {"10.11.0.0/16", "192.168.50.0/24"};
-    struct apply *apply = open_tunnel();
-    apply_allowed(apply, "10.51.0.2/16", allowed, 2);
+    struct tunnel *tunnel = open_tunnel();
+    tunnel_allowed(tunnel, "10.51.0.2/16", allowed, 2);
     run("ip link set %s down && ip link set %s up", name, name);
     ck_assert_str_eq(table(), "");
     ck_assert(comes_true(table_command(), "10.11.0.0/16"));
     ck_assert(comes_true(table_command(), "192.168.50.0/24"));
     run("ip rule del priority 5200");
     ck_assert(comes_true("ip rule", "5200:"));
-    close_tunnel(apply);
+    close_tunnel(tunnel);
 }
 END_TEST
 
@@ -392,9 +392,9 @@ START_TEST(the_mtu_follows_the_way_to_an_endpoint)
     char mtu[32];
     run("ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up");
     run("ip addr add 192.0.2.1/24 dev v0 && ip route add 198.51.100.0/24 via 192.0.2.2 mtu 1400");
-    struct apply *apply = open_tunnel();
+    struct tunnel *tunnel = open_tunnel();
     endpoint = "198.51.100.7:51820";
-    apply_allowed(apply, "10.51.0.2/16", allowed, 1);
+    tunnel_allowed(tunnel, "10.51.0.2/16", allowed, 1);
     run_out(mtu, sizeof mtu,
             "cat /sys/class/net/%s/mtu 2>/dev/null || ip -o link show %s | "
             "sed 's/.*mtu \\([0-9]*\\).*/\\1/'",
@@ -403,7 +403,7 @@ START_TEST(the_mtu_follows_the_way_to_an_endpoint)
     run("ip route del 198.51.100.0/24 && ip route add 198.51.100.0/24 via 192.0.2.2");
     run("ip link set v0 mtu 9000");
     ck_assert(comes_true("ip link", "mtu 8920"));
-    close_tunnel(apply);
+    close_tunnel(tunnel);
 }
 END_TEST
 
@@ -414,9 +414,9 @@ START_TEST(forwarding_is_put_back_by_whoever_switched_it_on)
     for (int was = 0; was < 2; was++) {
         run("sysctl -qw net.ipv4.ip_forward=%d net.ipv6.conf.all.forwarding=%d", was, was);
         firewall = true;
-        struct apply *apply = open_tunnel();
+        struct tunnel *tunnel = open_tunnel();
         ck_assert_str_eq(shown(switches), "1\n1\n");
-        apply_close(apply);
+        tunnel_close(tunnel);
         (void)uv_run(&loop, UV_RUN_DEFAULT);
         ck_assert_str_eq(shown(switches), was ? "1\n1\n" : "0\n0\n");
     }
@@ -427,24 +427,24 @@ START_TEST(runs_without_ipv6)
 {
     static const char *const allowed[] = {"10.11.0.0/16", "fd00:11::/64"};
     run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
-    struct apply *apply = open_tunnel();
-    apply_allowed(apply, "10.51.0.2/16", allowed, 2);
+    struct tunnel *tunnel = open_tunnel();
+    tunnel_allowed(tunnel, "10.51.0.2/16", allowed, 2);
     ck_assert(has(table(), "10.11.0.0/16"));
-    close_tunnel(apply);
+    close_tunnel(tunnel);
 }
 END_TEST
 
 START_TEST(marks_differ_by_name)
 {
-    ck_assert_uint_ne(apply_mark_of("darknet"), apply_mark_of("darknet2"));
-    ck_assert_uint_eq(apply_mark_of("darknet"), apply_mark_of("darknet"));
-    ck_assert_uint_gt(apply_mark_of("a"), 0xffff);
+    ck_assert_uint_ne(tunnel_mark_of("darknet"), tunnel_mark_of("darknet2"));
+    ck_assert_uint_eq(tunnel_mark_of("darknet"), tunnel_mark_of("darknet"));
+    ck_assert_uint_gt(tunnel_mark_of("a"), 0xffff);
 }
 END_TEST
 
 int main(void)
 {
-    TCase *tc = tcase_create("apply");
+    TCase *tc = tcase_create("tunnel");
     tcase_add_checked_fixture(tc, enter, NULL);
     tcase_set_timeout(tc, 20);
     tcase_add_test(tc, a_plan_becomes_addresses_routes_and_peers);

@@ -12,10 +12,10 @@
  * version. What the tunnel and the host say is set by each test. */
 struct world {
     struct network network;
-    struct status_host host;
+    struct report_host host;
     struct live live;
-    struct status *status;
-    const Heimdall__V1__StatusResponse *pb;
+    struct report *status;
+    const Pb__StatusResponse *pb;
     uint64_t watching_ns[8]; /* by peer number; 0: it does not watch */
     uint64_t handshake_ns;   /* of peer 2 */
     bool tunnel_down;
@@ -57,12 +57,12 @@ static void put_version(struct network *network, unsigned n, const char *version
 {
     char key[128];
     uint8_t packed[1024];
-    PB(Peer) peer = *state_peer(network->state, test_id(n))->pb;
+    Pb__Peer peer = *state_peer(network->state, test_id(n))->pb;
     snprintf(key, sizeof key, RECORD_KEY_PEERS "%s", test_id(n));
     peer.version = (char *)(uintptr_t)version;
-    size_t len = PB_FN(peer__get_packed_size)(&peer);
+    size_t len = pb__peer__get_packed_size(&peer);
     ck_assert_uint_le(len, sizeof packed);
-    PB_FN(peer__pack)(&peer, packed);
+    pb__peer__pack(&peer, packed);
     struct record_op op = {RECORD_SET, key, NULL, packed, len};
     ck_assert_int_eq(state_apply(network->state, &op), 0);
 }
@@ -88,7 +88,7 @@ static void world_init(struct world *world)
 static void ask(struct world *world)
 {
     live_init(&world->live, tunnel_info, world);
-    struct status_facts facts = {.state = world->network.state,
+    struct report_facts facts = {.state = world->network.state,
                                  .live = &world->live,
                                  .host = &world->host,
                                  .node_id = test_id(1),
@@ -96,13 +96,13 @@ static void ask(struct world *world)
                                  .now_ns = NOW_NS,
                                  .ctx = world,
                                  .watching = watching};
-    ck_assert_int_eq(status_create(&world->status, &facts), 0);
-    world->pb = status_response(world->status);
+    ck_assert_int_eq(report_create(&world->status, &facts), 0);
+    world->pb = report_response(world->status);
 }
 
 static void world_fini(struct world *world)
 {
-    status_destroy(world->status);
+    report_destroy(world->status);
     live_fini(&world->live);
     network_fini(&world->network);
 }
@@ -113,7 +113,7 @@ START_TEST(says_everything)
     world_init(&world);
     world.watching_ns[2] = 60 * NS_PER_SEC;
     ask(&world);
-    const Heimdall__V1__StatusResponse *pb = world.pb;
+    const Pb__StatusResponse *pb = world.pb;
     ck_assert_str_eq(pb->version, "1.0.0");
     ck_assert_str_eq(pb->cluster_id, test_id(1000));
     ck_assert_str_eq(pb->node_id, test_id(1));
@@ -127,7 +127,7 @@ START_TEST(says_everything)
     ck_assert_uint_eq(pb->n_peers, 3);
     ck_assert_uint_eq(pb->n_problems, 0);
     for (size_t i = 0; i < pb->n_peers; i++) {
-        const Heimdall__V1__PeerStatus *peer = pb->peers[i];
+        const Pb__PeerStatus *peer = pb->peers[i];
         bool is_2 = strcmp(peer->peer->id, test_id(2)) == 0;
         ck_assert_int_eq(peer->watching, is_2);
         ck_assert_int_eq(peer->tunnel != NULL, is_2);
@@ -145,9 +145,9 @@ START_TEST(says_everything)
     uint8_t *packed = malloc(protobuf_c_message_get_packed_size(&pb->base));
     ck_assert_ptr_nonnull(packed);
     size_t len = protobuf_c_message_pack(&pb->base, packed);
-    Heimdall__V1__StatusResponse *again = heimdall__v1__status_response__unpack(NULL, len, packed);
+    Pb__StatusResponse *again = pb__status_response__unpack(NULL, len, packed);
     ck_assert_ptr_nonnull(again);
-    heimdall__v1__status_response__free_unpacked(again, NULL);
+    pb__status_response__free_unpacked(again, NULL);
     free(packed);
     world_fini(&world);
 }
@@ -289,7 +289,7 @@ START_TEST(finds_problems)
     faults[_i].spoil(&world);
     ask(&world);
     ck_assert_uint_eq(world.pb->n_problems, 1);
-    const Heimdall__V1__Problem *problem = world.pb->problems[0];
+    const Pb__Problem *problem = world.pb->problems[0];
     ck_assert_msg(strstr(problem->what, faults[_i].what) != NULL, "%s", problem->what);
     ck_assert_msg(strstr(problem->remedy, faults[_i].remedy) != NULL, "%s", problem->remedy);
     /* a secret id is shown in part only */
@@ -308,10 +308,10 @@ START_TEST(cut_to_a_size)
         network_add_peer(&world.network, n, "");
     ask(&world);
     size_t whole = protobuf_c_message_get_packed_size(&world.pb->base);
-    status_cut(world.status, whole);
+    report_cut(world.status, whole);
     ck_assert_uint_eq(world.pb->n_peers, 53);
     ck_assert_uint_eq(world.pb->n_problems, 0);
-    status_cut(world.status, whole - 1);
+    report_cut(world.status, whole - 1);
     ck_assert_uint_le(protobuf_c_message_get_packed_size(&world.pb->base), whole - 1);
     ck_assert(world.pb->n_peers > 30 && world.pb->n_peers < 53);
     ck_assert_uint_eq(world.pb->n_problems, 1);
@@ -340,7 +340,7 @@ START_TEST(everything_is_wrong)
 {
     struct world world;
     world_init(&world);
-    world.host = (struct status_host){
+    world.host = (struct report_host){
         .interface_name = "darknet", .data_dir = "/data", .insecure = true, .disk_full = true};
     many_versions(&world);
     no_handshake(&world);
