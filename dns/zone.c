@@ -1,6 +1,7 @@
 #include "dns/zone.h"
 
 #include "base/map.h"
+#include "base/search.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -403,19 +404,15 @@ static void read_reverse(struct reverse *out, const struct dns_name *name, size_
     }
 }
 
-/* The first address at or behind this one. */
-static size_t lower_bound(const struct zone *zone, const struct ip_addr *addr)
+struct sought_ptr {
+    const struct zone *zone;
+    const struct ip_addr *addr;
+};
+
+static bool ptr_is_before(const void *ctx, size_t place)
 {
-    size_t low = 0;
-    size_t high = zone->ptr_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (ip_addr_compare(&zone->ptrs[middle].addr, addr) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    const struct sought_ptr *sought = ctx;
+    return ip_addr_compare(&sought->zone->ptrs[place].addr, sought->addr) < 0;
 }
 
 /* How many labels the apex of the reverse zone has that holds this prefix: the widest overlay
@@ -441,7 +438,8 @@ static void find_reverse(const struct zone *zone, const struct dns_name *name, s
     struct reverse reverse;
     read_reverse(&reverse, name, arpa_at, family);
     const struct ip_prefix *prefix = &reverse.prefix;
-    size_t first = lower_bound(zone, &prefix->addr);
+    size_t first =
+        search_place(zone->ptr_count, ptr_is_before, &(struct sought_ptr){zone, &prefix->addr});
     size_t count = 0;
     while (first + count < zone->ptr_count &&
            ip_prefix_contains(prefix, &zone->ptrs[first + count].addr) &&

@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "base/map.h"
+#include "base/search.h"
 #include "control/state/state.h"
 
 #include <errno.h>
@@ -179,19 +180,22 @@ int keyring_update(struct keyring *keyring, const struct state *state,
     return 0;
 }
 
+struct sought_id {
+    const struct entries *entries;
+    const char *id;
+};
+
+static bool entry_is_before(const void *ctx, size_t place)
+{
+    const struct sought_id *sought = ctx;
+    return strcmp(sought->entries->at[place]->id, sought->id) < 0;
+}
+
 /* The place of the id among the kept ones, or where it belongs. */
 static size_t place_of(const struct keyring *keyring, const char *id)
 {
-    size_t low = 0;
-    size_t high = keyring->peers.count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (strcmp(keyring->peers.at[middle]->id, id) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    return search_place(keyring->peers.count, entry_is_before,
+                        &(struct sought_id){&keyring->peers, id});
 }
 
 static int insert(struct keyring *keyring, size_t place, const char *id)

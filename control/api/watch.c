@@ -7,6 +7,7 @@
 #include "control/api/watch.h"
 
 #include "base/list.h"
+#include "base/search.h"
 #include "control/api/heimdall.h"
 #include "control/rpc/server.h"
 #include "control/state/access.h"
@@ -244,19 +245,22 @@ static int compare_with_last(const struct watcher *watcher, const struct state *
     return 1;
 }
 
+struct position {
+    const struct watcher *watcher;
+    const struct state *state;
+};
+
+static bool was_sent(const void *ctx, size_t place)
+{
+    const struct position *position = ctx;
+    return compare_with_last(position->watcher, position->state, place) <= 0;
+}
+
 /* The first record of the part that was not sent: others may have come and gone before it. */
 static size_t find_next(const struct watcher *watcher, const struct state *state)
 {
-    size_t low = 0;
-    size_t high = watcher->begun ? part_count(state, watcher->part) : 0;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (compare_with_last(watcher, state, middle) <= 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    size_t count = watcher->begun ? part_count(state, watcher->part) : 0;
+    return search_place(count, was_sent, &(struct position){watcher, state});
 }
 
 static void remember(struct watcher *watcher, const char *id)

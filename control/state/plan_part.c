@@ -1,5 +1,6 @@
 #include "control/state/plan_part.h"
 
+#include "base/search.h"
 #include "control/state/state.h"
 
 #include <errno.h>
@@ -36,19 +37,24 @@ static int compare_name(const void *name, const void *text)
     return strcmp(((const struct plan_name *)name)->name, text);
 }
 
-/* The first place at or behind which the key belongs. */
+struct sought {
+    const void *array;
+    size_t size;
+    const void *key;
+    int (*compare)(const void *item, const void *key);
+};
+
+static bool is_before(const void *ctx, size_t place)
+{
+    const struct sought *sought = ctx;
+    return sought->compare((const char *)sought->array + place * sought->size, sought->key) < 0;
+}
+
+/* The place of the key, or where it belongs. */
 static size_t place_of(const void *array, size_t count, size_t size, const void *key,
                        int (*compare)(const void *item, const void *key))
 {
-    size_t low = 0;
-    while (low < count) {
-        size_t middle = low + (count - low) / 2;
-        if (compare((const char *)array + middle * size, key) < 0)
-            low = middle + 1;
-        else
-            count = middle;
-    }
-    return low;
+    return search_place(count, is_before, &(struct sought){array, size, key, compare});
 }
 
 /* There is room for it. */

@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "base/search.h"
 #include "control/state/state_entry.h"
 
 #include <ctype.h>
@@ -50,19 +51,21 @@ enum { FIRST_PEER_OFFSET = 2 };
 
 /* ---- tables */
 
+struct sought {
+    const struct table *table;
+    const void *item;
+};
+
+static bool is_before(const void *ctx, size_t place)
+{
+    const struct sought *sought = ctx;
+    return sought->table->compare(sought->table->items[place], sought->item) < 0;
+}
+
 /* The first place whose item is not before `item`. */
 static size_t table_place(const struct table *table, const void *item)
 {
-    size_t low = 0;
-    size_t high = table->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (table->compare(table->items[middle], item) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    return search_place(table->count, is_before, &(struct sought){table, item});
 }
 
 static int table_reserve(struct table *table)
