@@ -8,7 +8,7 @@
 /* What the harnesses share. A harness is one .c file with LLVMFuzzerTestOneInput, which drives a
  * module by bytes and requires what the module's header promises; everything that happens is
  * decided by the bytes. It is built twice: with libFuzzer (preset "fuzz") to search, and with
- * replay.c by any compiler, so that ctest runs the inputs in corpus/NAME. */
+ * replay.c by any compiler, so that ctest runs the inputs in corpus/NAME.tar.xz. */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """Writes the seed-* files of corpora whose harness takes a format that a search finds slowly: make_seeds.py."""
-import pathlib
+import collections
 import struct
 
-CORPUS = pathlib.Path(__file__).parent / "corpus"
+import corpus
+
+SEEDS = collections.defaultdict(dict)  # by harness, then by file name
 
 
 def save(harness, name, data):
-    folder = CORPUS / harness
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"seed-{name}").write_bytes(data)
+    SEEDS[harness][f"seed-{name}"] = data
 
 
 def dns_name(text):
@@ -133,3 +133,5 @@ def network():
 
 for make in (windows, cookie, network, dns, uapi, h2, requests, text):
     make()
+for harness, seeds in SEEDS.items():
+    corpus.write(harness, corpus.read(harness) | seeds)
