@@ -5,6 +5,7 @@
 #include "cmd/hctl_json.h"
 #include "cmd/hctl_lists.h"
 #include "cmd/hctl_status.h"
+#include "cmd/report.h"
 #include "control/config/config.h"
 
 #include <errno.h>
@@ -282,7 +283,7 @@ int main(int argc, char **argv)
         print_usage(&invocation);
         break;
     case OPTIONS_VERSION:
-        (void)config_report_usage(outcome, "hctl", &err);
+        (void)report_options(outcome, "hctl", &err);
         break;
     case OPTIONS_BAD:
         status = report(json || invocation.config.json, "USAGE", &err, STATUS_USAGE);

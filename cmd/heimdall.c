@@ -1,11 +1,20 @@
 #include "base/err.h"
+#include "cmd/report.h"
 #include "control/config/config.h"
 #include "control/daemon/node.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { EXIT_USAGE = 2 };
+static void print_help(void)
+{
+    struct node_config config;
+    struct option_set set = config_node_set(&config);
+    printf("heimdall - a node of a peer-to-peer private network\n\n"
+           "usage: heimdall [options]\n\noptions:\n");
+    options_print_help(stdout, &set);
+    printf("\nHOSTIP is the address of the interface that holds the default route.\n");
+}
 
 /* A node: see control/daemon/node.h. */
 int main(int argc, char **argv)
@@ -15,7 +24,9 @@ int main(int argc, char **argv)
     enum options_outcome outcome = config_read_node(&config, argc, argv, &err);
     int code = EXIT_SUCCESS;
     if (outcome != OPTIONS_OK) {
-        code = config_report_node(outcome, &err);
+        if (outcome == OPTIONS_HELP)
+            print_help();
+        code = report_options(outcome, "heimdall", &err);
     } else {
         config_apply_log(&config.log);
         int rc = node_run(&config, &err);

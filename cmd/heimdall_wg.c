@@ -1,4 +1,5 @@
 #include "base/log.h"
+#include "cmd/version.h"
 #include "tun/tun.h"
 #include "wg/path/path.h"
 #include "wg/uapi/uapi_socket.h"
@@ -114,7 +115,7 @@ static int read_options(struct options *options, int argc, char **argv)
             fputs(usage, stdout);
             return EXIT_SUCCESS;
         case 'v':
-            printf("heimdall-wg %s\n", HEIMDALL_VERSION);
+            printf("heimdall-wg %s\n", version_text);
             return EXIT_SUCCESS;
         default: /* getopt has named the option */
             return EXIT_USAGE;

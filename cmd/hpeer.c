@@ -1,9 +1,19 @@
 #include "base/err.h"
+#include "cmd/report.h"
 #include "control/config/config.h"
 #include "control/daemon/agent.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+static void print_help(void)
+{
+    struct peer_config config;
+    struct option_set set = config_peer_set(&config);
+    printf("hpeer - an access-only peer of a peer-to-peer private network\n\n"
+           "usage: hpeer [options]\n\noptions:\n");
+    options_print_help(stdout, &set);
+}
 
 /* A peer: see control/daemon/agent.h. */
 int main(int argc, char **argv)
@@ -13,7 +23,9 @@ int main(int argc, char **argv)
     enum options_outcome outcome = config_read_peer(&config, argc, argv, &err);
     int code = EXIT_SUCCESS;
     if (outcome != OPTIONS_OK) {
-        code = config_report_peer(outcome, &err);
+        if (outcome == OPTIONS_HELP)
+            print_help();
+        code = report_options(outcome, "hpeer", &err);
     } else {
         config_apply_log(&config.log);
         if (agent_run(&config, &err) < 0) {

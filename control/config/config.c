@@ -577,47 +577,6 @@ void config_ctl_fini(struct ctl_config *config)
     option_file_fini(&config->sources.file);
 }
 
-int config_report_usage(enum options_outcome outcome, const char *program, const struct err *err)
-{
-    switch (outcome) {
-    case OPTIONS_OK:
-    case OPTIONS_HELP:
-        return 0;
-    case OPTIONS_VERSION:
-        printf("%s version %s\n", program, HEIMDALL_VERSION);
-        return 0;
-    case OPTIONS_BAD:
-        fprintf(stderr, "%s: %s\n", program, err->text);
-        return 2;
-    }
-    return 2;
-}
-
-int config_report_node(enum options_outcome outcome, const struct err *err)
-{
-    if (outcome == OPTIONS_HELP) {
-        struct node_config config;
-        struct option_set set = config_node_set(&config);
-        printf("heimdall - a node of a peer-to-peer private network\n\n"
-               "usage: heimdall [options]\n\noptions:\n");
-        options_print_help(stdout, &set);
-        printf("\nHOSTIP is the address of the interface that holds the default route.\n");
-    }
-    return config_report_usage(outcome, "heimdall", err);
-}
-
-int config_report_peer(enum options_outcome outcome, const struct err *err)
-{
-    if (outcome == OPTIONS_HELP) {
-        struct peer_config config;
-        struct option_set set = config_peer_set(&config);
-        printf("hpeer - an access-only peer of a peer-to-peer private network\n\n"
-               "usage: hpeer [options]\n\noptions:\n");
-        options_print_help(stdout, &set);
-    }
-    return config_report_usage(outcome, "hpeer", err);
-}
-
 void config_host_label(char out[ACCESS_NAME_MAX + 1], const char *otherwise)
 {
     char host[256] = "";

@@ -103,8 +103,8 @@ struct ctl_config {
 /* The option kind of -o: a bool, true for json. Also used behind hctl's sub-commands. */
 extern const struct option_kind option_output;
 
-/* Reads the whole command line, the environment and the file; anything but OPTIONS_OK is printed by
- * config_report. The `fini` is called in any case. */
+/* Reads the whole command line, the environment and the file. OPTIONS_BAD fills `err`. The `fini` is
+ * called in any case. */
 enum options_outcome config_read_node(struct node_config *config, int argc, char **argv,
                                       struct err *err);
 void config_node_fini(struct node_config *config);
@@ -124,12 +124,6 @@ void config_ctl_fini(struct ctl_config *config);
 struct option_set config_node_set(struct node_config *config);
 struct option_set config_peer_set(struct peer_config *config);
 struct option_set config_ctl_set(struct ctl_config *config);
-
-/* Prints help or version to standard output or the error to standard error; returns the exit code,
- * 0 or 2. */
-int config_report_node(enum options_outcome outcome, const struct err *err);
-int config_report_peer(enum options_outcome outcome, const struct err *err);
-int config_report_usage(enum options_outcome outcome, const char *program, const struct err *err);
 
 /* This host's name as access_name_from_host makes it; `otherwise` when nothing is left of it, or
  * "localhost", which is every host's. */
