@@ -2,6 +2,7 @@
 #define TUN_TUN_H
 
 #include "base/err.h"
+#include "tun/tun_packet.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -12,27 +13,6 @@
  * return 0 or a negative errno; where a `struct err` is taken, its text tells a user what to do. */
 
 struct tun;
-
-enum {
-    TUN_NAME_LEN = 16,      /* an interface name with its NUL */
-    TUN_PACKET_MAX = 65535, /* the longest packet that a device carries */
-};
-
-/* What a packet needs before it is whole: nothing, or to be cut into segments. Only a device whose
- * offloads were switched on hands out, and takes, anything but TUN_GSO_NONE. */
-enum tun_gso { TUN_GSO_NONE, TUN_GSO_TCP4, TUN_GSO_TCP6, TUN_GSO_UDP };
-
-/* One packet on its way to or from a device, from its IP header on. `bytes` is the caller's. */
-struct tun_packet {
-    uint8_t *bytes;
-    size_t capacity; /* for tun_read: the room in `bytes`; what does not fit is -EMSGSIZE */
-    size_t len;
-    enum tun_gso gso;
-    uint16_t segment_len; /* payload of one segment */
-    uint16_t header_len;  /* bytes in front of the payload */
-    uint16_t csum_start;  /* checksum still to be made from here on; 0: none */
-    uint16_t csum_offset; /* where it goes, behind csum_start */
-};
 
 /* Creates the interface, or attaches to a persistent TUN of that name that nobody holds. It goes
  * away with tun_close unless it is persistent. It is down and has the kernel's default MTU. */

@@ -1,6 +1,7 @@
 #include "tun/tun_impl.h"
 
 #include "base/fd.h"
+#include "tun/tun.h"
 
 #include <errno.h>
 #include <stdio.h>

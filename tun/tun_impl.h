@@ -1,13 +1,16 @@
 #ifndef TUN_TUN_IMPL_H
 #define TUN_TUN_IMPL_H
 
-#include "tun/tun.h"
+#include "base/err.h"
+#include "tun/tun_packet.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
 
 /* What every kind of device has, and what each does in its own way. A back end embeds `struct tun`
  * as its first member. */
+
+struct tun;
 
 struct tun_ops {
     void (*close)(struct tun *tun); /* frees the device too */

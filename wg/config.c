@@ -1,6 +1,7 @@
 #include "base/bytes.h"
 #include "wg/crypto/x25519.h"
 #include "wg/device.h"
+#include "wg/run.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -249,7 +250,7 @@ static void serve_all(struct change *change)
         if (change->replace_peers && peer->configured_by != dev->changes)
             remove_peer(dev, peer);
         else
-            device_serve_peer(change->call, peer);
+            run_serve_peer(change->call, peer);
     }
 }
 
@@ -264,7 +265,7 @@ static void commit(struct change *change)
     }
     for (size_t i = 0; i < change->count; i++) {
         if (change->steps[i].peer != NULL)
-            device_serve_peer(change->call, change->steps[i].peer);
+            run_serve_peer(change->call, change->steps[i].peer);
     }
 }
 

@@ -2,8 +2,6 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
-#include "wg/handshake.h"
-#include "wg/send.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -12,9 +10,9 @@
 /* Who may do what, in one place. Fast callers load pointers of the tables, of a peer's keypairs and
  * its endpoint; they change timers, counters and, under the peer's lock, staging, endpoint and the
  * confirmation of a session. Everything else is done here and in the files of slow and setup calls
- * (config, handshake, info) under the device's lock. A fast caller that leaves something to do
+ * (run, config, handshake, info) under the device's lock. A fast caller that leaves something to do
  * posts the peer: a stack without locks, from which wg_device_run takes all at once. Being posted
- * counts as a reference, so that a peer which was removed meanwhile lives until it is taken. */
+ * counts as a reference, so that a peer that was removed meanwhile lives until it is taken. */
 
 enum { DEFAULT_MTU = 1420 };
 
@@ -44,7 +42,7 @@ int wg_device_create(struct wg_device **out, const struct wg_env *env)
     return 0;
 }
 
-static struct wg_peer *take_posted(struct wg_device *dev)
+struct wg_peer *device_take_posted(struct wg_device *dev)
 {
     return atomic_exchange(&dev->posted, NULL);
 }
@@ -52,7 +50,7 @@ static struct wg_peer *take_posted(struct wg_device *dev)
 static void drop_posted(struct wg_device *dev)
 {
     struct wg_peer *next;
-    for (struct wg_peer *peer = take_posted(dev); peer != NULL; peer = next) {
+    for (struct wg_peer *peer = device_take_posted(dev); peer != NULL; peer = next) {
         next = peer->next_posted;
         peer_put(peer);
     }
@@ -160,147 +158,6 @@ void device_unlink_peer(struct wg_device *dev, struct wg_peer *peer)
     pthread_mutex_unlock(&peer->lock);
     device_clear_sessions(dev, peer);
     garbage_push(&dev->garbage, &peer->garbage, free_peer);
-}
-
-static void drop_staged(struct wg_device *dev, struct wg_peer *peer)
-{
-    pthread_mutex_lock(&peer->lock);
-    staging_clear(&peer->staging, &dev->staged_bytes);
-    pthread_mutex_unlock(&peer->lock);
-}
-
-/* Under the peer's lock, so that a packet staged meanwhile either is among those dropped or asks
- * for a handshake of its own. */
-static enum timers_action next_action(struct device_call *call, struct wg_peer *peer)
-{
-    pthread_mutex_lock(&peer->lock);
-    enum timers_action action =
-        timers_next(&peer->timers, device_may_send(call->dev, peer), call->now.boot_ns);
-    if (action == TIMERS_GIVE_UP)
-        staging_clear(&peer->staging, &call->dev->staged_bytes);
-    pthread_mutex_unlock(&peer->lock);
-    return action;
-}
-
-/* Sessions that are as old as this are of no use to anybody. The timers go on. */
-static void wipe_keys(struct wg_device *dev, struct wg_peer *peer)
-{
-    device_clear_handshake(dev, peer);
-    pthread_mutex_lock(&peer->lock);
-    keypairs_retire_all(&peer->keypairs);
-    pthread_mutex_unlock(&peer->lock);
-    device_reap_keypairs(dev, peer);
-}
-
-static bool do_next(struct device_call *call, struct wg_peer *peer)
-{
-    switch (next_action(call, peer)) {
-    case TIMERS_NOTHING:
-        return false;
-    case TIMERS_INITIATE:
-        handshake_initiate(call, peer);
-        return true;
-    case TIMERS_INITIATE_AGAIN:
-        peer_forget_source(peer);
-        handshake_initiate(call, peer);
-        return true;
-    case TIMERS_GIVE_UP:
-        return true;
-    case TIMERS_ACKNOWLEDGE:
-        send_empty(call, peer);
-        return true;
-    case TIMERS_KEEP_ALIVE:
-        if (!send_empty(call, peer))
-            timers_want_handshake(&peer->timers);
-        return true;
-    case TIMERS_WIPE:
-        wipe_keys(call->dev, peer);
-        return true;
-    }
-    return false;
-}
-
-void device_serve_peer(struct device_call *call, struct wg_peer *peer)
-{
-    struct wg_device *dev = call->dev;
-    device_reap_keypairs(dev, peer);
-    if (peer->is_removed)
-        return;
-    if (!atomic_load(&dev->is_up)) {
-        heap_remove(&dev->deadlines, &peer->deadline);
-        return;
-    }
-    send_staged(call, peer);
-    while (do_next(call, peer))
-        ;
-    uint64_t due = timers_arm(&peer->timers, device_may_send(dev, peer));
-    if (due == TIMERS_NEVER)
-        heap_remove(&dev->deadlines, &peer->deadline);
-    else
-        heap_set(&dev->deadlines, &peer->deadline, due);
-}
-
-void wg_device_run(struct wg_device *dev, struct wg_time now, const struct wg_sink *sink)
-{
-    struct device_call call = {dev, now, sink};
-    pthread_mutex_lock(&dev->lock);
-    struct wg_peer *next;
-    for (struct wg_peer *peer = take_posted(dev); peer != NULL; peer = next) {
-        next = peer->next_posted;
-        atomic_store(&peer->posted, false);
-        device_serve_peer(&call, peer);
-        peer_put(peer);
-    }
-    for (;;) {
-        struct heap_node *first = heap_min(&dev->deadlines);
-        if (first == NULL || first->key > now.boot_ns)
-            break;
-        device_serve_peer(&call, container_of(first, struct wg_peer, deadline));
-    }
-    pthread_mutex_unlock(&dev->lock);
-}
-
-uint64_t wg_device_deadline(struct wg_device *dev)
-{
-    pthread_mutex_lock(&dev->lock);
-    struct heap_node *first = heap_min(&dev->deadlines);
-    uint64_t due = first == NULL ? WG_NEVER : first->key;
-    pthread_mutex_unlock(&dev->lock);
-    return due;
-}
-
-void wg_device_set_up(struct wg_device *dev, bool up, struct wg_time now,
-                      const struct wg_sink *sink)
-{
-    struct device_call call = {dev, now, sink};
-    pthread_mutex_lock(&dev->lock);
-    bool was_up = atomic_exchange(&dev->is_up, up);
-    list_for_each (pos, &dev->peers) {
-        struct wg_peer *peer = container_of(pos, struct wg_peer, place);
-        if (was_up && !up) {
-            drop_staged(dev, peer);
-            device_clear_sessions(dev, peer);
-        }
-        if (was_up != up)
-            device_serve_peer(&call, peer);
-    }
-    pthread_mutex_unlock(&dev->lock);
-}
-
-void wg_device_reinitiate(struct wg_device *dev, struct wg_time now, const struct wg_sink *sink)
-{
-    struct device_call call = {dev, now, sink};
-    pthread_mutex_lock(&dev->lock);
-    list_for_each (pos, &dev->peers) {
-        struct wg_peer *peer = container_of(pos, struct wg_peer, place);
-        uint64_t last = atomic_load(&peer->handshake_real_ns);
-        bool is_expected = last != 0 && now.real_ns - last < TIMERS_REJECT_AFTER;
-        if (is_expected && atomic_load(&peer->keypairs.current) == NULL) {
-            timers_want_handshake(&peer->timers);
-            device_serve_peer(&call, peer);
-        }
-    }
-    pthread_mutex_unlock(&dev->lock);
 }
 
 void wg_device_set_mtu(struct wg_device *dev, uint32_t mtu)

@@ -51,11 +51,11 @@ struct device_call {
 /* Leaves the peer to wg_device_run. From any thread, without the peer's lock. */
 void device_post(struct wg_device *dev, struct wg_peer *peer);
 
+/* All posted peers, linked by `next_posted`, each with a reference that is the caller's now. */
+struct wg_peer *device_take_posted(struct wg_device *dev);
+
 /* Up, with a private key, and the peer has an endpoint: it may be spoken to. */
 bool device_may_send(const struct wg_device *dev, const struct wg_peer *peer);
-
-/* Does what the peer has due and sets its next deadline. */
-void device_serve_peer(struct device_call *call, struct wg_peer *peer);
 
 /* Publishes `entry` under a fresh random index. 0 or -ENOMEM. */
 int device_add_index(struct wg_device *dev, void *entry, uint32_t *index);

@@ -200,8 +200,8 @@ static bool is_admitted(struct device_call *call, const uint8_t *message, size_t
     return false;
 }
 
-static struct wg_peer *consume(struct device_call *call, const uint8_t *bytes, size_t len,
-                               const struct wg_endpoint *from, bool under_load)
+struct wg_peer *handshake_consume(struct device_call *call, const uint8_t *bytes, size_t len,
+                                  const struct wg_endpoint *from, bool under_load)
 {
     uint32_t type = len >= 4 ? load_le32(bytes) : 0;
     if (type == WIRE_COOKIE_REPLY && len == WIRE_COOKIE_REPLY_LEN) {
@@ -215,20 +215,4 @@ static struct wg_peer *consume(struct device_call *call, const uint8_t *bytes, s
         is_admitted(call, bytes, len, from, under_load))
         return consume_response(call, (const struct wire_response *)bytes, from);
     return NULL;
-}
-
-bool wg_device_handshake(struct wg_device *dev, const uint8_t *bytes, size_t len,
-                         const struct wg_endpoint *from, bool under_load, struct wg_time now,
-                         const struct wg_sink *sink)
-{
-    struct device_call call = {dev, now, sink};
-    struct wg_peer *peer = NULL;
-    pthread_mutex_lock(&dev->lock);
-    if (atomic_load(&dev->is_up) && dev->identity.has_key) {
-        peer = consume(&call, bytes, len, from, under_load);
-        if (peer != NULL)
-            device_serve_peer(&call, peer);
-    }
-    pthread_mutex_unlock(&dev->lock);
-    return peer != NULL || len == WIRE_COOKIE_REPLY_LEN;
 }

@@ -2,6 +2,7 @@
 #define WG_PATH_PATH_H
 
 #include "base/err.h"
+#include "wg/path/path_options.h"
 #include "wg/wg.h"
 
 #include <stdbool.h>
@@ -12,17 +13,6 @@
  * thread at a time that is not one of the path's own, and is short. */
 
 struct path;
-struct tun;
-
-struct path_options {
-    struct tun *tun; /* owned by the path once path_create has succeeded */
-    /* The interface is gone or cannot be read any more. Called at most once a start, from one of
-     * the path's threads: hand it on to a loop of your own, and call path_destroy or path_reopen
-     * from there. */
-    void (*on_closed)(void *ctx, const char *reason);
-    void *ctx;
-    bool portable_udp; /* recvmsg and sendmsg instead of this system's best */
-};
 
 struct path_info {
     struct wg_device_info device;

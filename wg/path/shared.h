@@ -2,11 +2,12 @@
 #define WG_PATH_SHARED_H
 
 #include "tun/tun.h"
-#include "wg/path/path.h"
+#include "wg/path/path_options.h"
 #include "wg/path/queue.h"
 #include "wg/path/sources.h"
 #include "wg/path/udp.h"
 #include "wg/path/wake.h"
+#include "wg/wg.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,7 +1,7 @@
 #ifndef WG_PATH_UDP_H
 #define WG_PATH_UDP_H
 
-#include "wg/wg.h"
+#include "wg/path/udp_io.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,20 +11,8 @@
  * send while one receives. Errors that ICMP reports back are not seen here. */
 
 struct udp;
-struct udp_io;
 
-enum {
-    UDP_BATCH = 64,           /* datagrams a system call, at most */
-    UDP_DATAGRAM_MAX = 65535, /* room that a received datagram needs */
-};
-
-enum udp_family { UDP_IPV4, UDP_IPV6, UDP_FAMILIES };
-
-/* How datagrams reach the kernel; udp_open's NULL means the first. */
-const struct udp_io *udp_io_native(void);
-const struct udp_io *udp_io_portable(void);
-
-/* Port 0 takes one that is free for both. A family that the kernel does not have is left out;
+/* `io` NULL means udp_io_native. Port 0 takes one that is free for both. A family that the kernel does not have is left out;
  * neither is -EAFNOSUPPORT. -EADDRINUSE, -EACCES: the port is taken or not ours to take. */
 int udp_open(struct udp **out, uint16_t port, uint32_t fwmark, const struct udp_io *io);
 void udp_close(struct udp *udp);
@@ -42,14 +30,6 @@ bool udp_is_polled(const struct udp *udp);
 
 /* Both sockets or, on an error, none. 0 takes the mark away. */
 int udp_set_fwmark(struct udp *udp, uint32_t old_mark, uint32_t mark);
-
-struct udp_message {
-    const uint8_t *bytes;
-    size_t len;
-    const struct wg_endpoint *endpoint;
-    uint8_t ds;          /* outer DS field and ECN bits */
-    bool source_refused; /* result: the kernel did not take the source; sent without it */
-};
 
 /* Sends in order. Returns how many were dealt with, sent or refused by the kernel for good; fewer
  * than `count` when the socket is full. */

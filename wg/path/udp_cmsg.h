@@ -1,7 +1,7 @@
 #ifndef WG_PATH_UDP_CMSG_H
 #define WG_PATH_UDP_CMSG_H
 
-#include "wg/path/udp.h"
+#include "wg/path/udp_io.h"
 
 #include <stddef.h>
 #include <sys/socket.h>

@@ -1,7 +1,26 @@
 #ifndef WG_PATH_UDP_IO_H
 #define WG_PATH_UDP_IO_H
 
-#include "wg/path/udp.h"
+#include "wg/wg.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    UDP_BATCH = 64,           /* datagrams a system call, at most */
+    UDP_DATAGRAM_MAX = 65535, /* room that a received datagram needs */
+};
+
+enum udp_family { UDP_IPV4, UDP_IPV6, UDP_FAMILIES };
+
+struct udp_message {
+    const uint8_t *bytes;
+    size_t len;
+    const struct wg_endpoint *endpoint;
+    uint8_t ds;          /* outer DS field and ECN bits */
+    bool source_refused; /* result: the kernel did not take the source; sent without it */
+};
 
 /* What differs between systems; one table a back end (udp_linux.c, udp_portable.c). */
 struct udp_io {
@@ -14,5 +33,9 @@ struct udp_io {
     /* Returns how many were received, at least 1, or a negative errno. */
     int (*receive)(int fd, struct wg_inbound *in, size_t count);
 };
+
+/* This system's best, and recvmsg and sendmsg. */
+const struct udp_io *udp_io_native(void);
+const struct udp_io *udp_io_portable(void);
 
 #endif
