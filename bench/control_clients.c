@@ -125,9 +125,11 @@ static void toggle_route(struct bench *bench, const char *node_id, unsigned roun
 static void peer_init(struct peer *peer, struct bench *bench)
 {
     uint8_t key[32];
+    uint8_t id[16];
     peer->bench = bench;
-    if (access_make_uuid(peer->id) < 0 || getrandom(key, sizeof key, 0) != sizeof key)
+    if (getrandom(id, sizeof id, 0) != sizeof id || getrandom(key, sizeof key, 0) != sizeof key)
         fail("a peer", "no random bytes");
+    access_make_uuid(id, peer->id);
     bytes_to_base64(peer->public_key, key, sizeof key);
 }
 

@@ -1,5 +1,6 @@
 #include "cmd/hctl_changes.h"
 
+#include "base/bytes.h"
 #include "cmd/hctl_lookup.h"
 #include "cmd/hctl_output.h"
 #include "control/state/access.h"
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 /* `about` is what the change is about, for the error. */
 static enum grpc_code change(struct invocation *invocation, const char *path,
@@ -85,11 +87,13 @@ static enum grpc_code authorize_new(struct invocation *invocation, struct err *e
 {
     char id[ACCESS_UUID_TEXT];
     char *ids[] = {id};
-    int failed = access_make_uuid(id);
-    if (failed < 0) {
-        err_set_errno(err, failed, "no random bytes for an id");
+    uint8_t random[16];
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
+        err_set(err, -EIO, "no random bytes for an id");
         return GRPC_UNAVAILABLE;
     }
+    access_make_uuid(random, id);
+    bytes_wipe(random, sizeof random);
     enum grpc_code code = authorize(invocation, id, err);
     if (code != GRPC_OK)
         return code;

@@ -3,7 +3,11 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "control/state/peer_config.h"
 #include "control/state/plan.h"
+#include "control/state/plan_diff.h"
+#include "control/state/plan_node.h"
+#include "control/state/plan_peer.h"
 #include "fuzz/fuzz.h"
 
 #include <errno.h>
@@ -243,7 +247,8 @@ static void check_plans(const struct state *state)
         struct plan again;
         struct plan_delta delta;
         const char *id = state_node_at(state, i)->id;
-        require(plan_of_node(state, id, &plan) == 0 && plan_of_node(state, id, &again) == 0);
+        require(plan_of_node(state, id, NULL, &plan) == 0 &&
+                plan_of_node(state, id, NULL, &again) == 0);
         for (size_t j = 0; j < plan.peer_count; j++) {
             /* the same key twice only from damaged data */
             if (j > 0)
@@ -253,14 +258,14 @@ static void check_plans(const struct state *state)
         }
         require(plan_diff(&plan, &again, &delta) == 0);
         require(delta.wg.peer_count == 0 && delta.routes_added_count == 0 &&
-                delta.routes_removed_count == 0 && !delta.names_changed && !delta.firewall_changed);
+                delta.routes_removed_count == 0);
         plan_delta_fini(&delta);
         plan_fini(&plan);
         plan_fini(&again);
     }
     for (size_t i = 0; i < state_peer_count(state); i++) {
         Pb__ConnectResponse *response =
-            plan_connect_response(state, state_peer_at(state, i)->id, "heimdall");
+            peer_config_build(state, state_peer_at(state, i)->id, "heimdall");
         struct plan plan;
         struct err err;
         require(response != NULL);

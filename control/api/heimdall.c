@@ -11,7 +11,8 @@
 #include "control/rpc/server.h"
 #include "control/state/access.h"
 #include "control/state/change.h"
-#include "control/state/plan.h"
+#include "control/state/peer_config.h"
+#include "control/state/record_time.h"
 #include "control/state/state.h"
 #include "proto/cluster.pb-c.h"
 
@@ -245,7 +246,7 @@ static enum grpc_code build_connect(const struct mutation *mutation, struct chan
 Pb__ConnectResponse *api_env_connect_response(const struct api_env *env, const char *peer_id)
 {
     Pb__ConnectResponse *response =
-        plan_connect_response(env->state(env->ctx), peer_id, env->dns_domain(env->ctx));
+        peer_config_build(env->state(env->ctx), peer_id, env->dns_domain(env->ctx));
     char *public_key = strdup(env->public_key);
     if (response == NULL || public_key == NULL) {
         free(public_key);
@@ -367,7 +368,7 @@ static void handle_nodes(void *ctx, struct rpc_call *call, const ProtobufCMessag
         response.nodes[i] = node->pb;
         if (strcmp(node->id, handlers->env.node_id) == 0) {
             self = *node->pb;
-            now.seconds = (int64_t)(clock_realtime_ns() / NS_PER_SEC);
+            now = record_time(clock_realtime_ns());
             self.updated = &now;
             response.nodes[i] = &self;
         }

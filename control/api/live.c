@@ -1,6 +1,6 @@
 #include "control/api/live.h"
 
-#include "base/clock.h"
+#include "control/state/record_time.h"
 #include "control/state/state.h"
 
 #include <sys/random.h>
@@ -30,16 +30,6 @@ const struct wg_peer_info *live_find(const struct live *live, const uint8_t publ
     return map_get(&live->by_key, public_key, WG_KEY_LEN);
 }
 
-bool live_timestamp(Google__Protobuf__Timestamp *out, uint64_t real_ns)
-{
-    if (real_ns == 0)
-        return false;
-    google__protobuf__timestamp__init(out);
-    out->seconds = (int64_t)(real_ns / NS_PER_SEC);
-    out->nanos = (int32_t)(real_ns % NS_PER_SEC);
-    return true;
-}
-
 void live_peer_fill(struct live_peer *out, const struct state_peer *peer,
                     const struct wg_peer_info *info)
 {
@@ -52,8 +42,8 @@ void live_peer_fill(struct live_peer *out, const struct state_peer *peer,
         endpoint_format(&info->endpoint, out->endpoint);
         out->pb.endpoint = out->endpoint;
     }
-    const Google__Protobuf__Timestamp *stored = peer->pb->last_seen;
-    if (live_timestamp(&out->last_seen, info->last_handshake_ns) &&
-        (stored == NULL || out->last_seen.seconds > stored->seconds))
+    if (info->last_handshake_ns > record_time_ns(peer->pb->last_seen)) {
+        out->last_seen = record_time(info->last_handshake_ns);
         out->pb.last_seen = &out->last_seen;
+    }
 }

@@ -26,9 +26,6 @@ void live_fini(struct live *live);
 /* NULL: the tunnel has no such peer. */
 const struct wg_peer_info *live_find(const struct live *live, const uint8_t public_key[WG_KEY_LEN]);
 
-/* A moment of real time as a message; false when it is 0, which means never. */
-bool live_timestamp(Google__Protobuf__Timestamp *out, uint64_t real_ns);
-
 /* A peer's record with its endpoint and when it was last seen. */
 struct live_peer {
     Pb__Peer pb; /* borrows from the record */

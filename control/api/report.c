@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "control/api/live.h"
 #include "control/api/problems.h"
+#include "control/state/record_time.h"
 #include "control/state/state.h"
 
 #include <errno.h>
@@ -47,8 +48,10 @@ static Pb__TunnelStatus *tunnel_fill(struct tunnel_view *out, const struct wg_pe
         endpoint_format(&info->endpoint, out->endpoint);
         out->pb.endpoint = out->endpoint;
     }
-    if (live_timestamp(&out->last_handshake, info->last_handshake_ns))
+    if (info->last_handshake_ns != 0) {
+        out->last_handshake = record_time(info->last_handshake_ns);
         out->pb.last_handshake = &out->last_handshake;
+    }
     out->pb.rx_bytes = info->rx_bytes;
     out->pb.tx_bytes = info->tx_bytes;
     return &out->pb;
@@ -64,8 +67,8 @@ static void node_fill(struct node_entry *out, const struct report_facts *facts,
         return;
     }
     out->self = *node->pb;
-    if (live_timestamp(&out->now, facts->now_ns))
-        out->self.updated = &out->now;
+    out->now = record_time(facts->now_ns);
+    out->self.updated = &out->now;
     out->pb.node = &out->self;
 }
 
@@ -80,8 +83,10 @@ static void peer_fill(struct peer_entry *out, const struct report_facts *facts,
     out->pb.peer = &out->live.pb;
     out->pb.tunnel = tunnel_fill(&out->tunnel, info);
     out->pb.watching = facts->watching(facts->ctx, peer->id, &for_ns);
-    if (out->pb.watching && live_timestamp(&out->live.last_seen, facts->now_ns))
+    if (out->pb.watching) {
+        out->live.last_seen = record_time(facts->now_ns);
         out->live.pb.last_seen = &out->live.last_seen;
+    }
     out->pb.rekey = authorization != NULL && authorization->pb->rekey;
 }
 
@@ -155,8 +160,10 @@ int report_create(struct report **out, const struct report_facts *facts)
     report->pb.cluster_id = (char *)(uintptr_t)state_settings(facts->state)->cluster;
     report->pb.epoch = state_epoch(facts->state);
     report->pb.rev = state_rev(facts->state);
-    if (live_timestamp(&report->started, facts->host->started_ns))
+    if (facts->host->started_ns != 0) {
+        report->started = record_time(facts->host->started_ns);
         report->pb.started = &report->started;
+    }
     if (add_nodes(report, facts) < 0 || add_peers(report, facts) < 0) {
         report_destroy(report);
         return -ENOMEM;

@@ -23,6 +23,7 @@
 #include "control/rpc/address.h"
 #include "control/rpc/client.h"
 #include "control/rpc/transport_listener.h"
+#include "control/state/plan_peer.h"
 #include "proto/cluster.pb-c.h"
 
 #include <errno.h>
@@ -252,7 +253,7 @@ static void follow(struct agent *agent, const Pb__ConnectResponse *response)
     struct err err;
     int code = plan_of_peer(response, agent->config->exit_node, &plan, &err);
     if (code == 0)
-        code = tunnel_follow(agent->tunnel, &plan, &err);
+        code = tunnel_follow(agent->tunnel, &plan, NULL, &err);
     plan_fini(&plan);
     if (code < 0) {
         tell_refused(agent, err.text);
@@ -270,7 +271,7 @@ static void forget(struct agent *agent)
     struct plan plan;
     struct err err;
     plan_init(&plan);
-    if (tunnel_follow(agent->tunnel, &plan, &err) < 0)
+    if (tunnel_follow(agent->tunnel, &plan, NULL, &err) < 0)
         log_error("the tunnel cannot be emptied", F_STR("error", err.text));
     restore_resolver(agent);
     agent->address_count = 1;

@@ -5,6 +5,7 @@
 #include "control/host/resolver.h"
 #include "control/host/resolver_watch.h"
 #include "control/state/plan.h"
+#include "control/state/plan_zone.h"
 #include "dns/server.h"
 #include "dns/upstream.h"
 #include "dns/zone.h"

@@ -21,6 +21,7 @@
 #include "control/host/datadir.h"
 #include "control/host/tool.h"
 #include "control/rpc/server.h"
+#include "control/state/plan_node.h"
 #include "control/state/presence.h"
 #include "control/state/state.h"
 
@@ -89,11 +90,10 @@ static int settle_plan(struct node *node, bool whole)
 {
     struct plan plan;
     struct err err;
-    int code = whole ? plan_of_node(node->state, node->identity.id, &plan)
-                     : plan_of_node_part(node->state, node->identity.id, &node->touched, &plan);
+    const struct plan_touched *touched = whole ? NULL : &node->touched;
+    int code = plan_of_node(node->state, node->identity.id, touched, &plan);
     if (code == 0)
-        code = whole ? tunnel_follow(node->tunnel, &plan, &err)
-                     : tunnel_follow_part(node->tunnel, &plan, &node->touched, &err);
+        code = tunnel_follow(node->tunnel, &plan, touched, &err);
     else if (code != -ENOENT)
         err_set_errno(&err, code, "no plan");
     plan_fini(&plan);

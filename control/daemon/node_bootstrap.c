@@ -19,6 +19,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/statvfs.h>
 
 enum {
@@ -215,10 +216,14 @@ static enum grpc_code build_cluster(void *ctx, struct change *change, const stru
     struct ip_prefix node_network6;
     struct ip_prefix peer_network6;
     memcpy(cluster, state_settings(state)->cluster, sizeof cluster);
-    if (cluster[0] == '\0' && access_make_uuid(cluster) < 0) {
-        change_init(change);
-        err_set(err, -EIO, "no random bytes");
-        return GRPC_INTERNAL;
+    if (cluster[0] == '\0') {
+        uint8_t random[16];
+        if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
+            change_init(change);
+            err_set(err, -EIO, "no random bytes");
+            return GRPC_INTERNAL;
+        }
+        access_make_uuid(random, cluster);
     }
     change_default_networks6(cluster, &node_network6, &peer_network6);
     struct change_cluster wanted = {

@@ -63,13 +63,15 @@ static int make_uuid(struct datadir *dir, const char *file, char out[ACCESS_ID_M
                      struct err *err)
 {
     char uuid[ACCESS_UUID_TEXT];
-    int code = access_make_uuid(uuid);
-    if (code < 0)
-        return err_set_errno(err, code, "no random bytes");
-    code = datadir_write(dir, file, uuid, err);
+    uint8_t random[16];
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
+        return err_set(err, -EIO, "no random bytes");
+    access_make_uuid(random, uuid);
+    int code = datadir_write(dir, file, uuid, err);
     if (code == 0)
         memcpy(out, uuid, sizeof uuid);
     bytes_wipe(uuid, sizeof uuid);
+    bytes_wipe(random, sizeof random);
     return code;
 }
 

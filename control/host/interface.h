@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "control/state/plan.h"
+#include "control/state/plan_diff.h"
 #include "tun/ifconf.h"
 
 #include <stdbool.h>

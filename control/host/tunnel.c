@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "control/host/interface.h"
 #include "control/host/nft.h"
+#include "control/state/plan_diff.h"
 #include "control/state/plan_part.h"
 #include "tun/route_watch.h"
 #include "tun/tun.h"
@@ -117,7 +118,7 @@ static bool needs_firewall(const struct plan *from, const struct plan *to)
 
 /* ---- plans ---- */
 
-int tunnel_follow(struct tunnel *tunnel, struct plan *plan, struct err *err)
+static int follow_whole(struct tunnel *tunnel, struct plan *plan, struct err *err)
 {
     struct plan_delta delta;
     int code = plan_diff(&tunnel->plan, plan, &delta);
@@ -144,18 +145,20 @@ out:
     return code;
 }
 
-int tunnel_follow_part(struct tunnel *tunnel, struct plan *part, const struct plan_touched *touched,
-                       struct err *err)
+int tunnel_follow(struct tunnel *tunnel, struct plan *plan, const struct plan_touched *touched,
+                  struct err *err)
 {
     struct plan taken;
-    int code = plan_take(&tunnel->plan, part, touched, &taken);
+    if (touched == NULL)
+        return follow_whole(tunnel, plan, err);
+    int code = plan_take(&tunnel->plan, plan, touched, &taken);
     if (code < 0) {
-        plan_fini(part);
+        plan_fini(plan);
         return err_set_errno(err, code, "a new plan cannot be compared");
     }
     struct plan rest = tunnel->plan;
     tunnel->plan = taken;
-    code = tunnel_follow(tunnel, part, err);
+    code = follow_whole(tunnel, plan, err);
     int merged = plan_merge(&tunnel->plan, &rest);
     return code == 0 && merged < 0 ? err_set_errno(err, merged, "the plan is lost") : code;
 }

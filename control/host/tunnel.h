@@ -41,13 +41,11 @@ int tunnel_open(struct tunnel **out, const struct tunnel_options *options, struc
 /* Removes everything again. The loop must run once more before it is closed. Takes NULL. */
 void tunnel_close(struct tunnel *tunnel);
 
-/* Takes the plan over (it is empty afterwards), also on an error. What the kernel refuses is
- * logged, and the rest goes on without it; an error means that the engine did not take the plan. */
-int tunnel_follow(struct tunnel *tunnel, struct plan *plan, struct err *err);
-
-/* The same for a part of a plan (plan_part.h): peers that were not touched stay as they are. */
-int tunnel_follow_part(struct tunnel *tunnel, struct plan *part, const struct plan_touched *touched,
-                       struct err *err);
+/* Takes the plan over (it is empty afterwards), also on an error. When `touched` is given, the plan
+ * is a part (plan_part.h) and all other peers stay as they are. What the kernel refuses is logged,
+ * and the rest goes on without it. An error means that the engine did not take the plan. */
+int tunnel_follow(struct tunnel *tunnel, struct plan *plan, const struct plan_touched *touched,
+                  struct err *err);
 
 /* Forgets the sessions with a peer of the plan and begins a new one: for when the other side is
  * known to have lost them, which it could not say otherwise. Unknown keys are 0. */

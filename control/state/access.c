@@ -7,10 +7,9 @@
 #include <ctype.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/random.h>
 
-/* The smallest usual alphabet that holds every character of the text, in bits a character times
- * 1000. Separators are not counted as characters: they stand where one expects them. */
+/* The smallest usual alphabet that holds every character of the text, in 1/1000 bit a character.
+ * Separators do not count: their places are predictable. */
 static unsigned alphabet_millibits(const char *text)
 {
     bool digit = false;
@@ -32,7 +31,7 @@ static unsigned alphabet_millibits(const char *text)
     return hex ? 4000 : digit ? 3321 : 0;
 }
 
-/* Whether the characters repeat what was there `period` earlier, all the way. */
+/* Whether every character equals the one `period` places before it. */
 static bool repeats(const char *text, size_t len, size_t period)
 {
     for (size_t i = period; i < len; i++)
@@ -41,8 +40,8 @@ static bool repeats(const char *text, size_t len, size_t period)
     return true;
 }
 
-/* A character that continues a run of three (aaaa, 1234, 4321) adds nothing that a guesser does not
- * try. Shorter runs occur by chance. */
+/* A character that continues a run of three (aaaa, 1234, 4321) adds nothing: guessers try runs.
+ * Shorter runs occur by chance. */
 static bool continues_run(const char *text, size_t i)
 {
     if (i < 3)
@@ -95,11 +94,10 @@ int access_check_id(const char *text, const char *what, struct err *err)
     return 0;
 }
 
-int access_make_uuid(char out[ACCESS_UUID_TEXT])
+void access_make_uuid(const uint8_t random[16], char out[ACCESS_UUID_TEXT])
 {
     uint8_t bytes[16];
-    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
-        return errno == 0 ? -EIO : -errno;
+    memcpy(bytes, random, sizeof bytes);
     bytes[6] = (uint8_t)((bytes[6] & 0x0f) | 0x40);
     bytes[8] = (uint8_t)((bytes[8] & 0x3f) | 0x80);
     char hex[33];
@@ -114,7 +112,6 @@ int access_make_uuid(char out[ACCESS_UUID_TEXT])
     }
     bytes_wipe(bytes, sizeof bytes);
     bytes_wipe(hex, sizeof hex);
-    return 0;
 }
 
 int access_check_name(const char *text, char out[ACCESS_NAME_MAX + 1], struct err *err)

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What ids, keys and names from outside must look like. */
+/* Checks ids, keys and names that come from outside. */
 
 struct err;
 
@@ -16,7 +16,7 @@ enum {
     ACCESS_MIN_BITS = 96,
 };
 
-/* How many bits an id holds at most, judged by its length and alphabet; runs and repeated patterns
+/* The most bits that an id can hold, judged by its length and alphabet; runs and repeated patterns
  * count once. */
 unsigned access_strength_bits(const char *text);
 
@@ -25,15 +25,14 @@ unsigned access_strength_bits(const char *text);
  * holds the command that makes a good one and never the id. 0 or -EINVAL. */
 int access_check_id(const char *text, const char *what, struct err *err);
 
-/* A random version 4 UUID (RFC 9562); 0 or a negative errno. */
-int access_make_uuid(char out[ACCESS_UUID_TEXT]);
+/* A version 4 UUID (RFC 9562) of 16 random bytes. */
+void access_make_uuid(const uint8_t random[16], char out[ACCESS_UUID_TEXT]);
 
-/* Letters, digits and inner hyphens, 1 to 63 of them. Writes the name in lower case. 0 or -EINVAL.
- */
+/* A name has 1 to 63 letters, digits and inner hyphens. Writes it in lower case. 0 or -EINVAL. */
 int access_check_name(const char *text, char out[ACCESS_NAME_MAX + 1], struct err *err);
 
-/* A host name cut and changed into a valid name: its first label, other characters as hyphens; ""
- * when nothing is left. */
+/* Turns a host name into a valid name: its first label, other characters as hyphens; "" when
+ * nothing is left. */
 void access_name_from_host(const char *host, char out[ACCESS_NAME_MAX + 1]);
 
 /* A WireGuard public key in base64, none of low order. 0 or -EINVAL. */

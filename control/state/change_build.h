@@ -5,11 +5,11 @@
 #include "control/state/change.h"
 #include "proto/heimdall.pb-c.h"
 
-/* What the builders of change.h are made of; for change.c and change_peer.c only. */
+/* What the builders of change.h share; for change*.c only. */
 
 enum { CHANGE_VERSION_MAX = 64 };
 
-/* `code` beside the text, so that a refusal is one expression. */
+/* Sets the text and is `code`, so that a refusal is one expression. */
 #define REFUSE(err, code, ...) (err_set((err), -EINVAL, __VA_ARGS__), (code))
 
 /* Every builder begins and ends with these. */
@@ -21,23 +21,21 @@ void change_add_message(struct change *change, enum record_op_kind kind, const c
                         const char *name, const ProtobufCMessage *message);
 void change_add_del(struct change *change, const char *key, const char *name);
 
-Google__Protobuf__Timestamp change_timestamp(uint64_t ns);
-
-/* protobuf-c has no const; packing does not write. */
+/* Casts const away for protobuf-c, which has none; packing does not write. */
 char *change_text(const char *in);
 
 /* UNAVAILABLE before there is a cluster. */
 enum grpc_code change_need_cluster(const struct state *state, struct err *err);
 
-/* A name that nobody but `id` has, in lower case. */
+/* Checks that nobody but `id` has the name; writes it in lower case. */
 enum grpc_code change_claim_name(const struct state *state, const char *id, const char *text,
                                  char name[ACCESS_NAME_MAX + 1], struct err *err);
 
-/* A key that nobody but `id` has. */
+/* Checks that nobody but `id` has the key. */
 enum grpc_code change_claim_key(const struct state *state, const char *id, const char *text,
                                 uint8_t key[32], struct err *err);
 
-/* What a program says of its version; may be "". */
+/* The version that a program reports; may be "". */
 enum grpc_code change_check_version(const char *version, struct err *err);
 
 #endif

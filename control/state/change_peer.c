@@ -1,14 +1,14 @@
-#include "base/clock.h"
 #include "base/err.h"
 #include "control/state/change_build.h"
 #include "control/state/ipam.h"
+#include "control/state/record_time.h"
 #include "control/state/state.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { SEEN_EVERY_S = 60 }; /* a reconnect within this is not worth a write of last_seen */
+enum { SEEN_EVERY_S = 60 }; /* a reconnect within this does not renew last_seen */
 
 /* ---- who may connect */
 
@@ -25,7 +25,7 @@ static enum grpc_code authorize(struct change *change, const struct state *state
     if (state_authorization(state, id) != NULL)
         return GRPC_OK;
     Pb__Authorization record = PB__AUTHORIZATION__INIT;
-    Google__Protobuf__Timestamp created = change_timestamp(now_ns);
+    Google__Protobuf__Timestamp created = record_time(now_ns);
     record.id = change_text(id);
     record.created = &created;
     change_add_message(change, RECORD_HSET, RECORD_KEY_AUTHORIZED, id, &record.base);
@@ -84,7 +84,7 @@ static enum grpc_code rekey(struct change *change, const struct state *state, co
     if (have == NULL)
         return REFUSE(err, GRPC_NOT_FOUND, "this id is not authorized");
     if (state_peer(state, id) == NULL || have->pb->rekey)
-        return GRPC_OK; /* no key is bound yet, or the next one is awaited already */
+        return GRPC_OK; /* no key is bound yet, or the next connect may already bring a new one */
     Pb__Authorization record = *have->pb;
     record.rekey = true;
     change_add_message(change, RECORD_HSET, RECORD_KEY_AUTHORIZED, id, &record.base);
@@ -98,7 +98,7 @@ enum grpc_code change_rekey_peer(struct change *change, const struct state *stat
     return change_finish(change, rekey(change, state, id, err), err);
 }
 
-/* The name that a peer bears: the administrator's, else its own if nobody else has it. */
+/* Gives a peer its name: the administrator's, else its own if nobody else has that. */
 static void put_name(struct change *change, const struct state *state,
                      const struct state_peer *peer, const char *given)
 {
@@ -143,7 +143,7 @@ enum grpc_code change_rename_peer(struct change *change, const struct state *sta
 
 /* ---- connecting */
 
-/* The key that the id is bound to, or one that may take its place. */
+/* Checks that the key is the one that the id is bound to, or that it may take its place. */
 static enum grpc_code check_key(const struct state *state, const struct change_peer *peer,
                                 struct err *err)
 {
@@ -159,7 +159,8 @@ static enum grpc_code check_key(const struct state *state, const struct change_p
                   peer->id);
 }
 
-/* Also finds the name that the peer bears, and the one that it gives itself, in lower case. */
+/* Checks what a peer reports of itself. Writes the name that it gets and the one that it gives
+ * itself, both in lower case. */
 static enum grpc_code check_peer(const struct state *state, const struct change_peer *peer,
                                  char name[ACCESS_NAME_MAX + 1], char own_name[ACCESS_NAME_MAX + 1],
                                  struct err *err)
@@ -238,7 +239,7 @@ static bool peer_is_current(const struct state_peer *have, const Pb__Peer *recor
            record->last_seen->seconds < pb->last_seen->seconds + SEEN_EVERY_S;
 }
 
-/* The one new key has come. */
+/* Ends the permission for another key, which has come. */
 static void end_rekey(struct change *change, const struct state *state, const char *id)
 {
     Pb__Authorization record = *state_authorization(state, id)->pb;
@@ -264,7 +265,7 @@ static enum grpc_code connect_peer(struct change *change, const struct state *st
     pb__key_pair__init(&keypair);
     if (have != NULL)
         record = *have->pb;
-    Google__Protobuf__Timestamp now = change_timestamp(peer->now_ns);
+    Google__Protobuf__Timestamp now = record_time(peer->now_ns);
     keypair.public_key = change_text(peer->public_key);
     record.id = change_text(peer->id);
     record.name = name;
@@ -299,7 +300,7 @@ enum grpc_code change_peers_seen(struct change *change, const struct state *stat
         const struct state_peer *peer = state_peer(state, seen[i].id);
         if (peer == NULL)
             continue;
-        Google__Protobuf__Timestamp last_seen = change_timestamp(seen[i].seen_ns);
+        Google__Protobuf__Timestamp last_seen = record_time(seen[i].seen_ns);
         Pb__Peer record = *peer->pb;
         record.last_seen = &last_seen;
         change_add_message(change, RECORD_SET, RECORD_KEY_PEERS, peer->id, &record.base);

@@ -3,8 +3,10 @@
 
 #include "control/state/plan.h"
 
-/* How plan_view.c fills a plan: in order of precedence, failure remembered, set in order at the
- * end. The first peer that is granted a prefix has it. */
+#include <stdbool.h>
+
+/* Fills a plan in order of precedence: the first peer that is granted a prefix has it. A failed
+ * allocation is remembered until plan_builder_finish, which also puts everything in order. */
 
 struct plan_grant;
 
@@ -17,10 +19,10 @@ struct plan_builder {
 
 void plan_builder_init(struct plan_builder *builder, struct plan *plan);
 
-/* Sorts everything; 0 or -ENOMEM. The builder is finished either way. */
+/* 0 or -ENOMEM. The builder is finished either way. */
 int plan_builder_finish(struct plan_builder *builder);
 
-/* The index of the new peer, for plan_builder_grant. The endpoint may be unset. */
+/* Adds a peer; `endpoint` may be unset. Returns its index, for plan_builder_grant. */
 size_t plan_builder_peer(struct plan_builder *builder, const uint8_t key[WG_KEY_LEN],
                          const union endpoint *endpoint, uint16_t keepalive_s);
 

@@ -1,3 +1,5 @@
+#include "control/state/plan_diff.h"
+
 #include "control/state/plan.h"
 
 #include <errno.h>
@@ -12,7 +14,7 @@ static int compare_prefixes(const struct ip_prefix *a, const struct ip_prefix *b
     return order != 0 ? order : a->len - b->len;
 }
 
-/* What is in `a` and not in `b`; NULL only when memory is short. */
+/* The prefixes of `a` that `b` lacks; NULL only when memory is short. */
 static struct ip_prefix *without(const struct ip_prefix *a, size_t a_count,
                                  const struct ip_prefix *b, size_t b_count, size_t *out_count)
 {
@@ -28,7 +30,7 @@ static struct ip_prefix *without(const struct ip_prefix *a, size_t a_count,
     return out;
 }
 
-/* Addresses are two at most and not in order: IPv4 first. */
+/* For addresses: there are at most two, not in order. */
 static bool has_prefix(const struct ip_prefix *list, size_t count, const struct ip_prefix *prefix)
 {
     for (size_t i = 0; i < count; i++)
@@ -50,7 +52,7 @@ static struct ip_prefix *addresses_without(const struct plan *a, const struct pl
 
 /* ---- peers: both lists are in order of the public key, allowed IPs in order of the prefix */
 
-/* Every prefix that any peer of a plan has, in order. */
+/* The prefixes of all peers of a plan, in order. */
 struct owned {
     struct ip_prefix *prefixes;
     size_t count;
@@ -106,9 +108,9 @@ static bool room_for_ips(struct wg_peer_config *out, size_t count)
     return out->allowed_ips != NULL;
 }
 
-/* The entry that makes `to` of `from` (NULL: a new peer); an entry without content when nothing is
- * to be done. A prefix that another peer gets is not removed here: it moves when that one adds it.
- */
+/* Fills the entry that turns `from` (NULL: a new peer) into `to`; *changed is false when there is
+ * nothing to do. A prefix that another peer gets is not removed here: it moves when that one adds
+ * it. */
 static bool change_peer(struct wg_peer_config *out, const struct wg_peer_config *from,
                         const struct wg_peer_config *to, const struct owned *keep, bool *changed)
 {
@@ -119,7 +121,7 @@ static bool change_peer(struct wg_peer_config *out, const struct wg_peer_config 
     if (from != NULL)
         add_difference(out, from, to, true, keep);
     add_difference(out, to, from, false, NULL);
-    /* Where a peer moved to on its own is kept until the record says something new. */
+    /* An endpoint that a peer roamed to is kept until the record has a new one. */
     out->has_endpoint = to->has_endpoint && (from == NULL || !from->has_endpoint ||
                                              !endpoint_equal(&from->endpoint, &to->endpoint));
     if (out->has_endpoint)
@@ -137,7 +139,7 @@ static void remove_peer(struct wg_peer_config *out, const struct wg_peer_config 
     memcpy(out->public_key, peer->public_key, sizeof out->public_key);
 }
 
-/* Walks both plans in step. `removals` picks what is written: peers that are gone, or the rest. */
+/* Walks both plans in step. `removals` selects what is written: removed peers, or the rest. */
 static bool diff_peers(const struct plan *from, const struct plan *to, bool removals,
                        const struct owned *keep, struct wg_device_config *out)
 {
@@ -167,7 +169,7 @@ static bool diff_peers(const struct plan *from, const struct plan *to, bool remo
     return true;
 }
 
-/* Removed peers come last: what they had has moved to others by then, without a gap. */
+/* Removed peers come last: by then their prefixes have moved to others, without a gap. */
 static int diff_wg(const struct plan *from, const struct plan *to, struct wg_device_config *out)
 {
     struct owned keep;
@@ -179,37 +181,7 @@ static int diff_wg(const struct plan *from, const struct plan *to, struct wg_dev
     return done ? 0 : -ENOMEM;
 }
 
-/* ---- the rest */
-
-static bool same_names(const struct plan *a, const struct plan *b)
-{
-    if (a->name_count != b->name_count)
-        return false;
-    for (size_t i = 0; i < a->name_count; i++)
-        if (strcmp(a->names[i].name, b->names[i].name) != 0 ||
-            !ip_addr_equal(&a->names[i].addr, &b->names[i].addr) ||
-            !ip_addr_equal(&a->names[i].addr6, &b->names[i].addr6))
-            return false;
-    return true;
-}
-
-static bool same_dns(const struct plan *a, const struct plan *b)
-{
-    if (a->dns_count != b->dns_count)
-        return false;
-    for (size_t i = 0; i < a->dns_count; i++)
-        if (!ip_addr_equal(&a->dns[i], &b->dns[i]))
-            return false;
-    return true;
-}
-
-static bool same_firewall(const struct plan *a, const struct plan *b)
-{
-    return ip_prefixes_equal(a->overlay, a->overlay_count, b->overlay, b->overlay_count) &&
-           ip_prefixes_equal(a->peer_networks, a->peer_network_count, b->peer_networks,
-                             b->peer_network_count) &&
-           ip_prefixes_equal(a->own_routes, a->own_route_count, b->own_routes, b->own_route_count);
-}
+/* ---- the whole */
 
 int plan_diff(const struct plan *from, const struct plan *to, struct plan_delta *out)
 {
@@ -220,12 +192,6 @@ int plan_diff(const struct plan *from, const struct plan *to, struct plan_delta 
                                   &out->routes_removed_count);
     out->routes_added = without(to->routes, to->route_count, from->routes, from->route_count,
                                 &out->routes_added_count);
-    out->firewall_changed = !same_firewall(from, to);
-    /* The zone's reverse networks are the overlay's. */
-    out->names_changed =
-        !same_names(from, to) ||
-        !ip_prefixes_equal(from->overlay, from->overlay_count, to->overlay, to->overlay_count);
-    out->dns_changed = !same_dns(from, to);
     if (out->addresses_removed != NULL && out->addresses_added != NULL &&
         out->routes_removed != NULL && out->routes_added != NULL &&
         diff_wg(from, to, &out->wg) == 0)
@@ -244,12 +210,4 @@ void plan_delta_fini(struct plan_delta *delta)
     free(delta->routes_removed);
     free(delta->routes_added);
     *delta = (struct plan_delta){0};
-}
-
-bool plan_delta_is_empty(const struct plan_delta *delta)
-{
-    return delta->wg.peer_count == 0 && delta->addresses_removed_count == 0 &&
-           delta->addresses_added_count == 0 && delta->routes_removed_count == 0 &&
-           delta->routes_added_count == 0 && !delta->firewall_changed && !delta->names_changed &&
-           !delta->dns_changed;
 }

@@ -1,6 +1,7 @@
 #include "control/state/plan_part.h"
 
 #include "base/search.h"
+#include "control/state/plan.h"
 #include "control/state/state.h"
 
 #include <errno.h>
@@ -25,7 +26,7 @@ void plan_touch_peer(struct plan_touched *touched, const struct state *state, co
     memcpy(touched->peers[place].key, peer->public_key, WG_KEY_LEN);
 }
 
-/* ---- arrays in order ---- */
+/* ---- ordered arrays ---- */
 
 static int compare_peer(const void *peer, const void *key)
 {
@@ -50,14 +51,14 @@ static bool is_before(const void *ctx, size_t place)
     return sought->compare((const char *)sought->array + place * sought->size, sought->key) < 0;
 }
 
-/* The place of the key, or where it belongs. */
+/* The first place whose item does not come before the key. */
 static size_t place_of(const void *array, size_t count, size_t size, const void *key,
                        int (*compare)(const void *item, const void *key))
 {
     return search_place(count, is_before, &(struct sought){array, size, key, compare});
 }
 
-/* There is room for it. */
+/* The array must have room. */
 static void insert(void *array, size_t *count, size_t size, size_t at, const void *item)
 {
     char *place = (char *)array + at * size;
@@ -73,7 +74,7 @@ static void take_out(void *array, size_t *count, size_t size, size_t at)
     memmove(place, place + size, (*count - at) * size);
 }
 
-/* ---- taking out ---- */
+/* ---- moving out ---- */
 
 static void put_peer(struct plan *into, const struct wg_peer_config *peer)
 {
@@ -141,9 +142,9 @@ int plan_take(struct plan *whole, const struct plan *part, const struct plan_tou
     return 0;
 }
 
-/* ---- and in again ---- */
+/* ---- moving back ---- */
 
-/* The many stay where they are, and the few move in among them. */
+/* The peers of `rest`, which are many, stay in place; those of `plan` move in among them. */
 int plan_merge(struct plan *plan, struct plan *rest)
 {
     struct wg_peer_config *peers =

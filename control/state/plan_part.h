@@ -2,17 +2,20 @@
 #define CONTROL_STATE_PLAN_PART_H
 
 #include "control/state/access.h"
-#include "control/state/plan.h"
+#include "wg/wg.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* A node's plan brought up to date in part: what a change of a few peers, or of routes, costs must
- * not grow with the number of peers. The part is a plan of its own (plan_of_node_part); plan_take
- * moves what it replaces out of the whole, so that plan_diff of the two is the change; plan_merge
- * puts the rest behind it again.
+/* Updates a node's plan in part, so that the cost of a change of a few peers, or of routes, does
+ * not grow with the number of peers. The part is a plan of its own (plan_of_node with the touched
+ * peers). plan_take moves what the part replaces out of the whole, so that plan_diff of the two is
+ * the change. plan_merge puts the rest behind it again.
  *
- * A change of a node, or of the cluster's settings, is not for a part. */
+ * A change of a node, or of the cluster's settings, needs a whole plan. */
+
+struct plan;
+struct state;
 
 enum { PLAN_TOUCHED_MAX = 64 };
 
@@ -28,19 +31,15 @@ struct plan_touched {
     bool too_many; /* a whole plan is due */
 };
 
-/* To be called before the state takes the change of this peer's record. */
+/* Called before the state takes the change of this peer's record. */
 void plan_touch_peer(struct plan_touched *touched, const struct state *state, const char *id);
 
-/* As plan_of_node, with the touched peers only (plan_view.c). */
-int plan_of_node_part(const struct state *state, const char *self,
-                      const struct plan_touched *touched, struct plan *out);
-
 /* Moves what `part` replaces from `whole` to `out`: the touched peers and their names, the nodes,
- * and all lists. 0 or -ENOMEM with everything as it was. */
+ * and all lists. 0, or -ENOMEM with everything unchanged. */
 int plan_take(struct plan *whole, const struct plan *part, const struct plan_touched *touched,
               struct plan *out);
 
-/* Moves the peers and names of `rest` to where they belong in `plan`. 0, or -ENOMEM without them:
+/* Moves the peers and names of `rest` to where they belong in `plan`. 0, or -ENOMEM without them.
  * `rest` is empty in any case. */
 int plan_merge(struct plan *plan, struct plan *rest);
 

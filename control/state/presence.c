@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/map.h"
+#include "control/state/record_time.h"
 #include "control/state/state.h"
 #include "wg/wg.h"
 
@@ -139,18 +140,10 @@ void presence_end(struct presence *presence, const struct state *state)
 
 /* ---- what follows ---- */
 
-static uint64_t stored_ns(const struct state_peer *peer)
-{
-    const Google__Protobuf__Timestamp *seen = peer->pb->last_seen;
-    return seen == NULL || seen->seconds < 0
-               ? 0
-               : (uint64_t)seen->seconds * NS_PER_SEC + (uint64_t)seen->nanos;
-}
-
 uint64_t presence_seen_ns(const struct presence *presence, const struct state_peer *peer)
 {
     const struct sight *sight = map_get(&presence->sights, peer->public_key, WG_KEY_LEN);
-    uint64_t stored = stored_ns(peer);
+    uint64_t stored = record_time_ns(peer->pb->last_seen);
     return sight != NULL && sight->seen_ns > stored ? sight->seen_ns : stored;
 }
 
@@ -165,7 +158,8 @@ enum grpc_code presence_build_seen(const struct presence *presence, struct chang
     for (size_t i = 0; i < state_peer_count(state) && count < SEEN_AT_ONCE; i++) {
         const struct state_peer *peer = state_peer_at(state, i);
         uint64_t seen_ns = presence_seen_ns(presence, peer);
-        if (seen_ns > stored_ns(peer) && seen_ns - stored_ns(peer) >= news)
+        if (seen_ns > record_time_ns(peer->pb->last_seen) &&
+            seen_ns - record_time_ns(peer->pb->last_seen) >= news)
             seen[count++] = (struct change_seen){peer->id, seen_ns};
     }
     return change_peers_seen(change, state, seen, count, err);

@@ -1,107 +1,13 @@
-#include "control/state/state.h"
-
-#include "base/buffer.h"
 #include "base/bytes.h"
 #include "base/log.h"
-#include "base/map.h"
-#include "base/search.h"
 #include "control/state/state_entry.h"
+#include "control/state/state_parts.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Pointers in order. */
-struct table {
-    void **items;
-    size_t count;
-    size_t capacity;
-    int (*compare)(const void *a, const void *b);
-};
-
-/* Every entry is in a map by what names its record and, save addresses, in an ordered table. Keys,
- * names and ids in the maps are borrowed from the entries. */
-struct state {
-    uint64_t epoch;
-    uint64_t rev;
-    size_t damaged;
-    uint64_t offset_floor;
-    struct state_settings settings;
-    Pb__Master *master;
-    struct map nodes;
-    struct map peers;
-    struct map routes;
-    struct map networks;
-    struct map authorizations;
-    struct map addresses; /* by struct ip_addr */
-    struct map node_keys;
-    struct map node_names;
-    struct map peer_keys;
-    struct map peer_names;
-    struct map authorization_names;
-    struct table nodes_ordered;
-    struct table peers_ordered;
-    struct table routes_ordered;
-    struct table networks_ordered;
-    struct table authorizations_ordered;
-};
-
 enum { FIRST_PEER_OFFSET = 2 };
-
-/* ---- tables */
-
-struct sought {
-    const struct table *table;
-    const void *item;
-};
-
-static bool is_before(const void *ctx, size_t place)
-{
-    const struct sought *sought = ctx;
-    return sought->table->compare(sought->table->items[place], sought->item) < 0;
-}
-
-/* The first place whose item is not before `item`. */
-static size_t table_place(const struct table *table, const void *item)
-{
-    return search_place(table->count, is_before, &(struct sought){table, item});
-}
-
-static int table_reserve(struct table *table)
-{
-    if (table->count < table->capacity)
-        return 0;
-    size_t capacity = table->capacity == 0 ? 16 : table->capacity * 2;
-    void **items = realloc(table->items, capacity * sizeof *items);
-    if (items == NULL)
-        return -ENOMEM;
-    table->items = items;
-    table->capacity = capacity;
-    return 0;
-}
-
-static int table_add(struct table *table, void *item)
-{
-    if (table_reserve(table) != 0)
-        return -ENOMEM;
-    size_t place = table_place(table, item);
-    memmove(&table->items[place + 1], &table->items[place],
-            (table->count - place) * sizeof *table->items);
-    table->items[place] = item;
-    table->count++;
-    return 0;
-}
-
-static void table_remove(struct table *table, const void *item)
-{
-    size_t place = table_place(table, item);
-    if (place == table->count || table->items[place] != item)
-        return;
-    table->count--;
-    memmove(&table->items[place], &table->items[place + 1],
-            (table->count - place) * sizeof *table->items);
-}
 
 static int compare_nodes(const void *a, const void *b)
 {
@@ -170,9 +76,9 @@ int state_create(struct state **out, const uint8_t seed[16])
 /* What tells one kind of entry from another. */
 struct kind {
     struct map *by_name;
-    struct table *ordered; /* NULL: none */
-    struct map *by_key;    /* NULL: no public keys */
-    struct map *by_label;  /* NULL: no names for people */
+    struct state_table *ordered; /* NULL: none */
+    struct map *by_key;          /* NULL: no public keys */
+    struct map *by_label;        /* NULL: no names for people */
     void (*free)(void *entry);
 };
 
@@ -239,7 +145,7 @@ static void free_all(struct kind kind)
         kind.free(entry);
     map_fini(kind.by_name);
     if (kind.ordered != NULL)
-        free(kind.ordered->items);
+        state_table_fini(kind.ordered);
     if (kind.by_key != NULL)
         map_fini(kind.by_key);
     if (kind.by_label != NULL)
@@ -260,17 +166,9 @@ void state_destroy(struct state *state)
     free(state);
 }
 
-/* ---- names in any case: the maps hold them as they are, so they must be stored in lower case */
+/* ---- kinds of entries */
 
-static size_t lower(char *out, size_t capacity, const char *name)
-{
-    size_t len = 0;
-    for (; name[len] != '\0' && len < capacity; len++)
-        out[len] = (char)tolower((unsigned char)name[len]);
-    return len;
-}
-
-/* What a map finds an entry by. */
+/* The keys of an entry in the maps of its kind. */
 struct names {
     const void *name;
     size_t name_len;
@@ -349,7 +247,7 @@ static void remove_entry(struct state *state, enum record_kind which, const void
         return;
     struct names names = names_of(which, entry);
     if (kind.ordered != NULL)
-        table_remove(kind.ordered, entry);
+        state_table_remove(kind.ordered, entry);
     if (kind.by_key != NULL && map_get(kind.by_key, names.key, 32) == entry)
         map_remove(kind.by_key, names.key, 32);
     if (kind.by_label != NULL && map_get(kind.by_label, names.label, strlen(names.label)) == entry)
@@ -365,7 +263,7 @@ static int add_entry(struct state *state, enum record_kind which, void *entry)
     struct kind kind = kind_of(state, which);
     struct names names = names_of(which, entry);
     remove_entry(state, which, names.name, names.name_len);
-    if (kind.ordered != NULL && table_reserve(kind.ordered) != 0)
+    if (kind.ordered != NULL && state_table_reserve(kind.ordered) != 0)
         goto no_memory;
     /* A key or name that another entry has (damaged data only) stays with that one. */
     if (kind.by_key != NULL && map_get(kind.by_key, names.key, 32) == NULL &&
@@ -378,7 +276,7 @@ static int add_entry(struct state *state, enum record_kind which, void *entry)
     if (map_put(kind.by_name, names.name, names.name_len, entry) != 0)
         goto no_name;
     if (kind.ordered != NULL)
-        table_add(kind.ordered, entry);
+        state_table_add(kind.ordered, entry);
     if (which == RECORD_PEERIP)
         raise_floor(state);
     return 0;
@@ -605,119 +503,4 @@ const Pb__Master *state_master(const struct state *state)
 uint64_t state_peer_offset_floor(const struct state *state)
 {
     return state->offset_floor;
-}
-
-static void *by_name(const struct map *map, const char *name)
-{
-    char text[64];
-    return map_get(map, text, lower(text, sizeof text, name));
-}
-
-const struct state_node *state_node(const struct state *state, const char *id)
-{
-    return map_get(&state->nodes, id, strlen(id));
-}
-
-const struct state_node *state_node_by_key(const struct state *state, const uint8_t key[32])
-{
-    return map_get(&state->node_keys, key, 32);
-}
-
-const struct state_node *state_node_by_name(const struct state *state, const char *name)
-{
-    return by_name(&state->node_names, name);
-}
-
-const struct state_peer *state_peer(const struct state *state, const char *id)
-{
-    return map_get(&state->peers, id, strlen(id));
-}
-
-const struct state_peer *state_peer_by_key(const struct state *state, const uint8_t key[32])
-{
-    return map_get(&state->peer_keys, key, 32);
-}
-
-const struct state_peer *state_peer_by_name(const struct state *state, const char *name)
-{
-    return by_name(&state->peer_names, name);
-}
-
-const struct state_authorization *state_authorization_by_name(const struct state *state,
-                                                              const char *name)
-{
-    return by_name(&state->authorization_names, name);
-}
-
-const struct state_authorization *state_authorization(const struct state *state, const char *id)
-{
-    return map_get(&state->authorizations, id, strlen(id));
-}
-
-const struct state_network *state_network(const struct state *state, const char *node_id)
-{
-    return map_get(&state->networks, node_id, strlen(node_id));
-}
-
-const struct state_route *state_route(const struct state *state, const struct ip_prefix *network)
-{
-    char text[IP_PREFIX_TEXT];
-    ip_prefix_format(network, text);
-    return map_get(&state->routes, text, strlen(text));
-}
-
-const char *state_address_owner(const struct state *state, const struct ip_addr *addr)
-{
-    const struct state_address *address = map_get(&state->addresses, addr, sizeof *addr);
-    return address == NULL ? NULL : address->owner;
-}
-
-size_t state_node_count(const struct state *state)
-{
-    return state->nodes_ordered.count;
-}
-
-const struct state_node *state_node_at(const struct state *state, size_t i)
-{
-    return state->nodes_ordered.items[i];
-}
-
-size_t state_peer_count(const struct state *state)
-{
-    return state->peers_ordered.count;
-}
-
-const struct state_peer *state_peer_at(const struct state *state, size_t i)
-{
-    return state->peers_ordered.items[i];
-}
-
-size_t state_route_count(const struct state *state)
-{
-    return state->routes_ordered.count;
-}
-
-const struct state_route *state_route_at(const struct state *state, size_t i)
-{
-    return state->routes_ordered.items[i];
-}
-
-size_t state_authorization_count(const struct state *state)
-{
-    return state->authorizations_ordered.count;
-}
-
-const struct state_authorization *state_authorization_at(const struct state *state, size_t i)
-{
-    return state->authorizations_ordered.items[i];
-}
-
-size_t state_network_count(const struct state *state)
-{
-    return state->networks_ordered.count;
-}
-
-const struct state_network *state_network_at(const struct state *state, size_t i)
-{
-    return state->networks_ordered.items[i];
 }

@@ -3,9 +3,9 @@
 
 #include "control/state/state.h"
 
-/* Makes the entries of a state from the values of records, strictly: NULL when the value is damaged
- * (*damaged is set) or memory is short. `name` is what names the record: its key's rest or its
- * field. For state.c only. */
+/* Parses the values of records into the entries of a state, for state.c only. NULL when the value
+ * is damaged (*damaged is set) or memory is short. `name` is what names the record: the rest of its
+ * key, or its field. */
 
 /* An entry of heimdall:peerips. */
 struct state_address {
@@ -33,8 +33,7 @@ void state_network_free(struct state_network *network);
 void state_authorization_free(struct state_authorization *authorization);
 void state_address_free(struct state_address *address);
 
-/* One field of heimdall:meta; false when it is damaged. Fields that are not known are left alone.
- */
+/* One field of heimdall:meta; false when it is damaged. Unknown fields are ignored. */
 bool state_settings_parse(struct state_settings *settings, const char *field, const uint8_t *value,
                           size_t len);
 

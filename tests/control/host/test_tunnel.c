@@ -2,6 +2,7 @@
 #include "control/host/tunnel.h"
 
 #include "base/bytes.h"
+#include "control/state/plan_peer.h"
 #include "tests/tun/netns.h"
 
 #include <errno.h>
@@ -103,7 +104,7 @@ static void tunnel_allowed(struct tunnel *tunnel, const char *address, const cha
     response.peers = peers;
     response.n_peers = 1;
     ck_assert_msg(plan_of_peer(&response, exit_node, &plan, &err) == 0, "%s", err.text);
-    ck_assert_msg(tunnel_follow(tunnel, &plan, &err) == 0, "%s", err.text);
+    ck_assert_msg(tunnel_follow(tunnel, &plan, NULL, &err) == 0, "%s", err.text);
     ck_assert_uint_eq(plan.peer_count, 0); /* taken over */
 }
 
@@ -153,7 +154,7 @@ START_TEST(the_next_plan_changes_the_difference)
     struct plan none;
     struct err err = {0};
     plan_init(&none);
-    ck_assert_int_eq(tunnel_follow(tunnel, &none, &err), 0);
+    ck_assert_int_eq(tunnel_follow(tunnel, &none, NULL, &err), 0);
     ck_assert_str_eq(table(), "");
     ck_assert_int_eq(tunnel_info(tunnel, &info), 0);
     ck_assert_uint_eq(info.device.peer_count, 0);

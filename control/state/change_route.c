@@ -1,0 +1,117 @@
+#include "base/err.h"
+#include "control/state/change_build.h"
+#include "control/state/state.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Networks that no route may overlap: loopback, link-local, multicast, "this network" (RFC 6890). */
+static bool is_special(const struct ip_prefix *network)
+{
+    static const char *const special[] = {"0.0.0.0/8",   "127.0.0.0/8", "169.254.0.0/16",
+                                          "224.0.0.0/3", "::/16",       "fe80::/10",
+                                          "ff00::/8"};
+    for (size_t i = 0; i < sizeof special / sizeof special[0]; i++) {
+        struct ip_prefix prefix;
+        if (ip_prefix_parse(&prefix, special[i]) && ip_prefix_overlaps(&prefix, network))
+            return true;
+    }
+    return false;
+}
+
+static enum grpc_code parse_network(const char *in, struct ip_prefix *network, struct err *err)
+{
+    char form[IP_PREFIX_TEXT];
+    if (strchr(in, '/') == NULL || !ip_prefix_parse(network, in))
+        return REFUSE(
+            err, GRPC_INVALID_ARGUMENT,
+            "\"%.64s\" is no network: expected is an address and a length, as 10.20.0.0/16", in);
+    if (ip_prefix_is_masked(network))
+        return GRPC_OK;
+    struct ip_prefix meant = *network;
+    ip_prefix_mask(&meant);
+    return REFUSE(err, GRPC_INVALID_ARGUMENT, "%.64s has bits behind its length: the network is %s",
+                  in, ip_prefix_format(&meant, form));
+}
+
+/* Refuses a route that overlaps a network of the overlay; the text names that network. */
+static enum grpc_code check_overlap(const struct state *state, const struct ip_prefix *network,
+                                    const char *in, struct err *err)
+{
+    const struct state_settings *settings = state_settings(state);
+    char other[IP_PREFIX_TEXT];
+    const struct ip_prefix *const peers[] = {&settings->peer_network, &settings->peer_network6};
+    for (size_t i = 0; i < 2; i++)
+        if (ip_prefix_overlaps(peers[i], network))
+            return REFUSE(err, GRPC_INVALID_ARGUMENT, "%s overlaps the peer network %s", in,
+                          ip_prefix_format(peers[i], other));
+    for (size_t i = 0; i < state_node_count(state); i++) {
+        const struct state_node *node = state_node_at(state, i);
+        const struct ip_prefix *const own[] = {&node->network, &node->network6};
+        for (size_t j = 0; j < 2; j++)
+            if (ip_prefix_overlaps(own[j], network))
+                return REFUSE(err, GRPC_INVALID_ARGUMENT, "%s overlaps the network %s of node %s",
+                              in, ip_prefix_format(own[j], other), node->name);
+    }
+    return GRPC_OK;
+}
+
+static enum grpc_code create_route(struct change *change, const struct state *state,
+                                   const char *node_id, const char *in, struct err *err)
+{
+    struct ip_prefix network;
+    char form[IP_PREFIX_TEXT];
+    enum grpc_code code = change_need_cluster(state, err);
+    if (code == GRPC_OK)
+        code = parse_network(in, &network, err);
+    if (code != GRPC_OK)
+        return code;
+    if (network.len > 0 && is_special(&network))
+        return REFUSE(err, GRPC_INVALID_ARGUMENT, "%s is reserved and cannot be a route", in);
+    if (network.len > 0)
+        code = check_overlap(state, &network, in, err);
+    if (code != GRPC_OK)
+        return code;
+    if (state_node(state, node_id) == NULL)
+        return REFUSE(err, GRPC_NOT_FOUND, "there is no node %.64s: see hctl nodes list", node_id);
+    const struct state_route *have = state_route(state, &network);
+    if (have != NULL)
+        return REFUSE(err, GRPC_ALREADY_EXISTS, "%s is already a route, of node %.64s", in,
+                      have->node_id);
+    Pb__Route record;
+    pb__route__init(&record);
+    record.node_id = change_text(node_id);
+    record.network = change_text(ip_prefix_format(&network, form));
+    change_add_message(change, RECORD_SET, RECORD_KEY_ROUTES, record.network, &record.base);
+    return GRPC_OK;
+}
+
+enum grpc_code change_create_route(struct change *change, const struct state *state,
+                                   const char *node_id, const char *network, struct err *err)
+{
+    change_begin(change, state);
+    return change_finish(change, create_route(change, state, node_id, network, err), err);
+}
+
+static enum grpc_code delete_route(struct change *change, const struct state *state, const char *in,
+                                   struct err *err)
+{
+    struct ip_prefix network;
+    char form[IP_PREFIX_TEXT];
+    enum grpc_code code = change_need_cluster(state, err);
+    if (code == GRPC_OK)
+        code = parse_network(in, &network, err);
+    if (code != GRPC_OK)
+        return code;
+    if (state_route(state, &network) == NULL)
+        return REFUSE(err, GRPC_NOT_FOUND, "%s is no route: see hctl routes list", in);
+    change_add_del(change, RECORD_KEY_ROUTES, ip_prefix_format(&network, form));
+    return GRPC_OK;
+}
+
+enum grpc_code change_delete_route(struct change *change, const struct state *state,
+                                   const char *network, struct err *err)
+{
+    change_begin(change, state);
+    return change_finish(change, delete_route(change, state, network, err), err);
+}
