@@ -1,303 +1,31 @@
-/* A change goes: handler -> mutation (a copy of the request's words) -> writer -> store -> state ->
- * data plane -> answer. The caller may be gone before the answer; the change is made all the same.
- */
 #include "control/api/heimdall.h"
 
 #include "base/bytes.h"
 #include "base/clock.h"
-#include "base/log.h"
+#include "control/api/env.h"
 #include "control/api/live.h"
-#include "control/cluster/writer.h"
+#include "control/api/mutation.h"
+#include "control/api/mutation_call.h"
 #include "control/rpc/server.h"
-#include "control/state/access.h"
-#include "control/state/change.h"
-#include "control/state/peer_config.h"
 #include "control/state/record_time.h"
 #include "control/state/state.h"
 #include "proto/cluster.pb-c.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct heimdall_service {
-    struct api_env env;
+    const struct api_env *env;
+    const struct watch_peer *watch;
 };
-
-/* ---- changes ---- */
-
-enum { WORDS = 5 };
-
-struct mutation {
-    struct heimdall_service *handlers;
-    struct rpc_call *call; /* NULL: the caller has gone */
-    enum grpc_code (*build)(const struct mutation *mutation, struct change *change,
-                            const struct state *state, struct err *err);
-    void (*reply)(const struct mutation *mutation, struct rpc_call *call);
-    const char *done_message; /* for the log */
-    const char *word_name;    /* what the logged first word is, or NULL: a peer's id */
-    uint64_t now_ns;
-    char *words[WORDS]; /* of the request, as `build` knows them */
-};
-
-static void mutation_free(struct mutation *mutation)
-{
-    for (size_t i = 0; i < WORDS; i++)
-        free(mutation->words[i]);
-    free(mutation);
-}
-
-static void mutation_cancelled(void *ctx, struct rpc_call *call)
-{
-    struct mutation *mutation = ctx;
-    (void)call;
-    mutation->call = NULL;
-}
-
-static enum grpc_code mutation_build(void *ctx, struct change *change, const struct state *state,
-                                     struct err *err)
-{
-    const struct mutation *mutation = ctx;
-    return mutation->build(mutation, change, state, err);
-}
-
-static void mutation_log(const struct mutation *mutation, uint64_t rev)
-{
-    char id[9];
-    if (mutation->word_name != NULL)
-        log_info(mutation->done_message, F_STR(mutation->word_name, mutation->words[0]),
-                 F_INT("rev", rev));
-    else
-        log_info(mutation->done_message, F_STR("peer", log_short_id(id, mutation->words[0])),
-                 F_INT("rev", rev));
-}
-
-/* For the log; the caller's text may hold its id. */
-static const char *denied_reason(const struct mutation *mutation)
-{
-    const struct api_env *env = &mutation->handlers->env;
-    const struct state *state = env->state(env->ctx);
-    return state == NULL || state_authorization(state, mutation->words[0]) == NULL
-               ? "the peer is not authorized"
-               : "another WireGuard key is bound to the peer's id";
-}
-
-static void mutation_done(void *ctx, enum grpc_code status, const struct err *err, uint64_t rev)
-{
-    struct mutation *mutation = ctx;
-    const struct api_env *env = &mutation->handlers->env;
-    if (status == GRPC_OK) {
-        mutation_log(mutation, rev);
-        env->settle(env->ctx);
-    }
-    /* settling may have ended the call: a peer that was just deauthorized */
-    struct rpc_call *call = mutation->call;
-    if (call != NULL && status == GRPC_OK)
-        mutation->reply(mutation, call);
-    else if (call != NULL && status == GRPC_PERMISSION_DENIED)
-        rpc_call_deny(call, denied_reason(mutation), err->text);
-    else if (call != NULL)
-        rpc_call_finish(call, status, err->text);
-    mutation_free(mutation);
-}
-
-static void reply_empty(const struct mutation *mutation, struct rpc_call *call)
-{
-    Google__Protobuf__Empty empty = GOOGLE__PROTOBUF__EMPTY__INIT;
-    (void)mutation;
-    rpc_call_reply(call, &empty.base);
-}
-
-/* What the kinds of change differ in, besides their words. */
-struct mutation_kind {
-    enum grpc_code (*build)(const struct mutation *mutation, struct change *change,
-                            const struct state *state, struct err *err);
-    void (*reply)(const struct mutation *mutation, struct rpc_call *call);
-    const char *done_message;
-    const char *word_name;
-};
-
-static void mutate(struct heimdall_service *handlers, struct rpc_call *call,
-                   const struct mutation_kind *kind, const char *const words[WORDS])
-{
-    struct mutation *mutation = calloc(1, sizeof *mutation);
-    bool failed = mutation == NULL;
-    for (size_t i = 0; i < WORDS && !failed && words[i] != NULL; i++) {
-        mutation->words[i] = strdup(words[i]);
-        failed = mutation->words[i] == NULL;
-    }
-    if (failed) {
-        if (mutation != NULL)
-            mutation_free(mutation);
-        rpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
-        return;
-    }
-    mutation->handlers = handlers;
-    mutation->call = call;
-    mutation->build = kind->build;
-    mutation->reply = kind->reply;
-    mutation->done_message = kind->done_message;
-    mutation->word_name = kind->word_name;
-    mutation->now_ns = clock_realtime_ns();
-    rpc_call_on_cancel(call, mutation_cancelled, mutation);
-    writer_submit(
-        handlers->env.writer,
-        &(struct writer_request){.ctx = mutation, .build = mutation_build, .done = mutation_done});
-}
-
-static enum grpc_code build_authorize(const struct mutation *mutation, struct change *change,
-                                      const struct state *state, struct err *err)
-{
-    return change_authorize_peer(change, state, mutation->words[0], mutation->now_ns, err);
-}
-
-static void handle_authorize(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
-{
-    static const struct mutation_kind kind = {build_authorize, reply_empty, "authorized peer",
-                                              NULL};
-    const Pb__AuthorizePeerRequest *request = (const Pb__AuthorizePeerRequest *)message;
-    mutate(ctx, call, &kind, (const char *const[WORDS]){request->id});
-}
-
-static enum grpc_code build_deauthorize(const struct mutation *mutation, struct change *change,
-                                        const struct state *state, struct err *err)
-{
-    return change_deauthorize_peer(change, state, mutation->words[0], err);
-}
-
-static void handle_deauthorize(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
-{
-    static const struct mutation_kind kind = {build_deauthorize, reply_empty, "deauthorized peer",
-                                              NULL};
-    const Pb__DeauthorizePeerRequest *request = (const Pb__DeauthorizePeerRequest *)message;
-    mutate(ctx, call, &kind, (const char *const[WORDS]){request->id});
-}
-
-static enum grpc_code build_rekey(const struct mutation *mutation, struct change *change,
-                                  const struct state *state, struct err *err)
-{
-    return change_rekey_peer(change, state, mutation->words[0], err);
-}
-
-static void handle_rekey(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
-{
-    static const struct mutation_kind kind = {build_rekey, reply_empty,
-                                              "the peer may bring a new key, once", NULL};
-    const Pb__RekeyPeerRequest *request = (const Pb__RekeyPeerRequest *)message;
-    mutate(ctx, call, &kind, (const char *const[WORDS]){request->id});
-}
-
-static enum grpc_code build_rename(const struct mutation *mutation, struct change *change,
-                                   const struct state *state, struct err *err)
-{
-    return change_rename_peer(change, state, mutation->words[0], mutation->words[1], err);
-}
-
-static void handle_rename(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
-{
-    static const struct mutation_kind kind = {build_rename, reply_empty, "renamed peer", NULL};
-    const Pb__RenamePeerRequest *request = (const Pb__RenamePeerRequest *)message;
-    mutate(ctx, call, &kind, (const char *const[WORDS]){request->id, request->name});
-}
-
-static enum grpc_code build_create_route(const struct mutation *mutation, struct change *change,
-                                         const struct state *state, struct err *err)
-{
-    return change_create_route(change, state, mutation->words[1], mutation->words[0], err);
-}
-
-static void handle_create_route(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
-{
-    static const struct mutation_kind kind = {build_create_route, reply_empty, "created route",
-                                              "network"};
-    const Pb__CreateRouteRequest *request = (const Pb__CreateRouteRequest *)message;
-    mutate(ctx, call, &kind, (const char *const[WORDS]){request->network, request->node_id});
-}
-
-static enum grpc_code build_delete_route(const struct mutation *mutation, struct change *change,
-                                         const struct state *state, struct err *err)
-{
-    return change_delete_route(change, state, mutation->words[0], err);
-}
-
-static void handle_delete_route(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
-{
-    static const struct mutation_kind kind = {build_delete_route, reply_empty, "deleted route",
-                                              "network"};
-    const Pb__DeleteRouteRequest *request = (const Pb__DeleteRouteRequest *)message;
-    mutate(ctx, call, &kind, (const char *const[WORDS]){request->network});
-}
-
-static enum grpc_code build_connect(const struct mutation *mutation, struct change *change,
-                                    const struct state *state, struct err *err)
-{
-    struct change_peer peer = {
-        .id = mutation->words[0],
-        .name = mutation->words[1],
-        .public_key = mutation->words[2],
-        .version = mutation->words[3],
-        .no_ipv6 = mutation->words[4] != NULL,
-        .now_ns = mutation->now_ns,
-    };
-    return change_connect_peer(change, state, &peer, err);
-}
-
-Pb__ConnectResponse *api_env_connect_response(const struct api_env *env, const char *peer_id)
-{
-    Pb__ConnectResponse *response =
-        peer_config_build(env->state(env->ctx), peer_id, env->dns_domain(env->ctx));
-    char *public_key = strdup(env->public_key);
-    if (response == NULL || public_key == NULL) {
-        free(public_key);
-        pb__connect_response__free_unpacked(response, NULL);
-        return NULL;
-    }
-    response->node_public_key = public_key;
-    response->node_run = env->run;
-    return response;
-}
-
-static void reply_connect(const struct mutation *mutation, struct rpc_call *call)
-{
-    const struct api_env *env = &mutation->handlers->env;
-    Pb__ConnectResponse *response = api_env_connect_response(env, mutation->words[0]);
-    if (response == NULL) {
-        rpc_call_fail(call, GRPC_UNAVAILABLE, "the peer is already gone again, or memory is short");
-        return;
-    }
-    rpc_call_reply(call, &response->base);
-    pb__connect_response__free_unpacked(response, NULL);
-}
-
-static void handle_connect(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
-{
-    static const struct mutation_kind kind = {build_connect, reply_connect, "connected peer", NULL};
-    const Pb__ConnectRequest *request = (const Pb__ConnectRequest *)message;
-    const struct transport_caller *caller = rpc_call_caller(call);
-    if (caller->id[0] != '\0' && strcmp(caller->id, request->id) != 0) {
-        rpc_call_deny(call, "a peer may connect as itself only",
-                      "a peer may connect as itself only");
-        return;
-    }
-    if (request->public_key[0] == '\0') {
-        rpc_call_fail(
-            call, GRPC_FAILED_PRECONDITION,
-            "this node makes no private keys for peers: upgrade to an hpeer that makes its "
-            "own and sends its public key");
-        return;
-    }
-    mutate(ctx, call, &kind,
-           (const char *const[WORDS]){request->id, request->name, request->public_key,
-                                      request->version, request->no_ipv6 ? "no IPv6" : NULL});
-}
 
 /* ---- answers from the state ---- */
 
 static const struct state *state_or_fail(const struct heimdall_service *handlers,
                                          struct rpc_call *call)
 {
-    const struct state *state = handlers->env.state(handlers->env.ctx);
+    const struct state *state = handlers->env->state(handlers->env->ctx);
     if (state == NULL)
         rpc_call_fail(call, GRPC_UNAVAILABLE, "this node is still starting");
     return state;
@@ -347,7 +75,7 @@ static void handle_routes(void *ctx, struct rpc_call *call, const ProtobufCMessa
     free(response.routes);
 }
 
-/* The record of a node says when it last wrote it; of ourselves we know that we live now. */
+/* A node's record holds when that node last wrote it. The node that answers is alive now. */
 static void handle_nodes(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const struct heimdall_service *handlers = ctx;
@@ -366,7 +94,7 @@ static void handle_nodes(void *ctx, struct rpc_call *call, const ProtobufCMessag
     for (size_t i = 0; i < response.n_nodes; i++) {
         const struct state_node *node = state_node_at(state, i);
         response.nodes[i] = node->pb;
-        if (strcmp(node->id, handlers->env.node_id) == 0) {
+        if (strcmp(node->id, handlers->env->node_id) == 0) {
             self = *node->pb;
             now = record_time(clock_realtime_ns());
             self.updated = &now;
@@ -394,11 +122,10 @@ static void handle_peers(void *ctx, struct rpc_call *call, const ProtobufCMessag
         rpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
         goto out;
     }
-    live_init(&live, handlers->env.tunnel_info, handlers->env.ctx);
+    live_init_now(&live, handlers->env, handlers->watch);
     response.n_peers = count;
     for (size_t i = 0; i < count; i++) {
-        const struct state_peer *peer = state_peer_at(state, i);
-        live_peer_fill(&peers[i], peer, live_find(&live, peer->public_key));
+        live_peer_fill(&peers[i], &live, state_peer_at(state, i));
         response.peers[i] = &peers[i].pb;
     }
     rpc_call_reply(call, &response.base);
@@ -408,15 +135,87 @@ out:
     free(peers);
 }
 
+/* ---- changes ---- */
+
+static void handle_authorize(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const struct heimdall_service *handlers = ctx;
+    mutation_call(handlers->env, call, &mutation_authorize_peer, message, mutation_reply_empty);
+}
+
+static void handle_deauthorize(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const struct heimdall_service *handlers = ctx;
+    mutation_call(handlers->env, call, &mutation_deauthorize_peer, message, mutation_reply_empty);
+}
+
+static void handle_rekey(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const struct heimdall_service *handlers = ctx;
+    mutation_call(handlers->env, call, &mutation_rekey_peer, message, mutation_reply_empty);
+}
+
+static void handle_rename(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const struct heimdall_service *handlers = ctx;
+    mutation_call(handlers->env, call, &mutation_rename_peer, message, mutation_reply_empty);
+}
+
+static void handle_create_route(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const struct heimdall_service *handlers = ctx;
+    mutation_call(handlers->env, call, &mutation_create_route, message, mutation_reply_empty);
+}
+
+static void handle_delete_route(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const struct heimdall_service *handlers = ctx;
+    mutation_call(handlers->env, call, &mutation_delete_route, message, mutation_reply_empty);
+}
+
+static void reply_connect(const struct api_env *env, const ProtobufCMessage *message,
+                          struct rpc_call *call)
+{
+    const Pb__ConnectRequest *request = (const Pb__ConnectRequest *)message;
+    Pb__ConnectResponse *response = api_env_connect_response(env, request->id);
+    if (response == NULL) {
+        rpc_call_fail(call, GRPC_UNAVAILABLE,
+                      "the peer was removed meanwhile, or memory is short: retry");
+        return;
+    }
+    rpc_call_reply(call, &response->base);
+    pb__connect_response__free_unpacked(response, NULL);
+}
+
+static void handle_connect(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const struct heimdall_service *handlers = ctx;
+    const Pb__ConnectRequest *request = (const Pb__ConnectRequest *)message;
+    const struct transport_caller *caller = rpc_call_caller(call);
+    if (caller->id[0] != '\0' && strcmp(caller->id, request->id) != 0) {
+        rpc_call_deny(call, "a peer may connect as itself only",
+                      "a peer may connect as itself only");
+        return;
+    }
+    if (request->public_key[0] == '\0') {
+        rpc_call_fail(
+            call, GRPC_FAILED_PRECONDITION,
+            "this node makes no private keys for peers: upgrade to an hpeer that makes its "
+            "own and sends its public key");
+        return;
+    }
+    mutation_call(handlers->env, call, &mutation_connect, message, reply_connect);
+}
+
 /* ---- joining ---- */
 
 static void handle_join(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const struct heimdall_service *handlers = ctx;
     const Pb__JoinRequest *request = (const Pb__JoinRequest *)message;
-    size_t len = strlen(handlers->env.cluster_key);
+    size_t len = strlen(handlers->env->cluster_key);
     if (strlen(request->cluster_key) != len ||
-        !bytes_equal_ct(request->cluster_key, handlers->env.cluster_key, len))
+        !bytes_equal_ct(request->cluster_key, handlers->env->cluster_key, len))
         rpc_call_fail(call, GRPC_PERMISSION_DENIED, "the cluster key is not this cluster's");
     else
         rpc_call_fail(call, GRPC_UNIMPLEMENTED,
@@ -456,13 +255,14 @@ static const struct rpc_method methods[] = {
 };
 
 int heimdall_service_create(struct heimdall_service **out, struct rpc_server *server,
-                            const struct api_env *env)
+                            const struct api_env *env, const struct watch_peer *watch)
 {
     *out = NULL;
     struct heimdall_service *handlers = calloc(1, sizeof *handlers);
     if (handlers == NULL)
         return -ENOMEM;
-    handlers->env = *env;
+    handlers->env = env;
+    handlers->watch = watch;
     int code = rpc_server_add(server, methods, sizeof methods / sizeof methods[0], handlers);
     if (code < 0) {
         free(handlers);

@@ -1,15 +1,23 @@
 #include "control/api/live.h"
 
+#include "base/clock.h"
+#include "control/api/env.h"
+#include "control/api/watch_peer.h"
 #include "control/state/record_time.h"
 #include "control/state/state.h"
 
+#include <string.h>
 #include <sys/random.h>
 
-void live_init(struct live *live, int (*tunnel_info)(void *ctx, struct path_info *out), void *ctx)
+void live_init(struct live *live, int (*tunnel_info)(void *ctx, struct path_info *out), void *ctx,
+               uint64_t now_ns, uint64_t boot_ns)
 {
     uint8_t seed[16] = {0};
     (void)!getrandom(seed, sizeof seed, 0);
     map_init(&live->by_key, seed);
+    map_init(&live->watchers, seed);
+    live->now_ns = now_ns;
+    live->boot_ns = boot_ns;
     live->known = tunnel_info(ctx, &live->info) == 0;
     if (!live->known)
         live->info = (struct path_info){0};
@@ -19,8 +27,25 @@ void live_init(struct live *live, int (*tunnel_info)(void *ctx, struct path_info
     }
 }
 
+void live_add_watcher(struct live *live, const char *peer_id, const uint64_t *since_ns)
+{
+    (void)map_put(&live->watchers, peer_id, strlen(peer_id), (void *)(uintptr_t)since_ns);
+}
+
+static void add_watcher(void *ctx, const char *peer_id, const uint64_t *since_ns)
+{
+    live_add_watcher(ctx, peer_id, since_ns);
+}
+
+void live_init_now(struct live *live, const struct api_env *env, const struct watch_peer *watch)
+{
+    live_init(live, env->tunnel_info, env->ctx, clock_realtime_ns(), clock_boottime_ns());
+    watch_peer_each(watch, add_watcher, live);
+}
+
 void live_fini(struct live *live)
 {
+    map_fini(&live->watchers);
     map_fini(&live->by_key);
     path_info_fini(&live->info);
 }
@@ -30,20 +55,28 @@ const struct wg_peer_info *live_find(const struct live *live, const uint8_t publ
     return map_get(&live->by_key, public_key, WG_KEY_LEN);
 }
 
-void live_peer_fill(struct live_peer *out, const struct state_peer *peer,
-                    const struct wg_peer_info *info)
+bool live_is_watching(const struct live *live, const char *peer_id, uint64_t *for_ns)
+{
+    const uint64_t *since_ns = map_get(&live->watchers, peer_id, strlen(peer_id));
+    if (since_ns != NULL && for_ns != NULL)
+        *for_ns = live->boot_ns > *since_ns ? live->boot_ns - *since_ns : 0;
+    return since_ns != NULL;
+}
+
+void live_peer_fill(struct live_peer *out, const struct live *live, const struct state_peer *peer)
 {
     static char none[] = "";
+    const struct wg_peer_info *info = live_find(live, peer->public_key);
+    bool watches = live_is_watching(live, peer->id, NULL);
+    uint64_t seen_ns = watches ? live->now_ns : info != NULL ? info->last_handshake_ns : 0;
     out->pb = *peer->pb;
     out->pb.endpoint = none;
-    if (info == NULL)
-        return;
-    if (endpoint_is_set(&info->endpoint)) {
+    if (info != NULL && endpoint_is_set(&info->endpoint)) {
         endpoint_format(&info->endpoint, out->endpoint);
         out->pb.endpoint = out->endpoint;
     }
-    if (info->last_handshake_ns > record_time_ns(peer->pb->last_seen)) {
-        out->last_seen = record_time(info->last_handshake_ns);
+    if (watches || seen_ns > record_time_ns(peer->pb->last_seen)) {
+        out->last_seen = record_time(seen_ns);
         out->pb.last_seen = &out->last_seen;
     }
 }

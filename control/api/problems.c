@@ -2,8 +2,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "control/api/facts.h"
 #include "control/api/live.h"
-#include "control/api/report.h"
 #include "control/state/state.h"
 
 #include <assert.h>
@@ -162,7 +162,8 @@ static bool is_cut_off(const struct report_facts *facts, const struct state_peer
 {
     const struct wg_peer_info *info = live_find(facts->live, peer->public_key);
     uint64_t for_ns = 0;
-    if (!facts->watching(facts->ctx, peer->id, &for_ns) || for_ns < FIRST_HANDSHAKE_S * NS_PER_SEC)
+    if (!live_is_watching(facts->live, peer->id, &for_ns) ||
+        for_ns < FIRST_HANDSHAKE_S * NS_PER_SEC)
         return false;
     return info == NULL || info->last_handshake_ns == 0 ||
            (facts->now_ns > info->last_handshake_ns &&

@@ -1,6 +1,7 @@
 #include "control/api/report.h"
 
 #include "base/clock.h"
+#include "control/api/facts.h"
 #include "control/api/live.h"
 #include "control/api/problems.h"
 #include "control/state/record_time.h"
@@ -77,16 +78,11 @@ static void peer_fill(struct peer_entry *out, const struct report_facts *facts,
 {
     const struct wg_peer_info *info = live_find(facts->live, peer->public_key);
     const struct state_authorization *authorization = state_authorization(facts->state, peer->id);
-    uint64_t for_ns;
     pb__peer_status__init(&out->pb);
-    live_peer_fill(&out->live, peer, info);
+    live_peer_fill(&out->live, facts->live, peer);
     out->pb.peer = &out->live.pb;
     out->pb.tunnel = tunnel_fill(&out->tunnel, info);
-    out->pb.watching = facts->watching(facts->ctx, peer->id, &for_ns);
-    if (out->pb.watching) {
-        out->live.last_seen = record_time(facts->now_ns);
-        out->live.pb.last_seen = &out->live.last_seen;
-    }
+    out->pb.watching = live_is_watching(facts->live, peer->id, NULL);
     out->pb.rekey = authorization != NULL && authorization->pb->rekey;
 }
 

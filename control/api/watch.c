@@ -8,7 +8,7 @@
 
 #include "base/list.h"
 #include "base/search.h"
-#include "control/api/heimdall.h"
+#include "control/api/env.h"
 #include "control/rpc/server.h"
 #include "control/state/access.h"
 #include "control/state/state.h"

@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "base/list.h"
-#include "control/api/heimdall.h"
+#include "control/api/env.h"
 #include "control/rpc/server.h"
 #include "control/state/access.h"
 #include "control/state/state.h"

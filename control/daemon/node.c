@@ -7,10 +7,11 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "control/api/facts.h"
 #include "control/api/health.h"
+#include "control/api/heimdall.h"
 #include "control/api/keyring.h"
 #include "control/api/reflection.h"
-#include "control/api/report.h"
 #include "control/api/status.h"
 #include "control/api/watch.h"
 #include "control/api/watch_peer.h"
@@ -266,9 +267,9 @@ static int make_api(struct node *node)
     if (code == 0 && node->rpc == NULL)
         code = -ENOMEM;
     if (code == 0)
-        code = heimdall_service_create(&node->handlers, node->rpc, &node->env);
-    if (code == 0)
         code = watch_peer_create(&node->watch, node->rpc, &node->env);
+    if (code == 0)
+        code = heimdall_service_create(&node->handlers, node->rpc, &node->env, node->watch);
     if (code == 0)
         code = status_create(&node->status, node->rpc, &node->env, node->watch);
     if (code == 0)

@@ -1,7 +1,7 @@
 #ifndef CONTROL_DAEMON_NODE_PARTS_H
 #define CONTROL_DAEMON_NODE_PARTS_H
 
-#include "control/api/heimdall.h"
+#include "control/api/env.h"
 #include "control/cluster/store.h"
 #include "control/config/config.h"
 #include "control/daemon/metrics.h"
@@ -16,6 +16,7 @@
 /* What a node is made of; shared by node.c and its two helpers, and by nobody else. */
 
 struct datadir;
+struct heimdall_service;
 struct keyring;
 struct metrics_server;
 struct presence;

@@ -1,12 +1,14 @@
 #include "control/api/report.h"
 
+#include "control/api/facts.h"
 #include "control/api/live.h"
 #include "tests/control/network_fixture.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-#define NOW_NS (5000 * NS_PER_SEC)
+#define NOW_NS  (5000 * NS_PER_SEC)
+#define BOOT_NS (900 * NS_PER_SEC)
 
 /* A network with a node and four peers: 2 has a tunnel, 3 none, 4 never connected, 5 runs another
  * version. What the tunnel and the host say is set by each test. */
@@ -17,7 +19,9 @@ struct world {
     struct report *status;
     const Pb__StatusResponse *pb;
     uint64_t watching_ns[8]; /* by peer number; 0: it does not watch */
-    uint64_t handshake_ns;   /* of peer 2 */
+    uint64_t since_ns[8];
+    char ids[8][64];
+    uint64_t handshake_ns; /* of peer 2 */
     bool tunnel_down;
     bool tunnel_dumb;
 };
@@ -39,17 +43,6 @@ static int tunnel_info(void *ctx, struct path_info *out)
     peer->tx_bytes = 222;
     peer->last_handshake_ns = world->handshake_ns;
     return 0;
-}
-
-static bool watching(void *ctx, const char *peer_id, uint64_t *for_ns)
-{
-    const struct world *world = ctx;
-    for (unsigned n = 0; n < ARRAY_LEN(world->watching_ns); n++)
-        if (world->watching_ns[n] > 0 && strcmp(peer_id, test_id(n)) == 0) {
-            *for_ns = world->watching_ns[n];
-            return true;
-        }
-    return false;
 }
 
 /* A record as another program would have written it. */
@@ -87,15 +80,19 @@ static void world_init(struct world *world)
 
 static void ask(struct world *world)
 {
-    live_init(&world->live, tunnel_info, world);
+    live_init(&world->live, tunnel_info, world, NOW_NS, BOOT_NS);
+    for (unsigned n = 0; n < ARRAY_LEN(world->watching_ns); n++) {
+        snprintf(world->ids[n], sizeof world->ids[n], "%s", test_id(n));
+        world->since_ns[n] = BOOT_NS - world->watching_ns[n];
+        if (world->watching_ns[n] > 0)
+            live_add_watcher(&world->live, world->ids[n], &world->since_ns[n]);
+    }
     struct report_facts facts = {.state = world->network.state,
                                  .live = &world->live,
                                  .host = &world->host,
                                  .node_id = test_id(1),
                                  .version = "1.0.0",
-                                 .now_ns = NOW_NS,
-                                 .ctx = world,
-                                 .watching = watching};
+                                 .now_ns = NOW_NS};
     ck_assert_int_eq(report_create(&world->status, &facts), 0);
     world->pb = report_response(world->status);
 }

@@ -1,6 +1,6 @@
 #include "control/api/watch.h"
 
-#include "control/api/heimdall.h"
+#include "control/api/env.h"
 #include "control/rpc/client.h"
 #include "control/rpc/server.h"
 #include "tests/control/loop_fixture.h"
