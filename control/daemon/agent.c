@@ -17,6 +17,7 @@
 #include "control/host/datadir.h"
 #include "control/host/identity.h"
 #include "control/host/resolver.h"
+#include "control/host/resolver_setter.h"
 #include "control/host/resolver_watch.h"
 #include "control/host/tool.h"
 #include "control/host/tunnel.h"
@@ -64,6 +65,7 @@ struct agent {
     struct metrics_tunnel tunnel_totals;
     struct resolver_paths paths;
     struct resolver_watch *resolver_watch;
+    struct resolver_setter *resolver_setter;
     struct transport_tls *tls;
     char name[ACCESS_NAME_MAX + 1];
     char name_refusal[512]; /* not told yet */
@@ -169,15 +171,12 @@ static void tell_exit(struct agent *agent, enum plan_exit exit)
 
 static void restore_resolver(struct agent *agent)
 {
-    struct err err;
     agent->dns_count = 0;
-    if (resolver_restore(&agent->paths, &err) < 0)
-        log_error("the resolver cannot be put back", F_STR("error", err.text));
+    resolver_setter_restore(agent->resolver_setter, NULL, NULL);
 }
 
 static void set_resolver(struct agent *agent, const struct plan *plan, const char *domain)
 {
-    struct err err;
     size_t count = plan->dns_count < RESOLVER_NAMESERVERS ? plan->dns_count : RESOLVER_NAMESERVERS;
     if (count == 0) {
         restore_resolver(agent);
@@ -196,8 +195,7 @@ static void set_resolver(struct agent *agent, const struct plan *plan, const cha
         .interface = agent->config->interface_name,
         .keep_former = true,
     };
-    if (resolver_apply(&agent->paths, &setup, &err) < 0)
-        log_warn("this host does not resolve the network's names", F_STR("error", err.text));
+    resolver_setter_apply(agent->resolver_setter, &setup);
 }
 
 /* Other nodes, for when the configured one does not answer. */
@@ -473,28 +471,38 @@ static void on_closed(void *ctx, struct rpc_client *client, const struct err *er
     try_later(agent);
 }
 
-/* A name that leads to the network is asked of the resolvers before it: the network's own are out
- * of reach now, and may know another host by this name. */
-static void leave_resolver(struct agent *agent)
-{
-    const struct address *given = &agent->addresses[0];
-    if (given->kind == ADDRESS_TCP && !endpoint_is_set(&given->endpoint) && agent->dns_count > 0)
-        restore_resolver(agent);
-}
-
-static void dial(struct agent *agent)
+static void dial_now(struct agent *agent)
 {
     static const struct rpc_client_events events = {on_opened, on_closed};
     struct rpc_client_options options = {
         .fwmark = tunnel_fwmark(agent->tunnel), .connect_ms = DIAL_TIMEOUT_MS, .ping_ms = PING_MS};
     struct err err;
-    leave_resolver(agent);
     if (rpc_client_create(&agent->client, &agent->loop, agent->addresses, agent->address_count,
                           agent->tls, &options, &events, agent, &err) == 0)
         return;
     agent->client = NULL;
     tell_waiting(agent, err.text);
     try_later(agent);
+}
+
+static void on_resolver_left(void *ctx)
+{
+    struct agent *agent = ctx;
+    if (!agent->stopping)
+        dial_now(agent);
+}
+
+/* A name that leads to the network is asked of the resolvers before it: the network's own are out
+ * of reach now, and may know another host by this name. */
+static void dial(struct agent *agent)
+{
+    const struct address *given = &agent->addresses[0];
+    if (given->kind != ADDRESS_TCP || endpoint_is_set(&given->endpoint) || agent->dns_count == 0) {
+        dial_now(agent);
+        return;
+    }
+    agent->dns_count = 0;
+    resolver_setter_restore(agent->resolver_setter, on_resolver_left, agent);
 }
 
 /* ---- coming up ---- */
@@ -595,7 +603,9 @@ static int start(struct agent *agent, struct err *err)
     log_info("starting hpeer", F_STR("version", HEIMDALL_VERSION), F_STR("name", agent->name));
     confine_self(); /* the helper runs, and there are no threads yet */
     agent->paths = resolver_paths_default(datadir_path(agent->datadir));
-    restore_resolver(agent);
+    code = resolver_setter_open(&agent->resolver_setter, &agent->loop, &agent->paths);
+    if (code < 0)
+        return err_set_errno(err, code, "no worker for the resolver");
     struct tunnel_options options = {
         .loop = &agent->loop,
         .interface_name = agent->config->interface_name,
@@ -612,7 +622,8 @@ static int start(struct agent *agent, struct err *err)
     if (code < 0)
         return code;
     watch_resolver(agent);
-    dial(agent);
+    /* what a killed run left in it may lead nowhere */
+    resolver_setter_restore(agent->resolver_setter, on_resolver_left, agent);
     return 0;
 }
 
@@ -647,10 +658,10 @@ static void stop(struct agent *agent)
         return;
     agent->stopping = true;
     hang_up(agent);
-    if (agent->tunnel != NULL)
-        restore_resolver(agent);
     resolver_watch_close(agent->resolver_watch);
     agent->resolver_watch = NULL;
+    resolver_setter_close(agent->resolver_setter);
+    agent->resolver_setter = NULL;
     metrics_server_close(agent->metrics);
     agent->metrics = NULL;
     tunnel_close(agent->tunnel);

@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "control/host/resolver.h"
+#include "control/host/resolver_setter.h"
 #include "control/host/resolver_watch.h"
 #include "control/state/plan.h"
 #include "control/state/plan_zone.h"
@@ -31,6 +32,7 @@ struct names {
     const struct names_options *options;
     struct resolver_paths paths;
     struct resolver_watch *watch;
+    struct resolver_setter *setter;
     struct dns_server *server;
     struct upstream *upstream;
     union endpoint upstreams[UPSTREAM_SERVERS_MAX]; /* whom it asks */
@@ -173,7 +175,6 @@ static void point_resolver(const struct names *names)
 {
     struct ip_addr nameservers[ADDRESSES_MAX];
     size_t count = 0;
-    struct err err;
     for (size_t i = 0; i < names->listening_count; i++) {
         struct ip_addr addr;
         endpoint_addr(&names->listening[i], &addr);
@@ -191,8 +192,7 @@ static void point_resolver(const struct names *names)
         .interface = names->options->interface_name,
         .keep_former = true,
     };
-    if (resolver_apply(&names->paths, &setup, &err) < 0)
-        log_warn("this host does not resolve the network's names", F_STR("error", err.text));
+    resolver_setter_apply(names->setter, &setup);
 }
 
 /* Listens where it is wanted and does not yet. `told`: failure was told before. */
@@ -287,8 +287,11 @@ int names_open(struct names **out, const struct names_options *options)
     names->paths = resolver_paths_default(options->data_dir);
     (void)uv_timer_init(options->loop, &names->retry);
     names->retry.data = names;
-    int code = dns_server_create(&names->server, options->loop);
+    int code = resolver_setter_open(&names->setter, options->loop, &names->paths);
+    if (code == 0)
+        code = dns_server_create(&names->server, options->loop);
     if (code < 0) {
+        resolver_setter_close(names->setter);
         uv_close((uv_handle_t *)&names->retry, on_retry_closed);
         return code;
     }
@@ -342,12 +345,10 @@ void names_stats(const struct names *names, struct dns_server_stats *out)
 
 void names_close(struct names *names)
 {
-    struct err err;
     if (names == NULL)
         return;
     resolver_watch_close(names->watch);
-    if (resolver_restore(&names->paths, &err) < 0)
-        log_error("the resolver cannot be put back", F_STR("error", err.text));
+    resolver_setter_close(names->setter);
     dns_server_destroy(names->server);
     upstream_destroy(names->upstream);
     uv_close((uv_handle_t *)&names->retry, on_retry_closed);

@@ -9,12 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The table, as nft would print it:
+/* The table, as nft prints it (the drop is missing with peer_to_peer):
  *
  *   table inet heimdall {
  *       chain forward { type filter hook forward priority filter; policy accept;
- *           iifname TUNNEL oifname TUNNEL ip saddr PEERS ip daddr PEERS drop      unless
- * peer_to_peer
+ *           iifname TUNNEL oifname TUNNEL ip saddr PEERS ip daddr PEERS drop
  *       }
  *       chain mss { type filter hook forward priority mangle; policy accept;
  *           oifname TUNNEL tcp flags syn tcp option maxseg size set rt mtu
@@ -235,7 +234,7 @@ static int explain(struct err *err, char text[ERROR_LEN])
     return err_set(err, -EIO, "nft refused the rules: %s", text);
 }
 
-static int run(const char *json, struct err *err)
+int nft_load(const char *json, struct err *err)
 {
     static char *const argv[] = {"nft", "-j", "-f", "-", NULL};
     char text[ERROR_LEN];
@@ -249,7 +248,7 @@ static int run(const char *json, struct err *err)
     return rc == 0 ? 0 : explain(err, text);
 }
 
-/* ---- the two calls */
+/* ---- the calls */
 
 static bool table_valid(const char *name)
 {
@@ -283,19 +282,20 @@ static void script_init(struct script *script, const struct nft_config *config)
     table_command(script, "delete");
 }
 
-static int script_run(struct script *script, struct err *err)
+/* Ends the script; NULL with a text when memory was short. */
+static char *script_print(struct script *script, struct err *err)
 {
     char *json = script->failed ? NULL : cJSON_PrintUnformatted(script->root);
-    int rc = json == NULL ? err_set_errno(err, -ENOMEM, "cannot write the firewall's rules")
-                          : run(json, err);
-    cJSON_free(json);
+    if (json == NULL)
+        err_set_errno(err, -ENOMEM, "cannot write the firewall's rules");
     cJSON_Delete(script->root);
-    return rc;
+    return json;
 }
 
-int nft_apply(const struct nft_config *config, struct err *err)
+int nft_compose(const struct nft_config *config, char **out, struct err *err)
 {
     struct script script;
+    *out = NULL;
     if (!table_valid(config->table) || config->tunnel == NULL || !interface_valid(config->tunnel) ||
         !interface_valid(config->interface))
         return err_set(err, -EINVAL, "the firewall cannot name table \"%.64s\" or interface \"%s\"",
@@ -306,15 +306,43 @@ int nft_apply(const struct nft_config *config, struct err *err)
     if (config->clamp_mss)
         add_mss(&script);
     add_postrouting(&script);
-    return script_run(&script, err);
+    *out = script_print(&script, err);
+    return *out != NULL ? 0 : -ENOMEM;
+}
+
+int nft_compose_removal(const char *table, char **out, struct err *err)
+{
+    struct script script;
+    struct nft_config config = {.table = table};
+    *out = NULL;
+    if (!table_valid(table))
+        return err_set(err, -EINVAL, "the firewall cannot name table \"%.64s\"", table);
+    script_init(&script, &config);
+    *out = script_print(&script, err);
+    return *out != NULL ? 0 : -ENOMEM;
+}
+
+void nft_free(char *json)
+{
+    cJSON_free(json);
+}
+
+int nft_apply(const struct nft_config *config, struct err *err)
+{
+    char *json = NULL;
+    int rc = nft_compose(config, &json, err);
+    if (rc == 0)
+        rc = nft_load(json, err);
+    nft_free(json);
+    return rc;
 }
 
 int nft_remove(const char *table, struct err *err)
 {
-    struct script script;
-    struct nft_config config = {.table = table};
-    if (!table_valid(table))
-        return err_set(err, -EINVAL, "the firewall cannot name table \"%.64s\"", table);
-    script_init(&script, &config);
-    return script_run(&script, err);
+    char *json = NULL;
+    int rc = nft_compose_removal(table, &json, err);
+    if (rc == 0)
+        rc = nft_load(json, err);
+    nft_free(json);
+    return rc;
 }

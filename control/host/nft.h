@@ -22,12 +22,21 @@ struct nft_config {
     bool clamp_mss;    /* TCP through the tunnel fits the route's MTU */
 };
 
-/* Replaces the table as a whole, in one transaction. -ENOENT: there is no nft; -EPERM: not
- * permitted; -ETIMEDOUT: no answer within 5 s; -EIO: refused. Blocks while nft runs (some 10 ms).
- */
-int nft_apply(const struct nft_config *config, struct err *err);
+/* Writes the transaction that replaces the table as a whole, or removes it (a table that is not
+ * there is no error). `*out` is freed with nft_free. -EINVAL: a name that nft would not take. */
+int nft_compose(const struct nft_config *config, char **out, struct err *err);
+int nft_compose_removal(const char *table, char **out, struct err *err);
 
-/* Removes the table; 0 also when there is none. */
+/* Takes NULL. */
+void nft_free(char *json);
+
+/* Runs nft with a transaction. -ENOENT: there is no nft; -EPERM: not permitted; -ETIMEDOUT: no
+ * answer within 5 s; -EIO: refused. Blocks while nft runs (about 10 ms, 5 s at most): for a worker's
+ * thread. */
+int nft_load(const char *json, struct err *err);
+
+/* Both steps in one. They block as nft_load does. */
+int nft_apply(const struct nft_config *config, struct err *err);
 int nft_remove(const char *table, struct err *err);
 
 #endif

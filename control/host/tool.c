@@ -1,19 +1,24 @@
 /* tool_run -> a file in memory for the input, another for the errors -> run_here, or, once there
- * is a helper, a request: "path NUL argv... NUL" with both descriptors beside it, answered by a
- * number. The helper checks the request against its table and does the same run_here. */
+ * is a helper, a request: "path NUL argv... NUL" with three descriptors beside it, both files and
+ * the pipe on which the caller waits for the exit status. The helper checks the request against
+ * its table, starts the tool, and goes on to the next request while the tool runs: callers on
+ * several threads wait for nobody's tool but their own. */
 #include "control/host/tool.h"
 
+#include "base/clock.h"
 #include "control/host/helper.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -22,8 +27,11 @@
 enum {
     WAIT_MS = 5000,
     WAIT_STEP_MS = 2,
+    GRACE_MS = 1000, /* for the helper's own answer, before it counts as hung */
     ARGS_MAX = 8,
     REQUEST_MAX = 1024,
+    RUNNING_MAX = 16, /* tools at one time */
+    FDS = 3,
 };
 
 /* A program, and what its first argument may be. */
@@ -45,7 +53,7 @@ static struct helper helper = {.fd = -1};
 
 /* ---- running one */
 
-/* Started with descriptors, signals and environment of its own. */
+/* The tool gets descriptors, signals and an environment of its own. */
 static int spawn(pid_t *pid, const char *path, char *const argv[], int in_fd, int err_fd)
 {
     static char *const env[] = {"PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin",
@@ -78,7 +86,19 @@ static int spawn(pid_t *pid, const char *path, char *const argv[], int in_fd, in
     return -rc;
 }
 
-/* Only this child is waited for: others may be the loop's. */
+static int status_of(int status)
+{
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -EIO;
+}
+
+static void kill_and_reap(pid_t pid)
+{
+    kill(pid, SIGKILL);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
+/* Waits for this child alone: others may be the loop's. */
 static int wait_for(pid_t pid)
 {
     struct timespec step = {.tv_nsec = WAIT_STEP_MS * 1000000L};
@@ -86,14 +106,12 @@ static int wait_for(pid_t pid)
     for (int waited = 0; waited < WAIT_MS; waited += WAIT_STEP_MS) {
         pid_t ended = waitpid(pid, &status, WNOHANG);
         if (ended == pid)
-            return WIFEXITED(status) ? WEXITSTATUS(status) : -EIO;
+            return status_of(status);
         if (ended < 0 && errno != EINTR)
             return -errno;
         nanosleep(&step, NULL);
     }
-    kill(pid, SIGKILL);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
+    kill_and_reap(pid);
     return -ETIMEDOUT;
 }
 
@@ -106,10 +124,10 @@ static int run_here(const char *path, char *const argv[], int in_fd, int err_fd)
 
 /* ---- the helper's side */
 
-/* Room for one message with two descriptors. */
+/* Room for one message with its descriptors. */
 union control {
     struct cmsghdr align;
-    char bytes[CMSG_SPACE(2 * sizeof(int))];
+    char bytes[CMSG_SPACE(FDS * sizeof(int))];
 };
 
 static bool verb_known(const struct tool *tool, const char *verb)
@@ -144,7 +162,21 @@ static bool request_valid(const char *path, char *const argv[], size_t count)
     return true;
 }
 
-static int serve_request(char *text, size_t len, int in_fd, int err_fd)
+/* A tool that was started, and the pipe on which its caller waits. */
+struct running {
+    pid_t pid; /* 0: a free place */
+    int answer_fd;
+    uint64_t deadline_ns;
+};
+
+struct server {
+    struct running running[RUNNING_MAX];
+    int request_fd;
+    int signal_fd;
+};
+
+/* Starts what the request names. A negative errno when nothing runs. */
+static int start_request(char *text, size_t len, int in_fd, int err_fd, pid_t *pid)
 {
     char *argv[ARGS_MAX + 1] = {NULL};
     size_t count = 0;
@@ -155,11 +187,12 @@ static int serve_request(char *text, size_t len, int in_fd, int err_fd)
             return -E2BIG;
         argv[count++] = arg;
     }
-    return request_valid(text, argv, count) ? run_here(text, argv, in_fd, err_fd) : -EPERM;
+    return request_valid(text, argv, count) ? spawn(pid, text, argv, in_fd, err_fd) : -EPERM;
 }
 
-/* The length of a request, with exactly two descriptors; 0 at the end, negative when it is none. */
-static ssize_t receive(int fd, char text[REQUEST_MAX], int fds[2])
+/* The length of a request that came with exactly its descriptors; 0 at the end, negative when it
+ * is none. */
+static ssize_t receive(int fd, char text[REQUEST_MAX], int fds[FDS])
 {
     union control control;
     struct iovec iov = {text, REQUEST_MAX};
@@ -172,27 +205,113 @@ static ssize_t receive(int fd, char text[REQUEST_MAX], int fds[2])
     if (len <= 0)
         return len < 0 && errno == EINTR ? -EINTR : 0;
     if (header == NULL || header->cmsg_type != SCM_RIGHTS ||
-        header->cmsg_len != CMSG_LEN(2 * sizeof(int)))
+        header->cmsg_len != CMSG_LEN(FDS * sizeof(int)))
         return -EBADMSG;
-    memcpy(fds, CMSG_DATA(header), 2 * sizeof(int));
+    memcpy(fds, CMSG_DATA(header), FDS * sizeof(int));
     return (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ? -EBADMSG : len;
 }
 
-static void serve(int fd, const void *ctx)
+/* A caller that has left is no concern of the next. */
+static void answer(int fd, int32_t code)
+{
+    if (write(fd, &code, sizeof code) < 0)
+        code = -errno;
+    close(fd);
+}
+
+static void finish(struct running *running, int code)
+{
+    answer(running->answer_fd, code);
+    *running = (struct running){.pid = 0};
+}
+
+static struct running *free_place(struct server *server)
+{
+    for (size_t i = 0; i < RUNNING_MAX; i++)
+        if (server->running[i].pid == 0)
+            return &server->running[i];
+    return NULL;
+}
+
+/* False at the end. */
+static bool take_request(struct server *server, struct running *place)
 {
     char text[REQUEST_MAX];
-    ssize_t len;
+    int fds[FDS] = {-1, -1, -1};
+    ssize_t len = receive(server->request_fd, text, fds);
+    int code = (int)len;
+    if (len > 0)
+        code = start_request(text, (size_t)len, fds[0], fds[1], &place->pid);
+    for (size_t i = 0; i < FDS - 1; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    if (fds[FDS - 1] < 0)
+        return len != 0;
+    if (code == 0 && len > 0) {
+        place->answer_fd = fds[FDS - 1];
+        place->deadline_ns = clock_boottime_ns() + WAIT_MS * NS_PER_MS;
+    } else {
+        place->pid = 0;
+        answer(fds[FDS - 1], code);
+    }
+    return true;
+}
+
+/* Answers for every tool that has ended or whose time is up. Returns the milliseconds until the
+ * next one's is; -1: none runs. */
+static int look_after(struct server *server)
+{
+    uint64_t now = clock_boottime_ns();
+    int next_ms = -1;
+    for (size_t i = 0; i < RUNNING_MAX; i++) {
+        struct running *running = &server->running[i];
+        int status = 0;
+        if (running->pid == 0)
+            continue;
+        if (waitpid(running->pid, &status, WNOHANG) == running->pid) {
+            finish(running, status_of(status));
+        } else if (now >= running->deadline_ns) {
+            kill_and_reap(running->pid);
+            finish(running, -ETIMEDOUT);
+        } else {
+            int ms = (int)((running->deadline_ns - now) / NS_PER_MS) + 1;
+            next_ms = next_ms < 0 || ms < next_ms ? ms : next_ms;
+        }
+    }
+    return next_ms;
+}
+
+static int watch_children(void)
+{
+    sigset_t child;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    (void)sigprocmask(SIG_BLOCK, &child, NULL);
+    return signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Ends with the daemon, and nothing that it started outlives it. */
+static void serve(int fd, const void *ctx)
+{
+    struct server server = {.request_fd = fd, .signal_fd = watch_children()};
+    bool open = server.signal_fd >= 0;
     (void)ctx;
-    do {
-        int fds[2] = {-1, -1};
-        len = receive(fd, text, fds);
-        int32_t answer = len > 0 ? serve_request(text, (size_t)len, fds[0], fds[1]) : (int)len;
-        for (int i = 0; i < 2; i++)
-            if (fds[i] >= 0)
-                close(fds[i]);
-        if (len != 0 && len != -EINTR && send(fd, &answer, sizeof answer, MSG_NOSIGNAL) < 0)
-            return;
-    } while (len != 0);
+    while (open) {
+        struct signalfd_siginfo info;
+        int wait_ms = look_after(&server);
+        struct running *place = free_place(&server);
+        struct pollfd polled[] = {{.fd = server.signal_fd, .events = POLLIN},
+                                  {.fd = place != NULL ? fd : -1, .events = POLLIN}};
+        if (poll(polled, 2, wait_ms) <= 0)
+            continue;
+        while (read(server.signal_fd, &info, sizeof info) > 0)
+            ;
+        if (polled[1].revents != 0)
+            open = take_request(&server, place);
+    }
+    for (size_t i = 0; i < RUNNING_MAX; i++)
+        if (server.running[i].pid != 0)
+            kill_and_reap(server.running[i].pid);
 }
 
 int tool_helper_start(void)
@@ -227,7 +346,7 @@ static int pack(char text[REQUEST_MAX], const char *path, char *const argv[], si
     return 0;
 }
 
-static int ask_helper(const char *path, char *const argv[], int in_fd, int err_fd)
+static int send_request(const char *path, char *const argv[], const int fds[FDS])
 {
     char text[REQUEST_MAX];
     union control control = {0};
@@ -242,15 +361,41 @@ static int ask_helper(const char *path, char *const argv[], int in_fd, int err_f
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(2 * sizeof(int));
-    memcpy(CMSG_DATA(header), (const int[]){in_fd, err_fd}, 2 * sizeof(int));
-    if (sendmsg(helper.fd, &message, MSG_NOSIGNAL) < 0)
+    header->cmsg_len = CMSG_LEN(FDS * sizeof(int));
+    memcpy(CMSG_DATA(header), fds, FDS * sizeof(int));
+    return sendmsg(helper.fd, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+/* The helper's answer; -EPIPE when it has ended, -ETIMEDOUT when it hangs itself. */
+static int await_answer(int fd)
+{
+    struct pollfd polled = {.fd = fd, .events = POLLIN};
+    uint64_t deadline_ns = clock_boottime_ns() + (WAIT_MS + GRACE_MS) * NS_PER_MS;
+    int32_t code = 0;
+    for (;;) {
+        uint64_t now = clock_boottime_ns();
+        int left_ms = now < deadline_ns ? (int)((deadline_ns - now) / NS_PER_MS) + 1 : 0;
+        int ready = poll(&polled, 1, left_ms);
+        if (ready > 0)
+            return read(fd, &code, sizeof code) == sizeof code ? code : -EPIPE;
+        if (ready == 0)
+            return -ETIMEDOUT;
+        if (errno != EINTR)
+            return -errno;
+    }
+}
+
+static int ask_helper(const char *path, char *const argv[], int in_fd, int err_fd)
+{
+    int answer_fds[2];
+    if (pipe2(answer_fds, O_CLOEXEC) < 0)
         return -errno;
-    int32_t answer = 0;
-    ssize_t n;
-    while ((n = recv(helper.fd, &answer, sizeof answer, 0)) < 0 && errno == EINTR)
-        ;
-    return n == sizeof answer ? answer : -EPIPE;
+    int rc = send_request(path, argv, (const int[FDS]){in_fd, err_fd, answer_fds[1]});
+    close(answer_fds[1]);
+    if (rc == 0)
+        rc = await_answer(answer_fds[0]);
+    close(answer_fds[0]);
+    return rc;
 }
 
 static int write_all(int fd, const char *text)

@@ -6,8 +6,8 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "control/host/firewall.h"
 #include "control/host/interface.h"
-#include "control/host/nft.h"
 #include "control/state/plan_diff.h"
 #include "control/state/plan_part.h"
 #include "tun/route_watch.h"
@@ -45,20 +45,18 @@ struct tunnel {
     struct path *path;
     struct uapi_socket *uapi;
     struct watchers *watchers;
+    struct firewall *firewall;       /* NULL: a peer's tunnel has none */
     struct route_watch *route_watch; /* NULL: the MTU is what it was at the last change */
     void *ctx;
     void (*recreated)(void *ctx);
     void (*network_changed)(void *ctx);
     char *node_interface;
-    char nft_table[sizeof NFT_TABLE + IFCONF_NAME_LEN];
     char reason[128]; /* written once by the path's thread before it rings `gone` */
     uint8_t public_key[WG_KEY_LEN];
     uint64_t made_ms;  /* when the interface was made last, in the loop's time */
     unsigned removals; /* since it last lived for SETTLED_MS, and attempts that failed */
     bool reopen_told;  /* that it cannot be made */
-    bool firewall;
     bool peer_to_peer;
-    bool firewall_told;  /* that nft does not work here */
     bool no_forwarding;  /* neither found on nor switched on */
     bool switched_on[2]; /* forwarding of IPv4 and IPv6, by us */
 };
@@ -71,23 +69,21 @@ uint32_t tunnel_mark_of(const char *interface_name)
     return MARK_BASE | ((hash ^ (hash >> 16)) & 0xffff);
 }
 
-/* Of the letters that nftables takes. */
-static void name_table(struct tunnel *tunnel)
+static int open_firewall(struct tunnel *tunnel, uv_loop_t *loop)
 {
-    char *at = tunnel->nft_table + strlen(NFT_TABLE);
-    memcpy(tunnel->nft_table, NFT_TABLE, sizeof NFT_TABLE);
+    char table[sizeof NFT_TABLE + IFCONF_NAME_LEN] = NFT_TABLE;
+    char *at = table + strlen(NFT_TABLE);
     for (const char *name = tunnel->interface.name; *name != '\0'; name++)
-        *at++ = isalnum((unsigned char)*name) ? *name : '_';
+        *at++ = isalnum((unsigned char)*name) ? *name : '_'; /* what nftables takes */
     *at = '\0';
+    return firewall_open(&tunnel->firewall, loop, table);
 }
 
 /* ---- the firewall ---- */
 
 static void set_firewall(struct tunnel *tunnel)
 {
-    struct err err;
     struct nft_config config = {
-        .table = tunnel->nft_table,
         .tunnel = tunnel->interface.name,
         .interface = tunnel->node_interface,
         .overlays = tunnel->plan.overlay,
@@ -97,18 +93,10 @@ static void set_firewall(struct tunnel *tunnel)
         .peer_to_peer = tunnel->peer_to_peer,
         .clamp_mss = true,
     };
-    if (nft_apply(&config, &err) == 0) {
-        tunnel->firewall_told = false;
-    } else if (!tunnel->firewall_told) {
-        tunnel->firewall_told = true;
-        log_warn("the firewall is not set up: networks behind this node are reached only if they "
-                 "know the way back",
-                 F_STR("error", err.text));
-    }
+    firewall_set(tunnel->firewall, &config);
 }
 
-/* Running nft takes as long as everything else together, so it is not run for a new route, which
- * our rules do not name. */
+/* A new route is no reason to run nft: the rules name none. */
 static bool needs_firewall(const struct plan *from, const struct plan *to)
 {
     return !ip_prefixes_equal(from->overlay, from->overlay_count, to->overlay, to->overlay_count) ||
@@ -126,7 +114,7 @@ static int follow_whole(struct tunnel *tunnel, struct plan *plan, struct err *er
         plan_fini(plan);
         return err_set_errno(err, code, "a new plan cannot be compared");
     }
-    bool firewall = tunnel->firewall && needs_firewall(&tunnel->plan, plan);
+    bool firewall = tunnel->firewall != NULL && needs_firewall(&tunnel->plan, plan);
     if (delta.wg.peer_count > 0)
         code = path_configure(tunnel->path, &delta.wg, err);
     if (code < 0) {
@@ -420,7 +408,7 @@ static int bring_up(struct tunnel *tunnel, const struct tunnel_options *options,
     if (code < 0)
         return code;
     tunnel->made_ms = uv_now(options->loop);
-    if (tunnel->firewall)
+    if (tunnel->firewall != NULL)
         enable_forwarding(tunnel);
     open_uapi(tunnel, options->loop);
     return 0;
@@ -436,7 +424,6 @@ int tunnel_open(struct tunnel **out, const struct tunnel_options *options, struc
     tunnel->ctx = options->ctx;
     tunnel->recreated = options->recreated;
     tunnel->network_changed = options->network_changed;
-    tunnel->firewall = options->firewall;
     tunnel->peer_to_peer = options->peer_to_peer;
     int code = interface_init(&tunnel->interface, options->interface_name,
                               tunnel_mark_of(options->interface_name));
@@ -444,7 +431,6 @@ int tunnel_open(struct tunnel **out, const struct tunnel_options *options, struc
         err_set_errno(err, code, "no netlink socket");
         goto fail;
     }
-    name_table(tunnel);
     if (options->node_interface != NULL) {
         tunnel->node_interface = strdup(options->node_interface);
         if (tunnel->node_interface == NULL)
@@ -460,7 +446,12 @@ int tunnel_open(struct tunnel **out, const struct tunnel_options *options, struc
     if (code < 0)
         goto fail;
     interface_clean(&tunnel->interface);
-    code = bring_up(tunnel, options, err);
+    if (options->firewall) /* not before the interface is ours, and with it the table's name */
+        code = open_firewall(tunnel, options->loop);
+    if (code < 0)
+        err_set_errno(err, code, "the firewall cannot be set up");
+    else
+        code = bring_up(tunnel, options, err);
     if (code < 0)
         goto fail;
     *out = tunnel;
@@ -475,9 +466,8 @@ void tunnel_close(struct tunnel *tunnel)
     if (tunnel == NULL)
         return;
     uapi_socket_close(tunnel->uapi);
+    firewall_close(tunnel->firewall);
     if (tunnel->path != NULL) {
-        if (tunnel->firewall)
-            (void)nft_remove(tunnel->nft_table, NULL);
         restore_forwarding(tunnel);
         interface_clean(&tunnel->interface);
         path_destroy(tunnel->path);
@@ -512,7 +502,7 @@ bool tunnel_forwards(const struct tunnel *tunnel)
 
 bool tunnel_has_firewall(const struct tunnel *tunnel)
 {
-    return !tunnel->firewall_told;
+    return tunnel->firewall == NULL || firewall_is_set(tunnel->firewall);
 }
 
 const uint8_t *tunnel_public_key(const struct tunnel *tunnel)

@@ -15,6 +15,7 @@ static uint8_t private_key[32];
 static bool recreated;
 static bool firewall;
 static const char *exit_node; /* as the option says; the only node is named "exit" */
+static const char *overlay;   /* of a node's plan: what the firewall is about */
 static const char *endpoint = "127.0.0.1:51820";
 
 static void enter(void)
@@ -104,6 +105,11 @@ static void tunnel_allowed(struct tunnel *tunnel, const char *address, const cha
     response.peers = peers;
     response.n_peers = 1;
     ck_assert_msg(plan_of_peer(&response, exit_node, &plan, &err) == 0, "%s", err.text);
+    if (overlay != NULL) {
+        plan.overlay = calloc(1, sizeof *plan.overlay);
+        plan.overlay_count = 1;
+        ck_assert(plan.overlay != NULL && ip_prefix_parse(plan.overlay, overlay));
+    }
     ck_assert_msg(tunnel_follow(tunnel, &plan, NULL, &err) == 0, "%s", err.text);
     ck_assert_uint_eq(plan.peer_count, 0); /* taken over */
 }
@@ -424,6 +430,35 @@ START_TEST(forwarding_is_put_back_by_whoever_switched_it_on)
 }
 END_TEST
 
+/* Until a file appears, nft does not end: neither the plan nor the loop waits for it. */
+START_TEST(nft_is_waited_for_by_nobody)
+{
+    static const char *const allowed[] = {"10.11.0.0/16"};
+    char folder[] = "/tmp/heimdall-nft-XXXXXX";
+    char ran[64];
+    char path[1024];
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(ran, sizeof ran, "ls %s", folder);
+    run("printf '#!/bin/sh\nwhile [ ! -e %s/go ]; do sleep 0.02; done\n: > %s/ran\n' > %s/nft && "
+        "chmod 755 %s/nft",
+        folder, folder, folder, folder);
+    snprintf(path, sizeof path, "%s:%s", folder, getenv("PATH"));
+    setenv("PATH", path, 1);
+    firewall = true;
+    struct tunnel *tunnel = open_tunnel();
+    overlay = "10.51.0.0/16";
+    tunnel_allowed(tunnel, "10.51.0.2/16", allowed, 1);
+    run_for(50);
+    ck_assert(!has(shown(ran), "ran"));
+    ck_assert(tunnel_has_firewall(tunnel)); /* nothing is known to be wrong */
+    run("touch %s/go", folder);
+    ck_assert(comes_true(ran, "ran"));
+    ck_assert(tunnel_has_firewall(tunnel));
+    close_tunnel(tunnel);
+    run("rm -r %s", folder);
+}
+END_TEST
+
 START_TEST(runs_without_ipv6)
 {
     static const char *const allowed[] = {"10.11.0.0/16", "fd00:11::/64"};
@@ -461,6 +496,7 @@ int main(void)
     tcase_add_test(tc, what_others_remove_is_put_back);
     tcase_add_test(tc, the_mtu_follows_the_way_to_an_endpoint);
     tcase_add_test(tc, forwarding_is_put_back_by_whoever_switched_it_on);
+    tcase_add_test(tc, nft_is_waited_for_by_nobody);
     tcase_add_test(tc, runs_without_ipv6);
     tcase_add_test(tc, marks_differ_by_name);
     return unit_run(tc);
