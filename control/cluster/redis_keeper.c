@@ -1,6 +1,6 @@
 /* One loop over two descriptors: the daemon's words, and the deaths of children. The configuration
- * goes to redis-server's standard input, so that the password is in no file and in no command line.
- * It dies with us, and we die with the daemon. */
+ * goes to redis-server's standard input, so that the password is in no file and on no command line.
+ * Redis dies with the keeper, and the keeper with the daemon. */
 #include "control/cluster/redis_keeper.h"
 
 #include "base/buffer.h"
@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -34,8 +33,8 @@ struct keeper {
 /* ---- the child */
 
 /* The settings that data need to survive. Nobody can log in as the default user, but it keeps its
- * rights: the append-only file is replayed in its name, and without them every transaction in it,
- * which is every change of ours, would be dropped at a restart. */
+ * rights: Redis replays the append-only file in its name, and without them a restart would drop
+ * every transaction in it, which is every change of the store. */
 static void write_config(const struct redis_launch *launch, struct buffer *out)
 {
     buffer_append_string(out, "daemonize no\n"
@@ -59,7 +58,7 @@ static void write_config(const struct redis_launch *launch, struct buffer *out)
                               "maxclients 64\n"
                               "maxmemory-policy noeviction\n"
                               "shutdown-timeout 1\n"
-                              "replicaof 127.0.0.1 1\n"
+                              "replicaof " REDIS_PARKED "\n"
                               "user default off resetpass ~* &* +@all\n");
     if (launch->bind == NULL)
         buffer_append_string(out, "port 0\n");
@@ -68,7 +67,7 @@ static void write_config(const struct redis_launch *launch, struct buffer *out)
     buffer_printf(out, "user " REDIS_KEEPER_USER " on >%s ~* &* +@all\n", launch->password);
 }
 
-/* Kept small: the last two runs' worth. */
+/* At most two files of about LOG_MAX_BYTES. */
 static int open_log(const struct redis_launch *launch)
 {
     char path[PATH_MAX];
@@ -82,8 +81,8 @@ static int open_log(const struct redis_launch *launch)
     return fd < 0 ? -errno : fd;
 }
 
-/* Not the C library's setuid, which first asks all threads that it knows of: a sanitizer's are
- * among them, and they are not in this process. */
+/* Avoids the C library's setuid, which first asks all threads that it knows of: a sanitizer's are
+ * among them, and they do not exist in this process. */
 static long become_user(const struct redis_launch *launch)
 {
     long rc = syscall(SYS_setgroups, 0, NULL);
@@ -102,7 +101,7 @@ static int become_redis(const struct redis_launch *launch, pid_t parent, int in,
     umask(077);
     if (dup2(in, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0 || chdir(launch->dir) != 0)
         return errno;
-    setpgid(0, 0); /* a terminal's Ctrl-C is for the daemon, which then stops us in order */
+    setpgid(0, 0); /* a terminal's Ctrl-C is for the daemon, which then stops Redis in order */
     if (launch->drop && become_user(launch) != 0)
         return errno;
     /* After setuid, which clears it. */
@@ -124,8 +123,7 @@ static int spawn(struct keeper *keeper, int in, int log)
     if (pipe2(report, O_CLOEXEC) != 0)
         return -errno;
     pid_t parent = getpid();
-    pid_t pid =
-        _Fork(); /* fork would run libuv's handler, which closes numbers that are ours now */
+    pid_t pid = _Fork(); /* fork() would run libuv's handler, which closes reused descriptors */
     if (pid == 0) {
         child_errno = become_redis(keeper->launch, parent, in, log);
         (void)!write(report[1], &child_errno, sizeof child_errno);
@@ -160,7 +158,7 @@ static int start(struct keeper *keeper)
         rc = log;
     if (rc == 0 && launch->drop && fchown(log, launch->uid, launch->gid) != 0)
         rc = -errno;
-    unlink(launch->socket); /* left by a killed one */
+    unlink(launch->socket); /* left by a Redis that was killed */
     /* A pipe holds 64 KiB: the configuration fits before anyone reads. */
     if (rc == 0 &&
         write(in[1], buffer_data(&config), buffer_len(&config)) != (ssize_t)buffer_len(&config))
@@ -182,7 +180,8 @@ static int start(struct keeper *keeper)
 static void report(const struct keeper *keeper, enum redis_keeper_news news, int value)
 {
     struct redis_keeper_report packet = {.news = (int32_t)news, .value = value};
-    (void)!send(keeper->fd, &packet, sizeof packet, MSG_NOSIGNAL); /* its end is seen by the loop */
+    (void)!send(keeper->fd, &packet, sizeof packet,
+                MSG_NOSIGNAL); /* the loop sees a closed socket */
 }
 
 static void on_start(struct keeper *keeper)
@@ -194,7 +193,7 @@ static void on_start(struct keeper *keeper)
         report(keeper, REDIS_KEEPER_FAILED, -rc);
 }
 
-/* False when the daemon has gone. */
+/* False when the daemon is gone. */
 static bool on_word(struct keeper *keeper)
 {
     uint8_t word[2];
@@ -223,7 +222,7 @@ static void on_death(struct keeper *keeper)
     report(keeper, REDIS_KEEPER_DIED, status);
 }
 
-static void run(struct keeper *keeper, int deaths)
+static void keeper_run(struct keeper *keeper, int deaths)
 {
     struct signalfd_siginfo info;
     struct pollfd fds[2] = {{.fd = keeper->fd, .events = POLLIN}, {.fd = deaths, .events = POLLIN}};
@@ -250,7 +249,7 @@ static void serve(int fd, const void *ctx)
     int deaths = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
     if (deaths < 0)
         return;
-    run(&keeper, deaths);
+    keeper_run(&keeper, deaths);
     if (keeper.pid != 0) {
         kill(keeper.pid, SIGKILL);
         waitpid(keeper.pid, NULL, 0);
@@ -260,12 +259,9 @@ static void serve(int fd, const void *ctx)
 
 int redis_keeper_start(struct helper *helper, const struct redis_launch *launch)
 {
-    static const uint64_t needed = UINT64_C(1) << CAP_CHOWN | UINT64_C(1) << CAP_DAC_OVERRIDE |
-                                   UINT64_C(1) << CAP_FOWNER | UINT64_C(1) << CAP_KILL |
-                                   UINT64_C(1) << CAP_SETGID | UINT64_C(1) << CAP_SETUID;
     struct helper_options options = {
         .name = "heimdall-redis",
-        .rights = launch->drop ? needed : 0,
+        .rights = launch->drop ? REDIS_LAUNCH_RIGHTS : 0,
         .serve = serve,
         .ctx = launch,
     };

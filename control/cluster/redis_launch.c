@@ -2,7 +2,6 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
-#include "control/cluster/redis_proc.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -54,11 +53,8 @@ static int find_program(struct redis_launch *launch, const char *given, struct e
     return 0;
 }
 
-/* What is needed to hand the data to another user, to become it, to signal it, and to go on using
- * its files: CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID. */
 static bool may_change_user(void)
 {
-    static const uint64_t needed = 1u << 0 | 1u << 1 | 1u << 3 | 1u << 5 | 1u << 6 | 1u << 7;
     char line[128];
     unsigned long long caps = 0;
     FILE *status = fopen("/proc/self/status", "re");
@@ -67,7 +63,7 @@ static bool may_change_user(void)
             caps = strtoull(line + 7, NULL, 16);
     if (status != NULL)
         fclose(status);
-    return geteuid() == 0 && (caps & needed) == needed;
+    return geteuid() == 0 && (caps & REDIS_LAUNCH_RIGHTS) == REDIS_LAUNCH_RIGHTS;
 }
 
 static void choose_user(struct redis_launch *launch, const char *user)
@@ -80,7 +76,7 @@ static void choose_user(struct redis_launch *launch, const char *user)
     launch->gid = entry->pw_gid;
 }
 
-/* ---- its version: the first to know all the settings that we give it */
+/* ---- its version: the first that knows all the settings of redis_keeper.c */
 
 enum { MAJOR_MIN = 7, VERSION_WAIT_MS = 3000 };
 
@@ -95,7 +91,7 @@ static _Noreturn void become_version(const struct redis_launch *launch, int out)
     _exit(127);
 }
 
-/* What it says within the time, with a NUL. */
+/* The program's answer within the time limit, with a NUL. */
 static int read_version(const struct redis_launch *launch, char *text, size_t capacity)
 {
     int fds[2];
@@ -143,8 +139,7 @@ static int check_version(const struct redis_launch *launch, struct err *err)
 
 /* ---- its folder */
 
-/* Gives a folder and what is in it, two levels deep, to the child's user. Links are not followed.
- */
+/* Gives a folder and its content, two levels deep, to the child's user. Links are not followed. */
 static int hand_over(int dir_fd, const struct redis_launch *launch, int depth)
 {
     if (fchown(dir_fd, launch->uid, launch->gid) != 0)
@@ -169,7 +164,7 @@ static int hand_over(int dir_fd, const struct redis_launch *launch, int depth)
     return rc;
 }
 
-/* An earlier run had more rights, and gave the folder to Redis' user. */
+/* An earlier run had more rights and gave the folder to Redis' user. */
 static int refuse_owner(const struct redis_launch *launch, struct err *err)
 {
     return err_set(err, -EACCES,
@@ -178,7 +173,7 @@ static int refuse_owner(const struct redis_launch *launch, struct err *err)
                    launch->dir, launch->dir);
 }
 
-/* Our group may enter the folder, and what is made in it (the socket) is of our group. */
+/* The daemon's group may enter the folder and owns what is created in it, the socket above all. */
 static int open_to_us(int fd, const struct redis_launch *launch)
 {
     struct stat info;
@@ -229,7 +224,7 @@ static int make_password(struct redis_launch *launch)
     return 0;
 }
 
-int redis_launch_init(struct redis_launch *launch, const struct redis_proc_options *options,
+int redis_launch_init(struct redis_launch *launch, const struct redis_launch_options *options,
                       struct err *err)
 {
     *launch = (struct redis_launch){.port = options->port};

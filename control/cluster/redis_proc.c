@@ -1,14 +1,13 @@
-/* The child's life, seen from the daemon: we tell the keeper to start it; its death comes as news,
- * plan_restart() arms the back-off timer, which tells the keeper again. stop() turns that around:
- * "term", a timer for "kill", and on the news of its death both handles are closed and everything
- * is freed. A keeper that is killed takes Redis with it, and nobody can start it again. */
+/* The child's life, seen from the daemon. START goes to the keeper; a death comes back as news, and
+ * plan_restart() arms the back-off timer that sends START again. stop() sends TERM and arms a timer
+ * for KILL; the news of the death closes both handles and frees everything. A keeper that is killed
+ * takes Redis with it, and nobody can restart either. */
 #include "control/cluster/redis_proc.h"
 
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "control/cluster/redis_keeper.h"
-#include "control/cluster/redis_launch.h"
 #include "control/host/helper.h"
 
 #include <errno.h>
@@ -20,7 +19,7 @@
 enum {
     BACK_OFF_FIRST_MS = 100,
     BACK_OFF_MAX_MS = 5000,
-    STEADY_MS = 10000, /* up for this long, the next death is the first again */
+    STEADY_MS = 10000, /* up for this long, the back-off starts over */
     STOP_MS = 3000,
 };
 
@@ -41,7 +40,7 @@ struct redis_proc {
 };
 
 /* A keeper that is gone shows as the end of its news. */
-static void tell(struct redis_proc *proc, enum redis_keeper_word word)
+static void send_word(struct redis_proc *proc, enum redis_keeper_word word)
 {
     uint8_t packet = (uint8_t)word;
     (void)!send(proc->keeper.fd, &packet, sizeof packet, MSG_NOSIGNAL);
@@ -51,7 +50,7 @@ static void tell(struct redis_proc *proc, enum redis_keeper_word word)
 
 static void on_restart(uv_timer_t *timer)
 {
-    tell(timer->data, REDIS_KEEPER_START);
+    send_word(timer->data, REDIS_KEEPER_START);
 }
 
 static void plan_restart(struct redis_proc *proc, int status)
@@ -61,7 +60,7 @@ static void plan_restart(struct redis_proc *proc, int status)
         up_ms >= STEADY_MS || proc->back_off_ms == 0 ? BACK_OFF_FIRST_MS : proc->back_off_ms * 2;
     proc->back_off_ms = delay < BACK_OFF_MAX_MS ? delay : BACK_OFF_MAX_MS;
     uv_timer_start(&proc->timer, on_restart, proc->back_off_ms, 0);
-    log_warn("redis-server died, it is started again",
+    log_warn("redis-server died; restarting it",
              F_INT(WIFSIGNALED(status) ? "signal" : "status",
                    WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status)),
              F_INT("delay_ms", proc->back_off_ms), F_STR("log", proc->launch.dir));
@@ -69,7 +68,7 @@ static void plan_restart(struct redis_proc *proc, int status)
         proc->died(proc->ctx, status, proc->back_off_ms);
 }
 
-static void on_handle_closed(uv_handle_t *handle)
+static void redis_proc_on_closed(uv_handle_t *handle)
 {
     struct redis_proc *proc = handle->data;
     if (--proc->open_handles > 0)
@@ -85,8 +84,8 @@ static void on_handle_closed(uv_handle_t *handle)
 
 static void close_handles(struct redis_proc *proc)
 {
-    uv_close((uv_handle_t *)&proc->news, on_handle_closed);
-    uv_close((uv_handle_t *)&proc->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&proc->news, redis_proc_on_closed);
+    uv_close((uv_handle_t *)&proc->timer, redis_proc_on_closed);
 }
 
 static void on_death(struct redis_proc *proc, int status)
@@ -147,14 +146,14 @@ static void on_stop_timeout(uv_timer_t *timer)
 
 /* ---- the public side */
 
-/* The first start is waited for, so that its failure ends the daemon with the reason. */
+/* Waits for the first start, so that its failure ends the daemon with the reason. */
 static int start_first(struct redis_proc *proc, struct err *err)
 {
     struct redis_keeper_report report = {0};
     int rc = redis_keeper_start(&proc->keeper, &proc->launch);
     if (rc < 0)
         return err_set_errno(err, rc, "cannot start the helper that keeps redis-server");
-    tell(proc, REDIS_KEEPER_START);
+    send_word(proc, REDIS_KEEPER_START);
     ssize_t n;
     while ((n = recv(proc->keeper.fd, &report, sizeof report, 0)) < 0 && errno == EINTR)
         ;
@@ -174,7 +173,7 @@ int redis_proc_start(struct redis_proc **out, uv_loop_t *loop,
         return err_set(err, -ENOMEM, "out of memory");
     proc->ctx = options->ctx;
     proc->died = options->died;
-    int rc = redis_launch_init(&proc->launch, options, err);
+    int rc = redis_launch_init(&proc->launch, &options->launch, err);
     if (rc == 0)
         rc = start_first(proc, err);
     if (rc == 0 && (rc = uv_poll_init(loop, &proc->news, proc->keeper.fd)) < 0)
@@ -218,7 +217,7 @@ pid_t redis_proc_pid(const struct redis_proc *proc)
 void redis_proc_kill(struct redis_proc *proc)
 {
     if (proc->pid != 0)
-        tell(proc, REDIS_KEEPER_KILL);
+        send_word(proc, REDIS_KEEPER_KILL);
 }
 
 void redis_proc_stop(struct redis_proc *proc, void (*stopped)(void *ctx), void *ctx)
@@ -231,6 +230,6 @@ void redis_proc_stop(struct redis_proc *proc, void (*stopped)(void *ctx), void *
         close_handles(proc);
         return;
     }
-    tell(proc, REDIS_KEEPER_TERM);
+    send_word(proc, REDIS_KEEPER_TERM);
     uv_timer_start(&proc->timer, on_stop_timeout, STOP_MS, 0);
 }

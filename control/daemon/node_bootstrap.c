@@ -305,7 +305,7 @@ static void bootstrap(struct node *node)
 int node_redis_start(struct node *node, struct err *err)
 {
     struct redis_proc_options proc = {
-        .data_dir = datadir_path(node->datadir), .ctx = node, .died = on_redis_died};
+        .launch = {.data_dir = datadir_path(node->datadir)}, .ctx = node, .died = on_redis_died};
     int code = redis_proc_start(&node->redis, &node->loop, &proc, err);
     if (code == 0)
         log_debug("started redis-server", F_INT("pid", redis_proc_pid(node->redis)));

@@ -46,7 +46,7 @@ static inline void fixture_start(struct redis_fixture *fixture)
 {
     struct err err = {0};
     struct redis_proc_options options = {
-        .data_dir = fixture->dir, .ctx = fixture, .died = fixture_died};
+        .launch = {.data_dir = fixture->dir}, .ctx = fixture, .died = fixture_died};
     ck_assert_msg(redis_proc_start(&fixture->proc, &fixture->loop, &options, &err) == 0, "%s",
                   err.text);
 }

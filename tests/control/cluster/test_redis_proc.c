@@ -157,22 +157,23 @@ START_TEST(refusals)
     struct err err = {0};
     char long_dir[200];
     fixture_init(&fixture);
-    struct redis_proc_options options = {.data_dir = fixture.dir, .program = "/none/redis-server"};
+    struct redis_proc_options options = {
+        .launch = {.data_dir = fixture.dir, .program = "/none/redis-server"}};
     ck_assert_int_eq(redis_proc_start(&fixture.proc, &fixture.loop, &options, &err), -ENOENT);
     ck_assert_ptr_nonnull(strstr(err.text, "apt-get install redis-server"));
-    options.program = "no-such-redis";
+    options.launch.program = "no-such-redis";
     ck_assert_int_eq(redis_proc_start(&fixture.proc, &fixture.loop, &options, &err), -ENOENT);
-    options.program = NULL;
+    options.launch.program = NULL;
     memset(long_dir, 'x', sizeof long_dir);
     long_dir[0] = '/';
     long_dir[sizeof long_dir - 1] = '\0';
-    options.data_dir = long_dir;
+    options.launch.data_dir = long_dir;
     ck_assert_int_eq(redis_proc_start(&fixture.proc, &fixture.loop, &options, &err), -ENAMETOOLONG);
     ck_assert_ptr_nonnull(strstr(err.text, "--data-dir"));
-    options.data_dir = "/none";
+    options.launch.data_dir = "/none";
     ck_assert_int_eq(redis_proc_start(&fixture.proc, &fixture.loop, &options, &err), -ENOENT);
-    options.data_dir = fixture.dir;
-    options.program = "/etc"; /* executable by name, but no program */
+    options.launch.data_dir = fixture.dir;
+    options.launch.program = "/etc"; /* executable by name, but no program */
     ck_assert_int_eq(redis_proc_start(&fixture.proc, &fixture.loop, &options, &err), -EINVAL);
     ck_assert_ptr_nonnull(strstr(err.text, "does not say which version"));
     ck_assert_ptr_null(fixture.proc);
@@ -198,7 +199,7 @@ START_TEST(old_version)
     fixture_init(&fixture);
     ck_assert_int_eq(chmod(fixture.dir, 0755), 0);
     snprintf(program, sizeof program, "%s/redis-server", fixture.dir);
-    struct redis_proc_options options = {.data_dir = fixture.dir, .program = program};
+    struct redis_proc_options options = {.launch = {.data_dir = fixture.dir, .program = program}};
     write_program(program, "#!/bin/sh\necho 'Redis server v=6.2.7 sha=0 bits=64'\n");
     ck_assert_int_eq(redis_proc_start(&fixture.proc, &fixture.loop, &options, &err),
                      -EPROTONOSUPPORT);
