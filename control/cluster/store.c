@@ -15,6 +15,11 @@ void store_promote(struct store *store, uint64_t epoch, uint64_t rev, uint64_t n
     store->ops->promote(store, epoch, rev, new_epoch, done);
 }
 
+void store_park(struct store *store, const struct store_done *done)
+{
+    store->ops->park(store, done);
+}
+
 void store_close(struct store *store, void (*closed)(void *ctx), void *ctx)
 {
     store->ops->close(store, closed, ctx);

@@ -3,16 +3,16 @@
 
 #include "control/state/record.h"
 
-/* Where the truth lives: an interface with two implementations, store_redis.h and store_mem.h. All
- * calls and callbacks are on the loop's thread; a callback is never called from inside the call
- * that asked for it, save those that store_close ends. */
+/* Where the truth lives: an interface with two implementations, store_redis.h and the tests'
+ * store_mem.h. All calls and callbacks are on the loop's thread. No callback runs inside the call
+ * that asked for it, except those that store_close ends. */
 
 struct change;
 struct err;
 struct state;
 struct store;
 
-/* Everything at once. */
+/* The whole content of the store. */
 struct store_image {
     bool empty; /* there is no cluster yet: no records, epoch 0, rev 0 */
     uint64_t epoch;
@@ -23,7 +23,7 @@ struct store_image {
 
 struct store_events {
     void *ctx;
-    /* The data as a whole: after the first connection, after each reconnection, after a gap in the
+    /* The whole data: after the first connection, after each reconnection, after a gap in the
      * changes. The store may be parked (read only) until store_promote. */
     void (*loaded)(void *ctx, const struct store_image *image);
     /* One applied change, in order and without gaps since the last `loaded`. */
@@ -35,10 +35,10 @@ struct store_events {
     void (*failed)(void *ctx, const struct err *err);
 };
 
-/* What a commit or promotion ended with. status: 0; -ESTALE the store was not at the change's
+/* How a commit, promotion or parking ended. status: 0; -ESTALE the store was not at the change's
  * (epoch, rev), nothing is stored, build it again; -EROFS the store is parked, nothing is stored;
- * -EIO the outcome is unknown; -ENOSPC the store refuses writes; -ECANCELED nothing was sent. On 0,
- * `changed` or `loaded` has already shown the change. */
+ * -EIO the outcome is unknown; -ENOSPC the store refuses writes; -ECANCELED nothing was sent. On 0
+ * of a commit or promotion, `changed` or `loaded` has already shown the change. */
 struct store_done {
     void *ctx;
     void (*done)(void *ctx, int status, uint64_t epoch, uint64_t rev);
@@ -48,6 +48,7 @@ struct store_ops {
     void (*commit)(struct store *store, const struct change *change, const struct store_done *done);
     void (*promote)(struct store *store, uint64_t epoch, uint64_t rev, uint64_t new_epoch,
                     const struct store_done *done);
+    void (*park)(struct store *store, const struct store_done *done);
     void (*close)(struct store *store, void (*closed)(void *ctx), void *ctx);
 };
 
@@ -59,10 +60,15 @@ struct store {
 /* The change is copied. */
 void store_commit(struct store *store, const struct change *change, const struct store_done *done);
 
-/* Makes a parked store writable under `new_epoch`, if it is still at (epoch, rev); otherwise it is
- * parked again and `done` gets -ESTALE. Itself a change without operations. */
+/* Makes a parked store writable under `new_epoch` if it is still at (epoch, rev). Otherwise parks
+ * it again, and `done` gets -ESTALE. A promotion is a change without operations. */
 void store_promote(struct store *store, uint64_t epoch, uint64_t rev, uint64_t new_epoch,
                    const struct store_done *done);
+
+/* Makes the store read only: whoever promotes it next, at any place, begins a new epoch. A commit
+ * sent before may still succeed, one sent later ends with -EROFS. The data stay readable. On 0 the
+ * store is parked, and `done` gets the place that was known when it was. */
+void store_park(struct store *store, const struct store_done *done);
 
 /* Ends everything; pending callbacks get -EIO or -ECANCELED first. `closed` may be NULL. */
 void store_close(struct store *store, void (*closed)(void *ctx), void *ctx);

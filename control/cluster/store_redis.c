@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "control/cluster/redis_launch.h"
 #include "control/cluster/redis_loop.h"
 #include "control/cluster/store.h"
 #include "control/cluster/store_redis_reply.h"
@@ -470,7 +471,7 @@ static void on_outcome(redisAsyncContext *context, const redisReply *reply, stru
     if (status == -EIO)
         log_error("redis-server refused a change", F_STR("reply", text));
     if (request->is_promotion) /* REPLICAOF NO ONE may have been done before the script failed */
-        redisAsyncCommand(store->command, NULL, NULL, "REPLICAOF 127.0.0.1 1");
+        redisAsyncCommand(store->command, NULL, NULL, "REPLICAOF " REDIS_PARKED);
     if (status == -ESTALE)
         settle(store, request, status);
     else
@@ -608,6 +609,35 @@ static void promote(struct store *base, uint64_t epoch, uint64_t rev, uint64_t n
     redisAsyncCommand(store->command, on_promoted, request, "EXEC");
 }
 
+static void on_parked(redisAsyncContext *context, void *data, void *privdata)
+{
+    const redisReply *reply = data;
+    struct request *request = privdata;
+    struct store_redis *store = store_of(context, reply);
+    if (store == NULL) {
+        finish_soon(request->store, request, -EIO);
+        return;
+    }
+    answered(store);
+    request->epoch = store->epoch;
+    request->rev = store->rev;
+    finish_soon(store, request, reply->type == REDIS_REPLY_STATUS ? 0 : -EIO);
+}
+
+static void park(struct store *base, const struct store_done *done)
+{
+    struct store_redis *store = (struct store_redis *)base;
+    struct request *request = request_create(store, done);
+    if (request == NULL)
+        abort();
+    if (!can_send(store)) {
+        finish_soon(store, request, -ECANCELED);
+        return;
+    }
+    asked(store);
+    redisAsyncCommand(store->command, on_parked, request, "REPLICAOF " REDIS_PARKED);
+}
+
 /* ---- life */
 
 static void free_options(struct store_redis_options *options)
@@ -644,7 +674,8 @@ static void close_store(struct store *base, void (*closed)(void *ctx), void *ctx
     take_down(store);
 }
 
-static const struct store_ops ops = {.commit = commit, .promote = promote, .close = close_store};
+static const struct store_ops ops = {
+    .commit = commit, .promote = promote, .park = park, .close = close_store};
 
 int store_redis_open(struct store **out, uv_loop_t *loop, const struct store_redis_options *options,
                      const struct store_events *events)

@@ -177,6 +177,13 @@ static void promote(struct store *base, uint64_t epoch, uint64_t rev, uint64_t n
     push_done(store, done, store->parked ? -ESTALE : 0);
 }
 
+static void park(struct store *base, const struct store_done *done)
+{
+    struct store_mem *store = (struct store_mem *)base;
+    store->parked = true;
+    push_done(store, done, 0);
+}
+
 /* ---- delivery */
 
 static void deliver_load(struct store_mem *store)
@@ -290,7 +297,8 @@ static void close_store(struct store *base, void (*closed)(void *ctx), void *ctx
         closed(ctx);
 }
 
-static const struct store_ops ops = {.commit = commit, .promote = promote, .close = close_store};
+static const struct store_ops ops = {
+    .commit = commit, .promote = promote, .park = park, .close = close_store};
 
 int store_mem_open(struct store **out, const struct store_events *events)
 {

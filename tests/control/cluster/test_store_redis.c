@@ -181,6 +181,30 @@ START_TEST(starts_parked_and_is_promoted)
 }
 END_TEST
 
+START_TEST(parks_and_is_promoted_again)
+{
+    struct world world;
+    world_init(&world);
+    ck_assert_int_eq(promote(&world, 0, 0, 1), 0);
+    ck_assert_int_eq(commit_setting(&world, "cluster", "abc"), 0);
+    for (int i = 0; i < 2; i++) { /* parking twice is parking once */
+        world.done = false;
+        world.outstanding = 1;
+        store_park(world.store, &(struct store_done){&world, on_done});
+        ck_assert(!world.done);
+        wait_done(&world);
+        ck_assert_int_eq(world.status, 0);
+        ck_assert_uint_eq(world.rev, 2);
+    }
+    ck_assert_int_eq(commit_setting(&world, "cluster", "no"), -EROFS);
+    ck_assert_str_eq(state_settings(world.state)->cluster, "abc");
+    ck_assert_int_eq(promote(&world, 1, 2, 2), 0);
+    ck_assert_int_eq(commit_setting(&world, "cluster", "again"), 0);
+    ck_assert_str_eq(state_settings(world.state)->cluster, "again");
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(refuses_another_place)
 {
     static const struct {
@@ -376,6 +400,7 @@ int main(void)
     TCase *tc = tcase_create("store_redis");
     tcase_set_timeout(tc, 30);
     tcase_add_test(tc, starts_parked_and_is_promoted);
+    tcase_add_test(tc, parks_and_is_promoted_again);
     tcase_add_test(tc, refuses_another_place);
     tcase_add_test(tc, all_or_nothing);
     tcase_add_test(tc, follows_a_thousand);

@@ -254,6 +254,26 @@ START_TEST(store_goes_away)
 }
 END_TEST
 
+START_TEST(parked)
+{
+    struct world world;
+    struct request request = {&world, 3};
+    ready(&world);
+    store_park(world.store, &(struct store_done){&world, on_promoted});
+    store_mem_run(world.store);
+    ck_assert_int_eq(world.status, 0);
+    submit(&request, build_authorize);
+    store_mem_run(world.store);
+    ck_assert_int_eq(world.last, GRPC_UNAVAILABLE);
+    ck_assert_ptr_nonnull(strstr(world.err.text, "read only"));
+    promote(&world);
+    submit(&request, build_authorize);
+    store_mem_run(world.store);
+    ck_assert_int_eq(world.last, GRPC_OK);
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(destroyed_with_requests)
 {
     struct world world;
@@ -275,6 +295,7 @@ int main(void)
     tcase_add_test(tc, refused_and_chained);
     tcase_add_test(tc, another_writer);
     tcase_add_test(tc, store_goes_away);
+    tcase_add_test(tc, parked);
     tcase_add_test(tc, destroyed_with_requests);
     return unit_run(tc);
 }
