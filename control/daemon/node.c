@@ -1,7 +1,8 @@
-/* One loop on the main thread. Coming up: host and data dir -> helpers, Redis -> rights given up ->
- * tunnel -> store, state ->
- * (bootstrapped) API, then ready. Going down, in reverse: API -> names -> tunnel -> store, Redis ->
- * loop. node_fail and a signal start the same way down, from whatever is up by then. */
+/* One loop on the main thread.
+ *
+ * Coming up: host and data dir -> helpers, Redis -> rights given up -> tunnel -> store, state ->
+ * bootstrap -> API -> ready. Going down, in reverse: API -> names -> tunnel -> store, Redis -> loop.
+ * fail() and a signal take the same way down, from whatever is up by then. */
 #include "control/daemon/node.h"
 
 #include "base/bytes.h"
@@ -15,14 +16,18 @@
 #include "control/api/status.h"
 #include "control/api/watch.h"
 #include "control/api/watch_peer.h"
-#include "control/cluster/redis_proc.h"
+#include "control/cluster/cluster.h"
 #include "control/daemon/metrics_server.h"
+#include "control/daemon/node_bootstrap.h"
+#include "control/daemon/node_host.h"
+#include "control/daemon/node_metrics.h"
 #include "control/daemon/node_parts.h"
+#include "control/daemon/node_presence.h"
+#include "control/daemon/node_settle.h"
 #include "control/host/confine.h"
 #include "control/host/datadir.h"
 #include "control/host/tool.h"
 #include "control/rpc/server.h"
-#include "control/state/plan_node.h"
 #include "control/state/presence.h"
 #include "control/state/state.h"
 
@@ -37,9 +42,10 @@
 enum { GOODBYE_MS = 300 }; /* for calls that are being answered when we stop */
 
 static void stop(struct node *node);
-static void on_names_timer(uv_timer_t *timer);
+static void on_cluster_closed(void *ctx);
 
-void node_fail(struct node *node, const struct err *err)
+/* Ends the run; the first error counts. */
+static void fail(struct node *node, const struct err *err)
 {
     if (node->code == 0) {
         node->code = err->code < 0 ? err->code : -EIO;
@@ -49,122 +55,12 @@ void node_fail(struct node *node, const struct err *err)
     stop(node);
 }
 
-/* ---- following the state ---- */
-
-/* The keyring refuses new connections; this ends those that are open. */
-static void on_deauthorized(void *ctx, const char *id)
-{
-    struct node *node = ctx;
-    rpc_server_disconnect(node->rpc, TRANSPORT_PEER, id, "this peer is not authorized any more");
-}
-
-/* Making the zone costs as much as there are names, so that many changes in a row share one: after
- * each comes a pause of ten times what it took. */
-static void settle_names(struct node *node, bool at_once)
-{
-    enum { PAUSE_FACTOR = 10, PAUSE_MAX_MS = 200 };
-    uint64_t start = clock_boottime_ns();
-    if (node->names == NULL)
-        return;
-    if (!at_once && start < node->names_next_ns) {
-        uv_timer_start(&node->names_timer, on_names_timer,
-                       (node->names_next_ns - start) / NS_PER_MS + 1, 0);
-        return;
-    }
-    uv_timer_stop(&node->names_timer);
-    names_update(node->names, tunnel_current(node->tunnel), (uint32_t)state_rev(node->state));
-    uint64_t end = clock_boottime_ns();
-    uint64_t pause_ns = (end - start) * PAUSE_FACTOR;
-    node->names_next_ns =
-        end + (pause_ns < PAUSE_MAX_MS * NS_PER_MS ? pause_ns : PAUSE_MAX_MS * NS_PER_MS);
-}
-
-static void on_names_timer(uv_timer_t *timer)
-{
-    struct node *node = timer->data;
-    if (node->state != NULL && !node->stopping)
-        settle_names(node, true);
-}
-
-/* Brings the data plane up to the state. 0, -ENOENT before our own record is there, or an error. */
-static int settle_plan(struct node *node, bool whole)
-{
-    struct plan plan;
-    struct err err;
-    const struct plan_touched *touched = whole ? NULL : &node->touched;
-    int code = plan_of_node(node->state, node->identity.id, touched, &plan);
-    if (code == 0)
-        code = tunnel_follow(node->tunnel, &plan, touched, &err);
-    else if (code != -ENOENT)
-        err_set_errno(&err, code, "no plan");
-    plan_fini(&plan);
-    if (code < 0 && code != -ENOENT)
-        log_error("the tunnel does not follow the state", F_STR("error", err.text));
-    return code;
-}
-
-static void settle_access(struct node *node, bool whole)
-{
-    int code = 0;
-    if (node->keyring == NULL)
-        return;
-    if (whole)
-        code = keyring_update(node->keyring, node->state, on_deauthorized, node);
-    for (size_t i = 0; i < node->touched.count && !whole && code == 0; i++)
-        code = keyring_update_id(node->keyring, node->state, node->touched.peers[i].id,
-                                 on_deauthorized, node);
-    if (code < 0)
-        log_error("out of memory: who may connect is unchanged");
-}
-
-static void settle_watches(struct node *node, bool whole)
-{
-    if (node->watch == NULL)
-        return;
-    if (whole || node->routes)
-        watch_peer_update(node->watch);
-    for (size_t i = 0; i < node->touched.count && !whole && !node->routes; i++)
-        watch_peer_update_peer(node->watch, node->touched.peers[i].id);
-}
-
-/* An authorization alone has none. */
-static bool touches_names(const struct node *node)
-{
-    for (size_t i = 0; i < node->touched.count; i++)
-        if (node->touched.peers[i].existed ||
-            state_peer(node->state, node->touched.peers[i].id) != NULL)
-            return true;
-    return false;
-}
-
-void node_settle(struct node *node)
-{
-    if (!node->dirty || node->state == NULL || node->stopping)
-        return;
-    node->dirty = false;
-    bool whole = node->stale || node->touched.too_many;
-    bool names = whole || touches_names(node);
-    int code = settle_plan(node, whole);
-    if (code == 0 && names)
-        settle_names(node, whole);
-    settle_access(node, whole);
-    settle_watches(node, whole);
-    node->stale = code < 0; /* then all of it is tried again with the next change */
-    node->routes = false;
-    node->touched = (struct plan_touched){.count = 0};
-}
-
-static void on_prepare(uv_prepare_t *prepare)
-{
-    node_settle(prepare->data);
-}
-
 /* ---- the control API ---- */
 
 static const struct state *env_state(void *ctx)
 {
     const struct node *node = ctx;
-    return node->state;
+    return cluster_state(node->cluster);
 }
 
 static void env_settle(void *ctx)
@@ -192,9 +88,9 @@ static void env_host(void *ctx, struct report_host *out)
         .data_dir = datadir_path(node->datadir),
         .started_ns = node->started_ns,
         .insecure = node->config->insecure,
-        .redis_runs = redis_proc_pid(node->redis) > 0,
-        .takes_changes = node->promoted,
-        .disk_full = node_disk_full(node),
+        .redis_runs = cluster_redis_runs(node->cluster),
+        .takes_changes = cluster_takes_changes(node->cluster),
+        .disk_full = cluster_disk_full(node->cluster),
         .forwards = tunnel_forwards(node->tunnel),
         .has_firewall = tunnel_has_firewall(node->tunnel),
         .serves_names = names_are_served(node->names),
@@ -254,7 +150,7 @@ static int make_api(struct node *node)
         .cluster_key = node->identity.cluster_key,
         .public_key = node->public_key,
         .run = node->run,
-        .writer = node->writer,
+        .writer = cluster_writer(node->cluster),
         .ctx = node,
         .state = env_state,
         .settle = env_settle,
@@ -279,7 +175,7 @@ static int make_api(struct node *node)
     if (code == 0)
         code = rpc_reflection_create(&node->reflection, node->rpc);
     if (code == 0)
-        code = keyring_update(node->keyring, node->state, on_deauthorized, node);
+        code = node_settle_keyring(node);
     if (code == 0)
         code = node_presence_start(node);
     return code;
@@ -288,7 +184,7 @@ static int make_api(struct node *node)
 static void say_ready(const struct node *node)
 {
     char gateway[IP_ADDR_TEXT] = "";
-    const struct state_node *self = state_node(node->state, node->identity.id);
+    const struct state_node *self = state_node(cluster_state(node->cluster), node->identity.id);
     if (self != NULL)
         ip_addr_format(&self->gateway, gateway);
     log_info("ready", F_STR("addr", node->advertise), F_STR("gateway", gateway),
@@ -296,10 +192,15 @@ static void say_ready(const struct node *node)
     log_info("to let a peer in, run on this host: hctl peers authorize ID");
 }
 
-/* The store holds the cluster and our own record: serve. */
-static void on_bootstrapped(struct node *node)
+/* The store holds the cluster and this node's record: serve. */
+static void on_bootstrapped(struct node *node, const struct err *cause)
 {
     struct err err;
+    if (cause != NULL) {
+        fail(node, cause);
+        return;
+    }
+    node_settle(node);
     log_info("starting as master", F_STR("id", node->identity.id), F_STR("name", node->name));
     int code = make_api(node);
     if (code < 0)
@@ -309,7 +210,7 @@ static void on_bootstrapped(struct node *node)
     if (code == 0)
         code = listen_unix(node, &err);
     if (code < 0) {
-        node_fail(node, &err);
+        fail(node, &err);
         return;
     }
     node->ready = true;
@@ -406,13 +307,9 @@ static int open_loop(struct node *node)
         node->signals[i].data = node;
         (void)uv_signal_start(&node->signals[i], on_signal, numbers[i]);
     }
-    (void)uv_prepare_init(&node->loop, &node->settler);
-    node->settler.data = node;
-    (void)uv_timer_init(&node->loop, &node->names_timer);
-    node->names_timer.data = node;
+    node_settle_init(node);
     (void)uv_timer_init(&node->loop, &node->presence_timer);
     node->presence_timer.data = node;
-    (void)uv_prepare_start(&node->settler, on_prepare);
     return 0;
 }
 
@@ -424,6 +321,57 @@ static void raise_file_limit(void)
         return;
     files.rlim_cur = files.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
+/* ---- the cluster ---- */
+
+static void on_changing(void *ctx, const struct record_op *op)
+{
+    node_touch(ctx, op);
+}
+
+static void on_changed(void *ctx, const struct record_change *change)
+{
+    struct node *node = ctx;
+    node->dirty = true;
+    if (node->events != NULL)
+        watch_changed(node->events, change);
+}
+
+static void on_reloaded(void *ctx, bool gap)
+{
+    struct node *node = ctx;
+    if (node->events != NULL && gap)
+        watch_lost(node->events);
+    node_touch_all(node);
+    node_settle(node);
+}
+
+static void on_promoted(void *ctx)
+{
+    node_bootstrap(ctx, on_bootstrapped);
+}
+
+static void on_cluster_failed(void *ctx, const struct err *err)
+{
+    fail(ctx, err);
+}
+
+static int start_cluster(struct node *node, struct err *err)
+{
+    struct cluster_options options = {
+        .loop = &node->loop,
+        .data_dir = datadir_path(node->datadir),
+        .events = {.ctx = node,
+                   .changing = on_changing,
+                   .changed = on_changed,
+                   .reloaded = on_reloaded,
+                   .promoted = on_promoted,
+                   .failed = on_cluster_failed,
+                   .closed = on_cluster_closed},
+    };
+    memcpy(options.seed, node->seed, sizeof options.seed);
+    return cluster_start(&node->cluster, &options, err);
 }
 
 static int start(struct node *node, struct err *err)
@@ -444,7 +392,7 @@ static int start(struct node *node, struct err *err)
         return code;
     log_info("starting heimdall", F_STR("version", HEIMDALL_VERSION));
     names_clean(datadir_path(node->datadir));
-    code = node_redis_start(node, err);
+    code = start_cluster(node, err);
     if (code < 0)
         return code;
     confine_self(); /* the helpers run, and there are no threads yet */
@@ -452,14 +400,17 @@ static int start(struct node *node, struct err *err)
     if (code == 0)
         code = node_metrics_open(node, err);
     if (code == 0)
-        code = node_store_open(node, on_bootstrapped, err);
+        code = cluster_open(node->cluster, err);
     return code;
 }
 
 /* ---- going down ---- */
 
-static void on_store_closed(struct node *node)
+/* Everything that the API's last calls used ends after the writer. */
+static void on_cluster_closed(void *ctx)
 {
+    struct node *node = ctx;
+    node->cluster = NULL;
     heimdall_service_destroy(node->handlers);
     rpc_reflection_destroy(node->reflection);
     rpc_health_destroy(node->health);
@@ -478,8 +429,7 @@ static void on_store_closed(struct node *node)
     node->presence = NULL;
     for (size_t i = 0; i < 2; i++)
         uv_close((uv_handle_t *)&node->signals[i], NULL);
-    uv_close((uv_handle_t *)&node->settler, NULL);
-    uv_close((uv_handle_t *)&node->names_timer, NULL);
+    node_settle_close(node);
     uv_close((uv_handle_t *)&node->presence_timer, NULL);
     node->stopped = true;
 }
@@ -495,7 +445,10 @@ static void close_rest(void *ctx)
     node->names = NULL;
     tunnel_close(node->tunnel);
     node->tunnel = NULL;
-    node_store_close(node, on_store_closed);
+    if (node->cluster != NULL)
+        cluster_close(node->cluster);
+    else
+        on_cluster_closed(node);
 }
 
 static void stop(struct node *node)
@@ -525,7 +478,7 @@ int node_run(const struct node_config *config, struct err *err)
         return err_set_errno(err, code, "no event loop");
     }
     if (start(node, &cause) < 0)
-        node_fail(node, &cause);
+        fail(node, &cause);
     (void)uv_run(&node->loop, UV_RUN_DEFAULT);
     code = node->code;
     if (uv_loop_close(&node->loop) < 0)

@@ -3,11 +3,10 @@
 
 #include "base/err.h"
 #include "control/config/config.h"
-
-enum { NODE_EOPTION = -2101 }; /* an option does not fit this host; nothing was made */
+#include "control/daemon/node_host.h"
 
 /* Runs a node until SIGTERM or SIGINT (0) or until it cannot go on (NODE_EOPTION or a negative
- * errno with a text). Either way nothing is left but the data dir. On the main thread. */
+ * errno, with a text). Either way only the data dir is left. Call on the main thread. */
 int node_run(const struct node_config *config, struct err *err);
 
 #endif

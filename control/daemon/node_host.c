@@ -1,5 +1,6 @@
+#include "control/daemon/node_host.h"
+
 #include "base/bytes.h"
-#include "control/daemon/node.h"
 #include "control/daemon/node_parts.h"
 #include "tun/ifconf.h"
 

@@ -1,6 +1,8 @@
+#include "control/daemon/node_metrics.h"
+
 #include "control/api/watch.h"
 #include "control/api/watch_peer.h"
-#include "control/cluster/redis_proc.h"
+#include "control/cluster/cluster.h"
 #include "control/cluster/writer.h"
 #include "control/daemon/metrics.h"
 #include "control/daemon/metrics_server.h"
@@ -16,7 +18,7 @@ static const struct metrics_label none = {.name = NULL};
 
 static void put_network(const struct node *node, struct metrics_text *text)
 {
-    const struct state *state = node->state;
+    const struct state *state = cluster_state(node->cluster);
     if (state == NULL)
         return;
     metrics_single(text, "heimdall_nodes", METRICS_GAUGE, "Nodes of the network.",
@@ -38,15 +40,17 @@ static void put_network(const struct node *node, struct metrics_text *text)
 
 static void put_store(const struct node *node, struct metrics_text *text)
 {
-    bool up = node->redis != NULL && redis_proc_pid(node->redis) > 0;
+    if (node->cluster == NULL)
+        return;
+    bool up = cluster_redis_runs(node->cluster);
     metrics_single(text, "heimdall_redis_up", METRICS_GAUGE, "1 while redis-server runs.",
                    up ? 1 : 0);
     metrics_single(text, "heimdall_redis_deaths_total", METRICS_COUNTER,
                    "How often redis-server died and was started again.",
-                   (double)node->redis_deaths_total);
-    if (node->writer == NULL)
+                   (double)cluster_redis_deaths(node->cluster));
+    if (cluster_writer(node->cluster) == NULL)
         return;
-    const struct writer_stats *stats = writer_stats(node->writer);
+    const struct writer_stats *stats = writer_stats(cluster_writer(node->cluster));
     metrics_single(text, "heimdall_changes_refused_total", METRICS_COUNTER,
                    "Changes that made no sense or that the store did not take.",
                    (double)stats->refused);

@@ -1,8 +1,11 @@
-/* Every look: what the streams and the tunnel say -> presence -> a few changes at a time, until
- * nothing is left to do. A change that the store does not take is made again with the next look. */
+/* At each interval: what the streams and the tunnel say -> presence -> a few changes at a time,
+ * until nothing is left to do. The next interval retries a change that the store did not take. */
+#include "control/daemon/node_presence.h"
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "control/api/watch_peer.h"
+#include "control/cluster/cluster.h"
 #include "control/cluster/writer.h"
 #include "control/daemon/node_parts.h"
 #include "control/state/presence.h"
@@ -15,7 +18,7 @@
 static void submit(struct node *node, const struct writer_request *request)
 {
     node->presence_requests++;
-    writer_submit(node->writer, request);
+    writer_submit(cluster_writer(node->cluster), request);
 }
 
 /* ---- seen ---- */
@@ -42,7 +45,7 @@ static void on_seen_written(void *ctx, enum grpc_code status, const struct err *
     (void)rev;
     node->presence_requests--;
     if (status != GRPC_OK)
-        log_debug("when peers were seen is not written down", F_STR("error", err->text));
+        log_debug("cannot record when peers were seen", F_STR("error", err->text));
     else if (node->presence_found && !node->stopping)
         write_seen(node);
 }
@@ -74,7 +77,8 @@ static void on_removed(void *ctx, enum grpc_code status, const struct err *err, 
     char id[9];
     node->presence_requests--;
     if (status != GRPC_OK) {
-        log_debug("a peer not seen for too long is not removed", F_STR("error", err->text));
+        log_debug("cannot remove a peer that was not seen for --peer-expiry",
+                  F_STR("error", err->text));
     } else if (node->expired_id[0] != '\0') {
         log_info("deauthorized a peer that was not seen for --peer-expiry",
                  F_STR("peer", log_short_id(id, node->expired_id)), F_INT("rev", rev));
@@ -88,13 +92,13 @@ static void on_removed(void *ctx, enum grpc_code status, const struct err *err, 
 static void see_watcher(void *ctx, const char *id, const uint64_t *since_ns)
 {
     const struct node *node = ctx;
-    const struct state_peer *peer = state_peer(node->state, id);
+    const struct state_peer *peer = state_peer(cluster_state(node->cluster), id);
     (void)since_ns;
     if (peer != NULL)
         presence_see(node->presence, peer->public_key);
 }
 
-/* False when the tunnel cannot be asked: then nothing follows from who was not seen. */
+/* False if the tunnel cannot be asked: absence proves nothing then. */
 static bool look(struct node *node)
 {
     struct path_info info;
@@ -104,7 +108,7 @@ static bool look(struct node *node)
     watch_peer_each(node->watch, see_watcher, node);
     for (size_t i = 0; i < info.device.peer_count; i++)
         presence_see_tunnel(node->presence, &info.device.peers[i]);
-    presence_end(node->presence, node->state);
+    presence_end(node->presence, cluster_state(node->cluster));
     path_info_fini(&info);
     return true;
 }
@@ -112,7 +116,8 @@ static bool look(struct node *node)
 static void on_presence_timer(uv_timer_t *timer)
 {
     struct node *node = timer->data;
-    if (node->stopping || node->state == NULL || node->presence_requests > 0 || !look(node))
+    if (node->stopping || cluster_state(node->cluster) == NULL || node->presence_requests > 0 ||
+        !look(node))
         return;
     write_seen(node);
     remove_expired(node);

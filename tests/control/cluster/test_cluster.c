@@ -1,0 +1,188 @@
+#include "control/cluster/cluster.h"
+
+#include "base/err.h"
+#include "control/cluster/writer.h"
+#include "control/state/change.h"
+#include "control/state/state.h"
+#include "tests/control/cluster/redis_fixture.h"
+#include "tests/control/network_fixture.h"
+
+/* A cluster over a real redis-server, watched as the daemon watches it. */
+struct world {
+    struct redis_fixture fixture;
+    struct cluster *cluster;
+    int changing;
+    int changed;
+    int reloaded;
+    int gaps;
+    int promotions;
+    bool promoted;
+    bool failed;
+    bool closed;
+    bool done;
+    enum grpc_code status;
+};
+
+static void on_changing(void *ctx, const struct record_op *op)
+{
+    struct world *world = ctx;
+    /* the state does not hold it yet */
+    if (op->field != NULL && strcmp(op->field, "cluster") == 0)
+        ck_assert_str_eq(state_settings(cluster_state(world->cluster))->cluster, "");
+    world->changing++;
+}
+
+static void on_changed(void *ctx, const struct record_change *change)
+{
+    struct world *world = ctx;
+    ck_assert_uint_eq(state_rev(cluster_state(world->cluster)), change->rev);
+    world->changed++;
+}
+
+static void on_reloaded(void *ctx, bool gap)
+{
+    struct world *world = ctx;
+    world->reloaded++;
+    world->gaps += gap;
+}
+
+static void on_promoted(void *ctx)
+{
+    struct world *world = ctx;
+    ck_assert(cluster_takes_changes(world->cluster));
+    world->promotions++;
+    world->promoted = true;
+}
+
+static void on_failed(void *ctx, const struct err *err)
+{
+    (void)err;
+    ((struct world *)ctx)->failed = true;
+}
+
+static void on_closed(void *ctx)
+{
+    ((struct world *)ctx)->closed = true;
+}
+
+static void start(struct world *world)
+{
+    struct err err = {0};
+    struct cluster_options options = {
+        .loop = &world->fixture.loop,
+        .data_dir = world->fixture.dir,
+        .seed = {1},
+        .events = {world, on_changing, on_changed, on_reloaded, on_promoted, on_failed, on_closed},
+    };
+    ck_assert_msg(cluster_start(&world->cluster, &options, &err) == 0, "%s", err.text);
+    ck_assert_ptr_null(cluster_state(world->cluster));
+    ck_assert_ptr_null(cluster_writer(world->cluster));
+}
+
+static void open_cluster(struct world *world)
+{
+    struct err err = {0};
+    ck_assert_int_eq(cluster_open(world->cluster, &err), 0);
+    fixture_run_until(&world->fixture, &world->promoted, 10000);
+}
+
+static void close_cluster(struct world *world)
+{
+    cluster_close(world->cluster);
+    fixture_run_until(&world->fixture, &world->closed, 10000);
+    world->cluster = NULL;
+}
+
+static enum grpc_code build_cluster(void *ctx, struct change *change, const struct state *state,
+                                    struct err *err)
+{
+    struct change_cluster cluster = {.cluster = test_id(1000),
+                                     .node_network = test_prefix("10.10.0.0/16"),
+                                     .peer_network = test_prefix("10.51.0.0/16")};
+    (void)ctx;
+    return change_bootstrap_cluster(change, state, &cluster, err);
+}
+
+static void on_done(void *ctx, enum grpc_code status, const struct err *err, uint64_t rev)
+{
+    struct world *world = ctx;
+    (void)err;
+    (void)rev;
+    world->status = status;
+    world->done = true;
+}
+
+static enum grpc_code submit(struct world *world)
+{
+    world->done = false;
+    writer_submit(cluster_writer(world->cluster),
+                  &(struct writer_request){world, build_cluster, on_done});
+    fixture_run_until(&world->fixture, &world->done, 10000);
+    return world->status;
+}
+
+START_TEST(starts_changes_and_ends)
+{
+    struct world world = {0};
+    fixture_init(&world.fixture);
+    start(&world);
+    open_cluster(&world);
+    ck_assert_int_eq(world.reloaded, 1);
+    ck_assert_int_eq(world.gaps, 0);
+    ck_assert_int_eq(submit(&world), GRPC_OK);
+    ck_assert_int_gt(world.changing, 0);
+    ck_assert_int_eq(world.changed, 2); /* the promotion and the settings */
+    ck_assert_str_eq(state_settings(cluster_state(world.cluster))->cluster, test_id(1000));
+    ck_assert(cluster_redis_runs(world.cluster));
+    ck_assert(!cluster_disk_full(world.cluster));
+    close_cluster(&world);
+    ck_assert(!world.failed);
+    fixture_fini(&world.fixture);
+}
+END_TEST
+
+START_TEST(promoted_again_after_a_death)
+{
+    struct world world = {0};
+    fixture_init(&world.fixture);
+    start(&world);
+    open_cluster(&world);
+    uint64_t epoch = state_epoch(cluster_state(world.cluster));
+    ck_assert_int_eq(submit(&world), GRPC_OK);
+    world.promoted = false;
+    cluster_restart_redis(world.cluster);
+    fixture_run_until(&world.fixture, &world.promoted, 10000);
+    ck_assert_int_eq(world.promotions, 2);
+    ck_assert_int_eq(world.reloaded, 2);
+    ck_assert_int_eq(world.gaps, 0); /* nothing was missed */
+    ck_assert_uint_eq(cluster_redis_deaths(world.cluster), 1);
+    ck_assert_uint_eq(state_epoch(cluster_state(world.cluster)), epoch + 1);
+    ck_assert_str_eq(state_settings(cluster_state(world.cluster))->cluster, test_id(1000));
+    close_cluster(&world);
+    fixture_fini(&world.fixture);
+}
+END_TEST
+
+START_TEST(closed_at_any_time)
+{
+    struct world world = {0};
+    struct err err = {0};
+    fixture_init(&world.fixture);
+    start(&world);
+    if (_i == 1)
+        ck_assert_int_eq(cluster_open(world.cluster, &err), 0);
+    close_cluster(&world);
+    ck_assert_int_eq(world.promotions, 0);
+    fixture_fini(&world.fixture);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tc = tcase_create("cluster");
+    tcase_set_timeout(tc, 30);
+    tcase_add_test(tc, starts_changes_and_ends);
+    tcase_add_test(tc, promoted_again_after_a_death);
+    tcase_add_loop_test(tc, closed_at_any_time, 0, 2);
+    return unit_run(tc);
+}
