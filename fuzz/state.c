@@ -15,8 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Stored records of any content in any order. The state must find by every index what its listings
- * hold, make a plan of whatever it has, and be the same as one that was loaded from the records
+/* Applies stored records of any content in any order. The state must find by every index what its
+ * listings hold, make a plan of whatever it has, and equal one that was loaded from the records
  * that are left. */
 
 enum { RECORDS = 24, NAMES = 4, OPERATIONS = 40 };
@@ -104,7 +104,7 @@ static size_t make_authorization(uint8_t how, size_t n, uint8_t *out)
     return pack(&authorization.base, out);
 }
 
-/* A value that is right, then perhaps changed in a byte, or any bytes at all. */
+/* Makes a valid value, which may then get one bit flipped, or random bytes. */
 static void make_value(struct input *input, size_t kind, size_t n, struct stored *stored)
 {
     uint8_t how = input_byte(input);
@@ -183,8 +183,8 @@ static void set_meta(struct state *state)
     }
 }
 
-/* A key or name that two records have (damaged data only) stays with the first, and is found no
- * more once that one is gone. */
+/* A key or name that two records have (damaged data only) stays with the first record, and is not
+ * found after that one is removed. */
 static void check_node_by(const struct state_node *node, const struct state_node *by_key,
                           const struct state_node *by_name)
 {

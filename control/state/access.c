@@ -84,7 +84,7 @@ int access_check_id(const char *text, const char *what, struct err *err)
                        make);
     for (const char *c = text; *c != '\0'; c++)
         if (!isalnum((unsigned char)*c) && strchr("-_.+/=", *c) == NULL)
-            return err_set(err, -EINVAL, "the %s may have letters, digits and - _ . + / = only; %s",
+            return err_set(err, -EINVAL, "the %s may only have letters, digits and - _ . + / =; %s",
                            what, make);
     unsigned bits = access_strength_bits(text);
     if (bits < ACCESS_MIN_BITS)
@@ -125,7 +125,8 @@ int access_check_name(const char *text, char out[ACCESS_NAME_MAX + 1], struct er
     if (!good) {
         out[0] = '\0';
         return err_set(err, -EINVAL,
-                       "\"%.80s\" is no name: 1 to 63 letters, digits and inner hyphens are", text);
+                       "\"%.80s\" is not a name: use 1 to 63 letters, digits and inner hyphens",
+                       text);
     }
     out[len] = '\0';
     return 0;
@@ -150,6 +151,7 @@ int access_check_public_key(const char *text, uint8_t out[32], struct err *err)
         bytes_is_zero_ct(out, 32))
         return err_set(err, -EINVAL, "the WireGuard public key is not 32 bytes in base64");
     if (!wg_public_key_is_usable(out))
-        return err_set(err, -EINVAL, "the WireGuard public key is none that wg genkey could make");
+        return err_set(err, -EINVAL,
+                       "the WireGuard public key is not one that wg genkey could make");
     return 0;
 }

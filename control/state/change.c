@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the list of operations */
+/* ---- the list of operations ---- */
 
 void change_init(struct change *change)
 {
@@ -95,7 +95,7 @@ void change_add_del(struct change *change, const char *key, const char *name)
         change_add(change, RECORD_DEL, full, NULL, NULL, 0);
 }
 
-/* ---- begin and end of every builder */
+/* ---- begin and end of every builder ---- */
 
 void change_begin(struct change *change, const struct state *state)
 {
@@ -115,7 +115,7 @@ enum grpc_code change_finish(struct change *change, enum grpc_code code, struct 
     return code;
 }
 
-/* ---- what builders share */
+/* ---- checks that builders share ---- */
 
 char *change_text(const char *in)
 {

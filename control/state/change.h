@@ -6,9 +6,8 @@
 #include "proto/grpc.h"
 
 /* Pure builders: a state and a request in, the operations of one atomic change or a refusal out.
- * Nothing is stored by them: the change goes to store_commit, which refuses it when the store has
- * moved on from the (epoch, rev) that it was built on. An empty change means that there is nothing
- * to do. */
+ * They store nothing: the change goes to store_commit, which refuses it when the store has moved on
+ * from the (epoch, rev) that the change was built on. An empty change: there is nothing to do. */
 
 struct err;
 struct state;
@@ -19,7 +18,7 @@ struct change {
     struct record_op *ops; /* owned, with their strings and bytes */
     size_t op_count;
     size_t op_capacity;
-    bool failed; /* memory was short */
+    bool failed; /* an allocation failed */
 };
 
 void change_init(struct change *change);
@@ -29,11 +28,11 @@ void change_fini(struct change *change);
 void change_add(struct change *change, enum record_op_kind kind, const char *key, const char *field,
                 const void *value, size_t len);
 
-/* All builders below: `change` is initialised by the callee and holds the operations on GRPC_OK;
- * otherwise it is empty and `err` has one line for the user. Times are nanoseconds since the UNIX
- * epoch. change_fini in either case. */
+/* All builders below initialise `change`. On GRPC_OK it holds the operations; otherwise it is empty
+ * and `err` has one line for the user. Times are nanoseconds since the UNIX epoch. change_fini in
+ * either case. */
 
-/* Family-0 networks of IPv6 are off. See change_default_networks6. */
+/* IPv6 networks of family 0 are off. See change_default_networks6. */
 struct change_cluster {
     const char *cluster; /* a UUID */
     struct ip_prefix node_network;
@@ -42,13 +41,13 @@ struct change_cluster {
     struct ip_prefix peer_network6;
 };
 
-/* The /64s that a cluster takes when nothing else is asked for: its ULA /48 (RFC 4193) comes from a
- * hash of its id, nodes walk up from subnet 0 (the first gets 1), peers have subnet ffff. */
+/* The /64s of a cluster by default: its ULA /48 (RFC 4193) comes from a hash of its id, nodes walk
+ * up from subnet 0 (the first gets 1), and peers have subnet ffff. */
 void change_default_networks6(const char *cluster, struct ip_prefix *node_network6,
                               struct ip_prefix *peer_network6);
 
-/* Makes the cluster. FAILED_PRECONDITION when the store holds another one; the same one, with the
- * same networks, is nothing to do. */
+/* Makes the cluster. FAILED_PRECONDITION when the store holds another one. There is nothing to do
+ * when it holds the same one with the same networks. */
 enum grpc_code change_bootstrap_cluster(struct change *change, const struct state *state,
                                         const struct change_cluster *cluster, struct err *err);
 
@@ -62,12 +61,13 @@ struct change_node {
     const char *interface_name;
     const char *version; /* of its program; may be "" */
     bool no_ipv6; /* its host has none: the node gets no IPv6 network, or gives its own back */
-    const struct ip_prefix *host_networks; /* that its host is in; the node gets none of them */
+    const struct ip_prefix
+        *host_networks; /* networks that its host is in; the node gets none of them */
     size_t host_network_count;
     uint64_t now_ns;
 };
 
-/* Adds a node, which gets the next free network and join_seq, or updates what it says of itself.
+/* Adds a node, which gets the next free network and join_seq, or updates what it reports of itself.
  * The id is bound to the key. */
 enum grpc_code change_put_node(struct change *change, const struct state *state,
                                const struct change_node *node, struct err *err);
@@ -79,12 +79,12 @@ enum grpc_code change_authorize_peer(struct change *change, const struct state *
 enum grpc_code change_deauthorize_peer(struct change *change, const struct state *state,
                                        const char *id, struct err *err);
 
-/* The next connect may bring another key, once; nothing to do when no key is bound yet. */
+/* Lets the next connect bring another key, once. Nothing to do when no key is bound yet. */
 enum grpc_code change_rekey_peer(struct change *change, const struct state *state, const char *id,
                                  struct err *err);
 
-/* Gives an authorized peer a name that its own connects do not change; "" gives it back the one
- * that it chose, if that is free. Taken names are ALREADY_EXISTS. */
+/* Gives an authorized peer a name that its own connects do not change; "" restores the name that it
+ * chose, if that is free. ALREADY_EXISTS for a taken name. */
 enum grpc_code change_rename_peer(struct change *change, const struct state *state, const char *id,
                                   const char *name, struct err *err);
 
@@ -97,9 +97,9 @@ struct change_peer {
     uint64_t now_ns;
 };
 
-/* The first connect binds the key to the id and gives the peer its addresses; a later one may
- * change the name, unless an administrator gave one, and the key if change_rekey_peer lets it.
- * Names are one name space with those of nodes: a taken one is ALREADY_EXISTS. */
+/* The first connect binds the key to the id and gives the peer its addresses. A later one may
+ * change the name, unless an administrator gave one, and the key, if change_rekey_peer allowed
+ * that. Nodes and peers share one name space: ALREADY_EXISTS for a taken name. */
 enum grpc_code change_connect_peer(struct change *change, const struct state *state,
                                    const struct change_peer *peer, struct err *err);
 
@@ -108,12 +108,12 @@ struct change_seen {
     uint64_t seen_ns;
 };
 
-/* Notes when these peers were seen last; ids without a peer are left out. */
+/* Records when these peers were last seen. Ids without a peer are left out. */
 enum grpc_code change_peers_seen(struct change *change, const struct state *state,
                                  const struct change_seen *seen, size_t count, struct err *err);
 
-/* A default route (an exit node) is allowed; any other that overlaps a network of the overlay is
- * not. */
+/* A default route makes the node an exit node. Any other route must not overlap a network of the
+ * overlay. */
 enum grpc_code change_create_route(struct change *change, const struct state *state,
                                    const char *node_id, const char *network, struct err *err);
 enum grpc_code change_delete_route(struct change *change, const struct state *state,

@@ -50,7 +50,7 @@ static enum grpc_code bootstrap(struct change *change, const struct state *state
     if (strlen(cluster->cluster) >= sizeof have->cluster || cluster->cluster[0] == '\0')
         return REFUSE(err, GRPC_INVALID_ARGUMENT, "the cluster id must have 1 to 63 characters");
     if (have->cluster[0] != '\0' && strcmp(have->cluster, cluster->cluster) != 0)
-        return REFUSE(err, GRPC_FAILED_PRECONDITION, "the data belong to another cluster, %s",
+        return REFUSE(err, GRPC_FAILED_PRECONDITION, "the data belongs to another cluster, %s",
                       have->cluster);
     if (have->cluster[0] != '\0' && !same_cluster(have, cluster))
         return REFUSE(err, GRPC_FAILED_PRECONDITION,

@@ -17,7 +17,7 @@ static enum grpc_code check_node(const struct state *state, const struct change_
         return GRPC_INVALID_ARGUMENT;
     if (!ip_addr_parse(&endpoint, node->endpoint_ip) || node->endpoint_port == 0)
         return REFUSE(err, GRPC_INVALID_ARGUMENT,
-                      "\"%.64s\" port %u is no endpoint: an IP address and a port are",
+                      "\"%.64s\" port %u is not an endpoint: expected an IP address and a port",
                       node->endpoint_ip, (unsigned)node->endpoint_port);
     if (strlen(node->addr) > 256 || strlen(node->interface_name) > 15)
         return REFUSE(err, GRPC_INVALID_ARGUMENT,
@@ -61,8 +61,8 @@ static enum grpc_code give_network(const struct state *state, struct change *cha
         network = given->network;
     else if (ipam_node_network(state, node->host_networks, node->host_network_count, &network) != 0)
         return REFUSE(err, GRPC_RESOURCE_EXHAUSTED,
-                      "no free network is left for a node: all that follow --node-network are in "
-                      "use, by the overlay, its routes or this host");
+                      "no free network is left for a node: all that follow --node-network are used "
+                      "by the overlay, its routes or this host");
     struct ip_addr gateway = ipam_gateway(&network);
     record->network = change_text(ip_prefix_format(&network, texts->network));
     record->gateway_ip = change_text(ip_addr_format(&gateway, texts->gateway));

@@ -10,7 +10,7 @@
 
 enum { SEEN_EVERY_S = 60 }; /* a reconnect within this does not renew last_seen */
 
-/* ---- who may connect */
+/* ---- authorization ---- */
 
 static enum grpc_code authorize(struct change *change, const struct state *state, const char *id,
                                 uint64_t now_ns, struct err *err)
@@ -141,7 +141,7 @@ enum grpc_code change_rename_peer(struct change *change, const struct state *sta
     return change_finish(change, rename_peer(change, state, id, name, err), err);
 }
 
-/* ---- connecting */
+/* ---- connecting ---- */
 
 /* Checks that the key is the one that the id is bound to, or that it may take its place. */
 static enum grpc_code check_key(const struct state *state, const struct change_peer *peer,

@@ -5,7 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
-/* Networks that no route may overlap: loopback, link-local, multicast, "this network" (RFC 6890). */
+/* Networks that no route may overlap: loopback, link-local, multicast, "this network"
+ * (RFC 6890). */
 static bool is_special(const struct ip_prefix *network)
 {
     static const char *const special[] = {"0.0.0.0/8",   "127.0.0.0/8", "169.254.0.0/16",
@@ -25,13 +26,14 @@ static enum grpc_code parse_network(const char *in, struct ip_prefix *network, s
     if (strchr(in, '/') == NULL || !ip_prefix_parse(network, in))
         return REFUSE(
             err, GRPC_INVALID_ARGUMENT,
-            "\"%.64s\" is no network: expected is an address and a length, as 10.20.0.0/16", in);
+            "\"%.64s\" is not a network: expected an address and a length, like 10.20.0.0/16", in);
     if (ip_prefix_is_masked(network))
         return GRPC_OK;
     struct ip_prefix meant = *network;
     ip_prefix_mask(&meant);
-    return REFUSE(err, GRPC_INVALID_ARGUMENT, "%.64s has bits behind its length: the network is %s",
-                  in, ip_prefix_format(&meant, form));
+    return REFUSE(err, GRPC_INVALID_ARGUMENT,
+                  "%.64s has bits set beyond its length: the network is %s", in,
+                  ip_prefix_format(&meant, form));
 }
 
 /* Refuses a route that overlaps a network of the overlay; the text names that network. */
@@ -104,7 +106,7 @@ static enum grpc_code delete_route(struct change *change, const struct state *st
     if (code != GRPC_OK)
         return code;
     if (state_route(state, &network) == NULL)
-        return REFUSE(err, GRPC_NOT_FOUND, "%s is no route: see hctl routes list", in);
+        return REFUSE(err, GRPC_NOT_FOUND, "%s is not a route: see hctl routes list", in);
     change_add_del(change, RECORD_KEY_ROUTES, ip_prefix_format(&network, form));
     return GRPC_OK;
 }

@@ -9,8 +9,8 @@
 
 enum { FIRST_PEER_OFFSET = 2, PEER_LEN_MIN = 8, PEER_LEN_MAX = 29 };
 
-/* Where a walk may go: the private range that the network lies in (RFC 1918, RFC 6598), a ULA's own
- * /48 (RFC 4193), or what shares its first 8 (IPv6: 48) bits. */
+/* The range of a walk: the private range that the network lies in (RFC 1918, RFC 6598), a ULA's own
+ * /48 (RFC 4193), or the networks that share its first 8 (IPv6: 48) bits. */
 static struct ip_prefix walk_range(const struct ip_prefix *start)
 {
     static const char *const private[] = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
@@ -135,7 +135,7 @@ static int check_family(const struct ip_prefix *network, const char *what, uint8
     if (network->addr.family != family)
         return err_set(err, -EINVAL, "the %s is not an IPv%d network", what, family);
     if (!ip_prefix_is_masked(network))
-        return err_set(err, -EINVAL, "the %s %s has bits behind its length", what,
+        return err_set(err, -EINVAL, "the %s %s has bits set beyond its length", what,
                        ip_prefix_format(network, text));
     return 0;
 }
@@ -177,7 +177,7 @@ int ipam_check_networks(const struct ip_prefix *node_network, const struct ip_pr
         return rc;
     if (node_network6->addr.family == 0 || peer_network6->addr.family == 0)
         return err_set(err, -EINVAL,
-                       "the IPv6 networks of nodes and peers are both given or both off");
+                       "the IPv6 networks of nodes and peers must both be given or both be off");
     rc = check_family(node_network6, "IPv6 node network", 6, err);
     if (rc == 0)
         rc = check_length(node_network6, "IPv6 node network", 49, 125, err);

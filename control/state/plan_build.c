@@ -131,7 +131,7 @@ void plan_builder_name(struct plan_builder *builder, const char *name, const str
         plan->name_count++;
 }
 
-/* ---- order */
+/* ---- order ---- */
 
 static int compare_prefixes(const void *a, const void *b)
 {

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- prefixes: both lists are in order */
+/* ---- prefixes: both lists are in order ---- */
 
 static int compare_prefixes(const struct ip_prefix *a, const struct ip_prefix *b)
 {
@@ -50,7 +50,7 @@ static struct ip_prefix *addresses_without(const struct plan *a, const struct pl
     return out;
 }
 
-/* ---- peers: both lists are in order of the public key, allowed IPs in order of the prefix */
+/* ---- peers: both lists are in order of the public key, allowed IPs in order of the prefix ---- */
 
 /* The prefixes of all peers of a plan, in order. */
 struct owned {
@@ -181,7 +181,7 @@ static int diff_wg(const struct plan *from, const struct plan *to, struct wg_dev
     return done ? 0 : -ENOMEM;
 }
 
-/* ---- the whole */
+/* ---- the whole ---- */
 
 int plan_diff(const struct plan *from, const struct plan *to, struct plan_delta *out)
 {

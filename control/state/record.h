@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The records of the store: which keys there are, and the four operations that change them.
+/* The records of the store: their keys, and the four operations that change them.
  *
  *   heimdall:meta                hash: epoch, rev, layout, cluster, and the networks of the cluster
  *   heimdall:master              Master
@@ -17,7 +17,7 @@
  *   heimdall:routes:NET          Route
  *   heimdall:changes             stream: see store_redis.h
  *
- * Values are protobuf unless said. */
+ * Values are protobuf unless the table says otherwise. */
 
 #define RECORD_KEY_META         "heimdall:meta"
 #define RECORD_KEY_MASTER       "heimdall:master"
@@ -33,7 +33,7 @@
 #define RECORD_LAYOUT "1"
 
 enum record_kind {
-    RECORD_UNKNOWN, /* of a newer version; left alone */
+    RECORD_UNKNOWN, /* of a newer version; ignored */
     RECORD_META,
     RECORD_MASTER,
     RECORD_NODE,
@@ -46,7 +46,7 @@ enum record_kind {
 
 enum record_op_kind { RECORD_SET, RECORD_DEL, RECORD_HSET, RECORD_HDEL };
 
-/* One operation. Strings and bytes belong to whoever holds the op. */
+/* One operation. Strings and bytes belong to the holder of the op. */
 struct record_op {
     enum record_op_kind kind;
     const char *key;
@@ -55,11 +55,11 @@ struct record_op {
     size_t len;
 };
 
-/* The kind of record under a key, and in *name what names it: the rest of the key, or the field of
- * a hash. */
+/* The kind of record under a key. *name is what names the record: the rest of the key, or the field
+ * of a hash. */
 enum record_kind record_key_parse(const char *key, const char *field, const char **name);
 
-/* A change that was applied to the store: its own place, its predecessor's, its operations. */
+/* A change that was applied to the store: its position, its predecessor's, its operations. */
 struct record_change {
     uint64_t epoch;
     uint64_t rev;

@@ -43,7 +43,7 @@ static int compare_routes(const void *a, const void *b)
     return order != 0 ? order : x->network.len - y->network.len;
 }
 
-/* ---- life */
+/* ---- kinds of entries ---- */
 
 int state_create(struct state **out, const uint8_t seed[16])
 {
@@ -73,7 +73,7 @@ int state_create(struct state **out, const uint8_t seed[16])
     return 0;
 }
 
-/* What tells one kind of entry from another. */
+/* How the entries of one kind are stored and freed. */
 struct kind {
     struct map *by_name;
     struct state_table *ordered; /* NULL: none */
@@ -166,8 +166,6 @@ void state_destroy(struct state *state)
     free(state);
 }
 
-/* ---- kinds of entries */
-
 /* The keys of an entry in the maps of its kind. */
 struct names {
     const void *name;
@@ -206,7 +204,7 @@ static struct names names_of(enum record_kind kind, const void *entry)
     return (struct names){0};
 }
 
-/* ---- the floor of free peer addresses */
+/* ---- the floor of free peer addresses ---- */
 
 static struct ip_addr peer_addr(const struct state *state, uint64_t offset)
 {
@@ -237,7 +235,7 @@ static void address_freed(struct state *state, const struct ip_addr *addr)
         state->offset_floor = offset;
 }
 
-/* ---- changes of entries */
+/* ---- adding and removing entries ---- */
 
 static void remove_entry(struct state *state, enum record_kind which, const void *name, size_t len)
 {
@@ -292,9 +290,9 @@ no_memory:
     return -ENOMEM;
 }
 
-/* ---- applying records */
+/* ---- applying records ---- */
 
-/* The name of a peer's record is a secret: the log gets its beginning. */
+/* The name of a peer's record is a secret: the log gets its first characters. */
 static void report_damage(struct state *state, enum record_kind kind, const char *key,
                           const char *name)
 {
@@ -332,7 +330,7 @@ static void *parse_entry(enum record_kind kind, const char *name, const struct r
     return NULL;
 }
 
-/* Names a record in its map; false when there can be no such entry. */
+/* The key of an entry in its map; false when no such entry can exist. */
 static bool entry_name(enum record_kind kind, const char *name, struct ip_addr *addr,
                        const void **out, size_t *len)
 {
@@ -407,7 +405,7 @@ static int apply_master(struct state *state, const struct record_op *op)
     return 0;
 }
 
-/* Whether the operation fits the kind of its key: hashes have fields, the rest has none. */
+/* Whether the operation fits its key: only hashes have fields. */
 static bool op_fits(enum record_kind kind, const struct record_op *op)
 {
     bool hash = kind == RECORD_META || kind == RECORD_AUTHORIZATION || kind == RECORD_PEERIP;
@@ -428,7 +426,7 @@ int state_apply(struct state *state, const struct record_op *op)
     const char *name;
     enum record_kind kind = record_key_parse(op->key, op->field, &name);
     if (kind == RECORD_UNKNOWN) {
-        log_debug("record of an unknown kind left alone", F_STR("key", op->key));
+        log_debug("ignored a record of an unknown kind", F_STR("key", op->key));
         return 0;
     }
     if (!op_fits(kind, op)) {
@@ -467,7 +465,7 @@ int state_apply_change(struct state *state, const struct record_change *change)
     return 0;
 }
 
-/* ---- questions */
+/* ---- position and settings ---- */
 
 uint64_t state_epoch(const struct state *state)
 {

@@ -6,10 +6,10 @@
 #include "proto/cluster.pb-c.h"
 #include "proto/heimdall.pb-c.h"
 
-/* The in-memory copy of the store that every answer, change and plan is made from. Records are kept
- * as the protobuf messages that they are (unknown fields survive), with what is used often parsed
- * beside them. A record that does not parse is skipped and named in the log. Not for several
- * threads at once. Pointers to entries are good until the next state_apply. */
+/* The in-memory copy of the store, from which every answer, change and plan is made. Records are
+ * kept as protobuf messages, so that unknown fields survive, beside their parsed values. A record
+ * that does not parse is skipped and named in the log. One thread at a time may use a state.
+ * Pointers to entries are valid until the next state_apply. */
 
 struct state_node {
     Pb__Node *pb;
@@ -45,14 +45,15 @@ struct state_authorization {
     const char *name; /* given by an administrator, else "" */
 };
 
-/* A node's entry in heimdall:nodenetworks; it may outlive or precede the node's own record. */
+/* A node's entry in heimdall:nodenetworks, which may outlive or precede the node's own record. */
 struct state_network {
     Pb__Route *pb;
     const char *node_id;
     struct ip_prefix network;
 };
 
-/* What the cluster was made with. A family-0 prefix: that part of the overlay is off. */
+/* The settings that the cluster was made with. A prefix of family 0 turns that part of the overlay
+ * off. */
 struct state_settings {
     char cluster[64]; /* id; empty before the cluster exists */
     struct ip_prefix node_network;
@@ -63,15 +64,15 @@ struct state_settings {
 
 struct state;
 
-/* An empty state at epoch 0, rev 0. `seed` (random) keys the hash tables. Returns 0 or -ENOMEM. */
+/* An empty state at epoch 0, rev 0. `seed` (random) keys the hash tables. 0 or -ENOMEM. */
 int state_create(struct state **out, const uint8_t seed[16]);
 void state_destroy(struct state *state);
 
-/* Applies one operation. Returns 0, or -ENOMEM with the state to be reloaded. */
+/* Applies one operation. 0, or -ENOMEM: then the state must be reloaded. */
 int state_apply(struct state *state, const struct record_op *op);
 
-/* Applies a change and takes its place. -ESTALE, with nothing done, when it does not follow what
- * the state has; -ENOMEM as state_apply. */
+/* Applies a change and takes its position. -ESTALE, with nothing done, when the change does not
+ * follow the state's position; -ENOMEM as state_apply. */
 int state_apply_change(struct state *state, const struct record_change *change);
 
 uint64_t state_epoch(const struct state *state);
@@ -79,10 +80,10 @@ uint64_t state_rev(const struct state *state);
 void state_set_position(struct state *state, uint64_t epoch, uint64_t rev);
 const struct state_settings *state_settings(const struct state *state);
 
-/* How many records were skipped as damaged since the state was made. */
+/* The number of records skipped as damaged since the state was created. */
 size_t state_damaged(const struct state *state);
 
-/* ---- look-ups: NULL when there is none; names in any case */
+/* ---- look-ups: NULL when there is none; names in upper or lower case ---- */
 const struct state_node *state_node(const struct state *state, const char *id);
 const struct state_node *state_node_by_key(const struct state *state, const uint8_t key[32]);
 const struct state_node *state_node_by_name(const struct state *state, const char *name);
@@ -96,7 +97,7 @@ const struct state_route *state_route(const struct state *state, const struct ip
 const struct state_network *state_network(const struct state *state, const char *node_id);
 const Pb__Master *state_master(const struct state *state);
 
-/* The id of the peer that an address is given to, or NULL. */
+/* The id of the peer that has an address, or NULL. */
 const char *state_address_owner(const struct state *state, const struct ip_addr *addr);
 
 /* ---- ordered listings: nodes by (join_seq, id), peers and authorizations by id, routes by prefix
@@ -117,8 +118,8 @@ uint64_t state_peer_offset_floor(const struct state *state);
 
 struct buffer;
 
-/* Everything as text in a fixed order, for tests and debugging. Not secret-free: peer ids are in
- * it. */
+/* Everything as text in a fixed order, for tests and debugging. The text holds peer ids, which are
+ * secrets. */
 void state_dump(const struct state *state, struct buffer *out);
 
 #endif

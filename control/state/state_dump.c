@@ -4,7 +4,7 @@
 #include <protobuf-c/protobuf-c.h>
 #include <stdlib.h>
 
-/* The packed message in hex, so that every field counts, unknown ones too. */
+/* Dumps the packed message in hex, so that unknown fields count too. */
 static void dump_message(struct buffer *out, const char *kind, const ProtobufCMessage *message)
 {
     size_t len = protobuf_c_message_get_packed_size(message);

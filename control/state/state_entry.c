@@ -11,7 +11,7 @@ static bool parse_key(const Pb__KeyPair *keypair, uint8_t out[32])
            bytes_from_base64(out, 32, keypair->public_key) && !bytes_is_zero_ct(out, 32);
 }
 
-/* A network of one family, without bits behind its length. */
+/* A network of one family, with no bits set beyond its length. */
 static bool parse_network(struct ip_prefix *out, const char *text, uint8_t family)
 {
     return ip_prefix_parse(out, text) && out->addr.family == family && ip_prefix_is_masked(out);
@@ -22,7 +22,7 @@ static bool parse_addr(struct ip_addr *out, const char *text, uint8_t family)
     return ip_addr_parse(out, text) && out->family == family;
 }
 
-/* Names are labels of the DNS, which knows no case; ours are written so from the start. */
+/* DNS labels have no case, so names are compared in lower case. */
 static const char *fold(char *name)
 {
     for (char *c = name; *c != '\0'; c++)
@@ -84,7 +84,7 @@ static bool parse_authorization(struct state_authorization *authorization, const
     return strcmp(authorization->id, name) == 0;
 }
 
-/* One parse and one free function an entry type: unpack, check, free on damage. */
+/* The parse and free functions of an entry type: unpack, check, free on damage. */
 #define DEFINE_ENTRY(type, check, unpack, free_message)                                            \
     struct state_##type *state_##type##_parse(const char *name, const uint8_t *value, size_t len,  \
                                               bool *damaged)                                       \

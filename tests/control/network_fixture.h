@@ -16,15 +16,15 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A state that changes are built on and applied to, as the daemon and its store do together. */
+/* A state that changes are built on and applied to, in place of the daemon and its store. */
 struct network {
     struct state *state;
     struct err err;
     uint64_t now_ns;
-    bool no_ipv6;        /* of the hosts of nodes and peers from here on */
+    bool no_ipv6;        /* the hosts of nodes and peers added from here on have none */
     const char *version; /* of their programs */
     size_t ops;          /* of the last change */
-    /* told of each change that the state has taken; may be NULL */
+    /* called after each change that the state has taken; may be NULL */
     void (*changed)(void *ctx, const struct record_change *change);
     void *ctx;
 };
@@ -69,7 +69,7 @@ static inline struct ip_addr test_addr(const char *text)
     return addr;
 }
 
-/* Applies what a builder made; its code is handed on. */
+/* Applies what a builder made; returns the builder's code. */
 static inline enum grpc_code network_apply(struct network *network, struct change *change,
                                            enum grpc_code code)
 {

@@ -1,4 +1,4 @@
-"""IPv6 in the overlay and under it, and hosts on which it is switched off."""
+"""Tests IPv6 in the overlay and under it, and on hosts where it is switched off."""
 import os
 import sys
 import unittest
@@ -9,7 +9,7 @@ from lab.routing import WHOAMI, Routing
 
 SERVER6 = "2001:db8:50::10"
 OFF = "sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1"
-TOLD = "IPv6 is switched off on this host"
+LOGGED = "IPv6 is switched off on this host"
 
 
 class Overlay(Routing):
@@ -21,7 +21,7 @@ class Overlay(Routing):
                 host.run(["ip", "addr", "add", addr, "dev", link, "nodad"])
 
     def test_addresses(self):
-        """a ULA /48 of the cluster, a /64 of it for the node and one for the peers; TCP both ways"""
+        """The cluster has a ULA /48, the node a /64 of it and the peers another; TCP works both ways."""
         net = self.net
         self.connect()
         node, peer = self.address6(net.router), self.address6(net.client)
@@ -35,7 +35,7 @@ class Overlay(Routing):
                              "300000 bytes arrived whole in both directions")
 
     def test_names(self):
-        """AAAA and A, asked over IPv6 and over IPv4"""
+        """AAAA, A and PTR are answered over IPv6 and over IPv4."""
         net = self.net
         self.connect()
         node, peer = self.address6(net.router), self.address6(net.client)
@@ -47,7 +47,7 @@ class Overlay(Routing):
         self.assertEqual(out.strip(), "client.heimdall.")
 
     def test_route(self):
-        """a network behind the node, masqueraded, and gone when it is deleted"""
+        """A network behind the node is reached, masqueraded, until its route is deleted."""
         net = self.net
         self.connect()
         net.server.start(["python3", "-B", WHOAMI, "serve"]).wait_for("listening")
@@ -61,7 +61,7 @@ class Overlay(Routing):
         wait_until(lambda: "2001:db8:50" not in net.client.sh("ip -6 route show table all"), 5, "the route stays")
 
     def test_none(self):
-        """an overlay without IPv6: by either option"""
+        """Either option makes an overlay without IPv6."""
         net = self.net
         self.connect("--node-network6", "none")
         self.reaches(net.client, "10.11.0.1")
@@ -81,15 +81,15 @@ class Overlay(Routing):
 
 
 class SwitchedOff(Routing):
-    """Told once, and served over IPv4."""
+    """A host without IPv6 logs it once and works over IPv4."""
 
     def check(self, program):
         self.reaches(self.net.client, "10.11.0.1")
         self.reaches(self.net.client, "router")
-        wait_until(lambda: program.output().count(TOLD) == 1, 2, program.output)
+        wait_until(lambda: program.output().count(LOGGED) == 1, 2, program.output)
         self.assertEqual(self.peer.stop(), 0)
         self.assertEqual(self.net.node.stop(), 0)
-        self.assertEqual(program.output().count(TOLD), 1)
+        self.assertEqual(program.output().count(LOGGED), 1)
         self.assertNotIn("cannot be set", program.output())
 
     def test_peer(self):
@@ -104,7 +104,7 @@ class SwitchedOff(Routing):
         self.check(self.net.node)
 
     def test_kernel_without(self):
-        """as a kernel without the module looks like"""
+        """The kernel has no IPv6 at all."""
         net = self.net
         net.start_node()
         net.authorize()
@@ -115,7 +115,7 @@ class SwitchedOff(Routing):
         self.check(self.peer)
 
     def test_exit_node(self):
-        """IPv6 of other interfaces does not leak around an exit node, also where the tunnel has none"""
+        """IPv6 of other interfaces does not leak around an exit node, even where the tunnel has none."""
         net = self.net
         net.client.sh("sysctl -qw net.ipv6.conf.default.disable_ipv6=1")
         net.client.sh("ip addr add 2001:db8:9::3/64 dev eth0 nodad; ip -6 route add default via 2001:db8:9::1")
@@ -130,7 +130,7 @@ class SwitchedOff(Routing):
 
 class Underlay(InLab):
     def test_ipv6_only(self):
-        """node and peer meet over IPv6 alone; the overlay has both"""
+        """Node and peer meet over IPv6 alone, and the overlay has both families."""
         lab = self.lab
         router, client = lab.host("router"), lab.host("client")
         lab.link(router, "2001:db8::2/64", client, "2001:db8::3/64")

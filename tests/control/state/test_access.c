@@ -48,7 +48,7 @@ START_TEST(id_strength)
     ck_assert_int_eq(rc, -EINVAL);
     ck_assert_ptr_nonnull(strstr(err.text, "peer id"));
     ck_assert_ptr_nonnull(strstr(err.text, "/proc/sys/kernel/random/uuid"));
-    if (strlen(ids[_i].id) > 5) /* a secret is not repeated */
+    if (strlen(ids[_i].id) > 5) /* the text never repeats the secret */
         ck_assert_ptr_null(strstr(err.text, ids[_i].id));
 }
 END_TEST

@@ -53,7 +53,7 @@ START_TEST(bootstrap)
     bool made = clusters[_i].code == GRPC_OK;
     ck_assert_int_eq(state_settings(network.state)->cluster[0] != '\0', made);
     if (made) {
-        /* again: nothing to do; otherwise: refused */
+        /* repeated: nothing to do; with other values: refused */
         ck_assert_int_eq(network_bootstrap(&network, clusters[_i].nodes, clusters[_i].peers,
                                            clusters[_i].nodes6, clusters[_i].peers6),
                          GRPC_OK);
@@ -117,7 +117,7 @@ START_TEST(first_node_and_peer)
 }
 END_TEST
 
-/* A host on which IPv6 is switched off, and on again. */
+/* A host on which IPv6 is switched off and back on. */
 START_TEST(a_node_without_ipv6)
 {
     struct network network;
@@ -223,7 +223,7 @@ START_TEST(peers)
     ck_assert_int_eq(network_connect(&network, test_id(2), "x", test_key(1)), GRPC_ALREADY_EXISTS);
     ck_assert_uint_eq(state_peer_count(network.state), 0);
     ck_assert_int_eq(network_connect(&network, test_id(2), "x", test_key(2)), GRPC_OK);
-    /* again: nothing; another key: refused; another name: kept address */
+    /* repeated: nothing to do; another key: refused; another name: the address stays */
     ck_assert_int_eq(network_connect(&network, test_id(2), "x", test_key(2)), GRPC_OK);
     ck_assert_uint_eq(network.ops, 0);
     ck_assert_int_eq(network_connect(&network, test_id(2), "x", test_key(3)),
@@ -234,12 +234,12 @@ START_TEST(peers)
     ck_assert_int_eq(network_connect(&network, test_id(2), "Y", test_key(2)), GRPC_OK);
     ck_assert_str_eq(state_peer_by_name(network.state, "y")->pb->peer_ip, "10.51.0.2");
     ck_assert_ptr_null(state_peer_by_name(network.state, "x"));
-    /* one without a name, another with a taken one */
+    /* a peer without a name, and one with a taken name */
     network_add_peer(&network, 3, "");
     network_add_peer(&network, 4, "");
     ck_assert_int_eq(network_connect(&network, test_id(4), "y", test_key(4)), GRPC_ALREADY_EXISTS);
     ck_assert_int_eq(network_put_node(&network, 5, "y"), GRPC_ALREADY_EXISTS);
-    /* removed: the address is free again, a new key may come */
+    /* removed: the address is free again, and a new key is accepted */
     ck_assert_int_eq(network_deauthorize(&network, test_id(2)), GRPC_OK);
     struct ip_addr addr = test_addr("10.51.0.2");
     struct ip_addr addr6 = test_addr("fd01:2:3:ffff::2");
@@ -256,7 +256,7 @@ START_TEST(peers)
 }
 END_TEST
 
-/* One new key is let in, once; the address and the name stay. */
+/* One new key is accepted, once; the address and the name stay. */
 START_TEST(rekey)
 {
     struct network network;
@@ -277,7 +277,7 @@ START_TEST(rekey)
     ck_assert_uint_eq(network.ops, 1);
     ck_assert_int_eq(network_rekey(&network, test_id(2)), GRPC_OK);
     ck_assert_uint_eq(network.ops, 0);
-    /* of no use to another id, nor for another's key; the old key does not use it up */
+    /* neither another id nor another peer's key profits; the old key does not use it up */
     ck_assert_int_eq(network_connect(&network, test_id(3), "other", test_key(20)),
                      GRPC_PERMISSION_DENIED);
     ck_assert_int_eq(network_connect(&network, test_id(2), "laptop", test_key(3)),
@@ -322,13 +322,13 @@ START_TEST(rename_peer)
     ck_assert_ptr_null(state_peer_by_name(network.state, "laptop"));
     ck_assert_int_eq(network_rename(&network, test_id(2), "desk"), GRPC_OK);
     ck_assert_uint_eq(network.ops, 0);
-    /* the peer's own name, whatever it is, does not change the given one */
+    /* the peer's own name does not change the given one */
     ck_assert_int_eq(network_connect(&network, test_id(2), "portable", test_key(2)), GRPC_OK);
     ck_assert_int_eq(network_connect(&network, test_id(2), "router", test_key(2)), GRPC_OK);
     ck_assert_int_eq(network_connect(&network, test_id(2), "a b", test_key(2)),
                      GRPC_INVALID_ARGUMENT);
     ck_assert_str_eq(state_peer(network.state, test_id(2))->name, "desk");
-    /* given back: its own is taken, then free */
+    /* restored: its own name is taken, then free */
     ck_assert_int_eq(network_rename(&network, test_id(2), ""), GRPC_OK);
     ck_assert_str_eq(state_peer(network.state, test_id(2))->name, "");
     ck_assert_int_eq(network_connect(&network, test_id(2), "laptop", test_key(2)), GRPC_OK);
@@ -336,7 +336,7 @@ START_TEST(rename_peer)
     ck_assert_int_eq(network_rename(&network, test_id(2), ""), GRPC_OK);
     ck_assert_str_eq(state_peer(network.state, test_id(2))->name, "laptop");
 
-    /* named before it ever connects; nobody else gets the name meanwhile */
+    /* named before it first connects; nobody else gets the name meanwhile */
     ck_assert_int_eq(network_rename(&network, test_id(4), "printer"), GRPC_OK);
     ck_assert_int_eq(network_rename(&network, test_id(3), "printer"), GRPC_ALREADY_EXISTS);
     ck_assert_int_eq(network_connect(&network, test_id(3), "printer", test_key(3)),
@@ -370,7 +370,7 @@ START_TEST(versions)
         ck_assert_int_eq(network_connect(&network, test_id(2), "laptop", test_key(2)),
                          GRPC_INVALID_ARGUMENT);
     }
-    network.version = ""; /* a client that does not say */
+    network.version = ""; /* a client that reports no version */
     ck_assert_int_eq(network_connect(&network, test_id(2), "laptop", test_key(2)), GRPC_OK);
     network_fini(&network);
 }
@@ -426,8 +426,7 @@ START_TEST(route)
 }
 END_TEST
 
-/* ---- random operations: a state made by replaying every change equals the one they were built on
- */
+/* ---- random operations: replaying every change makes the state they were built on ---- */
 
 struct replayed {
     struct state *state;

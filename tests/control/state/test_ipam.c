@@ -26,7 +26,7 @@ START_TEST(nodes_skip_what_is_taken)
     ck_assert_int_eq(network_delete_route(&network, "10.53.7.0/24"), GRPC_OK);
     ck_assert_int_eq(ipam_node_network(network.state, NULL, 0, &next), 0);
     ck_assert_str_eq(ip_prefix_format(&next, text), "10.53.0.0/16");
-    /* what the host of the node is in itself */
+    /* networks that the node's host is in */
     struct ip_prefix host[2];
     ck_assert(ip_prefix_parse(&host[0], "10.53.8.0/24") &&
               ip_prefix_parse(&host[1], "10.54.0.0/15"));
@@ -36,7 +36,7 @@ START_TEST(nodes_skip_what_is_taken)
 }
 END_TEST
 
-/* How many nodes fit: the walk ends with the private range that it began in. */
+/* The number of nodes that fit: the walk ends with the private range that it began in. */
 static const struct {
     const char *nodes, *peers;
     unsigned fit;
@@ -95,7 +95,7 @@ START_TEST(peers_use_all_and_reuse)
 }
 END_TEST
 
-/* All 65533 of the default network, without looking at every one for each. */
+/* All 65533 of the default network, without scanning all of them for each. */
 START_TEST(a_whole_16)
 {
     struct network network;

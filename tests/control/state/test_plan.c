@@ -10,7 +10,7 @@
 
 #include <errno.h>
 
-/* ---- plans as text, so that a table can say what is expected */
+/* ---- plans as text, so that a table can say what is expected ---- */
 
 static void print_prefixes(struct buffer *out, const char *what, const struct ip_prefix *list,
                            size_t count)
@@ -88,7 +88,7 @@ static void build(const struct network *network, unsigned self, struct plan *pla
     ck_assert_int_eq(plan_of_node(network->state, test_id(self), NULL, plan), 0);
 }
 
-/* ---- nodes */
+/* ---- nodes ---- */
 
 START_TEST(one_node)
 {
@@ -122,7 +122,7 @@ START_TEST(one_node)
 }
 END_TEST
 
-/* The name of a peer without IPv6 has no IPv6 address, until its host has it again. */
+/* The name of a peer without IPv6 has no IPv6 address until its host has IPv6 again. */
 START_TEST(a_peer_without_ipv6)
 {
     struct network network;
@@ -155,7 +155,7 @@ START_TEST(three_nodes)
     network_add_peer(&network, 4, "p");
     ck_assert_int_eq(network_create_route(&network, 2, "10.99.0.0/16"), GRPC_OK);
     ck_assert_int_eq(network_create_route(&network, 2, "0.0.0.0/0"), GRPC_OK);
-    /* the oldest relays: the others send it what goes to the peer network */
+    /* the oldest node relays: the others send it traffic for the peer network */
     build(&network, 3, &plan);
     ck_assert_str_eq(plan_text(&plan),
                      "addr 10.13.0.1/16\n"
@@ -171,13 +171,14 @@ START_TEST(three_nodes)
     plan_fini(&plan);
     build(&network, 2, &plan);
     ck_assert_uint_eq(plan.own_route_count, 2); /* with its default route */
-    ck_assert_uint_eq(plan.route_count, 3); /* its own network and route are not in the tunnel */
+    ck_assert_uint_eq(plan.route_count,
+                      3); /* its own network and route do not lead into the tunnel */
     plan_fini(&plan);
     network_fini(&network);
 }
 END_TEST
 
-/* ---- peers */
+/* ---- peers ---- */
 
 START_TEST(peer_view_without_dns)
 {
@@ -225,7 +226,7 @@ START_TEST(peer_view)
     ck_assert_str_eq(response->peers[0]->peer_ip, "10.11.0.1");
     ck_assert_uint_eq(response->n_node_addresses, 2);
     ck_assert_str_eq(response->node_addresses[1], "tcp://192.0.2.2:9000");
-    /* nothing of the other peer is in it */
+    /* it holds nothing of the other peer */
     uint8_t packed[4096];
     size_t len = pb__connect_response__pack(response, packed);
     ck_assert_ptr_null(memmem(packed, len, test_id(5), 36));
@@ -302,7 +303,7 @@ START_TEST(bad_answers)
 }
 END_TEST
 
-/* ---- differences */
+/* ---- differences ---- */
 
 START_TEST(diff_steps)
 {
@@ -373,7 +374,7 @@ START_TEST(diff_steps)
 END_TEST
 
 /* A route that moves from one node to another is added there and removed nowhere, even when the
- * first one goes. */
+ * first node is removed. */
 START_TEST(moved_prefix)
 {
     struct network network;
@@ -409,7 +410,7 @@ START_TEST(moved_prefix)
 }
 END_TEST
 
-/* Whoever comes first keeps a prefix that two peers ask for. */
+/* The first of two peers that ask for a prefix keeps it. */
 START_TEST(duplicates)
 {
     struct plan plan;
@@ -424,7 +425,8 @@ START_TEST(duplicates)
     for (unsigned i = 0; i < 2; i++) {
         pb__key_pair__init(&keypairs[i]);
         pb__peer__init(&nodes[i]);
-        keypairs[i].public_key = (char *)(uintptr_t)test_key(9 - i); /* not in the keys' order */
+        keypairs[i].public_key =
+            (char *)(uintptr_t)test_key(9 - i); /* not in the order of the keys */
         nodes[i].keypair = &keypairs[i];
         nodes[i].allowed_ips = i == 0 ? first : second;
         nodes[i].n_allowed_ips = i == 0 ? 2 : 3;
@@ -442,8 +444,7 @@ START_TEST(duplicates)
 }
 END_TEST
 
-/* What a name of the zone has: record types, ports and targets of services, names behind an
- * address. */
+/* The records of a name: types, ports and targets of services, names of an address. */
 static const char *zone_text(const struct zone *zone, const char *text)
 {
     static char out[512];
@@ -488,10 +489,9 @@ START_TEST(zone_of_a_plan)
 }
 END_TEST
 
-/* ---- parts */
+/* ---- parts ---- */
 
-/* What node.c and apply.c do with a change: the part replaces what it concerns. Returns the change.
- */
+/* Follows a change as a node does: the part replaces what it concerns. `delta` gets the change. */
 static void follow(const struct network *network, struct plan *whole, struct plan_touched *touched,
                    struct plan_delta *delta)
 {
@@ -506,8 +506,8 @@ static void follow(const struct network *network, struct plan *whole, struct pla
     *touched = (struct plan_touched){.count = 0};
 }
 
-/* After any change the plan that followed in parts is the plan made anew, and what is to be changed
- * is the same by both ways. */
+/* After any change, the plan that followed in parts equals a whole plan, and both ways find the
+ * same difference. */
 START_TEST(parts_are_the_whole)
 {
     enum { STEPS = 400, PEERS = 40 };
@@ -579,7 +579,7 @@ static void put_twin(struct network *network, unsigned n, unsigned of, const cha
     ck_assert_int_eq(state_apply(network->state, &op), 0);
 }
 
-/* When the peer goes, what it had is the other's. */
+/* When the peer is removed, its key or name passes to the other record. */
 START_TEST(a_twin_takes_over)
 {
     struct network network;

@@ -201,7 +201,7 @@ START_TEST(damaged_records)
     damaged += 2;
     ck_assert_uint_eq(state_damaged(network.state), damaged);
     ck_assert_uint_eq(state_route_count(network.state), 0);
-    hset(&network, "heimdall:routes:10.99.0.0/16", "f", "v"); /* a hash where none belongs */
+    hset(&network, "heimdall:routes:10.99.0.0/16", "f", "v"); /* a hash where the key is none */
     set(&network, RECORD_KEY_AUTHORIZED, "x", 1);
     hset(&network, RECORD_KEY_META, "peer_network", "10.51.0.9/16");
     damaged += 3;
@@ -213,7 +213,7 @@ START_TEST(damaged_records)
 }
 END_TEST
 
-/* A field that this version does not know stays in the record when the record changes. */
+/* A field that this version does not know survives a change of the record. */
 START_TEST(unknown_fields_survive)
 {
     struct network network;
