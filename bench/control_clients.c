@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "control/rpc/address.h"
 #include "control/rpc/client.h"
-#include "control/rpc/transport_listener.h"
+#include "control/rpc/transport_tls.h"
 #include "control/state/access.h"
 #include "control/state/record.h"
 #include "proto/cluster.pb-c.h"
@@ -155,9 +155,10 @@ static void peer_connect(struct peer *peer)
     request.id = peer->id;
     request.name = name;
     request.public_key = peer->public_key;
-    if (transport_tls_create_psk_client(&tls, TRANSPORT_PEER, peer->id, &err) < 0 ||
-        rpc_client_create(&peer->client, &bench->loop, &bench->node, 1, tls, NULL, &client_events,
-                          bench, &err) < 0)
+    if (transport_tls_create_psk_client(&tls, TRANSPORT_PEER, peer->id, &err) < 0)
+        fail("a peer", err.text);
+    const struct rpc_client_options options = {.addresses = &bench->node, .count = 1, .tls = tls};
+    if (rpc_client_create(&peer->client, &bench->loop, &options, &client_events, bench, &err) < 0)
         fail("a peer", err.text);
     transport_tls_destroy(tls);
     if (rpc_client_call(peer->client, SERVICE "Connect", &request.base,
@@ -308,7 +309,6 @@ int main(int argc, char **argv)
 {
     struct bench *bench = calloc(1, sizeof *bench);
     struct address local;
-    struct transport_tls *plain = NULL;
     struct err err;
     struct rlimit files;
     if (argc != 7) {
@@ -331,11 +331,10 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < bench->peer_count; i++)
         peer_init(&bench->peers[i], bench);
     snprintf(bench->pid, sizeof bench->pid, "%s", argv[3]);
+    const struct rpc_client_options options = {.addresses = &local, .count = 1};
     if (uv_loop_init(&bench->loop) < 0 || address_parse(&local, argv[1], false, &err) < 0 ||
         address_parse(&bench->node, argv[2], false, &err) < 0 ||
-        transport_tls_create_plaintext(&plain, &err) < 0 ||
-        rpc_client_create(&bench->admin, &bench->loop, &local, 1, plain, NULL, &client_events,
-                          bench, &err) < 0)
+        rpc_client_create(&bench->admin, &bench->loop, &options, &client_events, bench, &err) < 0)
         fail("start", err.text);
     run(bench, watches, argv[4]);
     (void)fflush(stdout);

@@ -4,7 +4,7 @@
 #include "control/host/identity.h"
 #include "control/rpc/address.h"
 #include "control/rpc/client.h"
-#include "control/rpc/transport_listener.h"
+#include "control/rpc/transport_tls.h"
 #include "control/state/access.h"
 
 #include <errno.h>
@@ -141,7 +141,6 @@ static enum grpc_code open_failure(int code)
 enum grpc_code session_open(struct session **out, const struct ctl_config *config, struct err *err)
 {
     static const struct rpc_client_events events = {on_opened, on_closed};
-    struct rpc_client_options options = {.connect_ms = DIAL_TIMEOUT_MS};
     struct transport_tls *tls = NULL;
     *out = NULL;
     struct session *session = calloc(1, sizeof *session);
@@ -157,9 +156,10 @@ enum grpc_code session_open(struct session **out, const struct ctl_config *confi
     code = find_address(config, &session->address, err);
     if (code == 0)
         code = make_tls(config, &session->address, &tls, err);
+    const struct rpc_client_options options = {
+        .addresses = &session->address, .count = 1, .tls = tls, .connect_ms = DIAL_TIMEOUT_MS};
     if (code == 0)
-        code = rpc_client_create(&session->client, &session->loop, &session->address, 1, tls,
-                                 &options, &events, session, err);
+        code = rpc_client_create(&session->client, &session->loop, &options, &events, session, err);
     transport_tls_destroy(tls);
     if (code == 0)
         *out = session;

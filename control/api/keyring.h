@@ -1,7 +1,7 @@
 #ifndef CONTROL_API_KEYRING_H
 #define CONTROL_API_KEYRING_H
 
-#include "control/rpc/transport_listener.h"
+#include "control/rpc/transport_tls.h"
 
 #include <stdint.h>
 

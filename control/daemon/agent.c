@@ -23,7 +23,7 @@
 #include "control/host/tunnel.h"
 #include "control/rpc/address.h"
 #include "control/rpc/client.h"
-#include "control/rpc/transport_listener.h"
+#include "control/rpc/transport_tls.h"
 #include "control/state/plan_peer.h"
 #include "proto/cluster.pb-c.h"
 
@@ -474,11 +474,16 @@ static void on_closed(void *ctx, struct rpc_client *client, const struct err *er
 static void dial_now(struct agent *agent)
 {
     static const struct rpc_client_events events = {on_opened, on_closed};
-    struct rpc_client_options options = {
-        .fwmark = tunnel_fwmark(agent->tunnel), .connect_ms = DIAL_TIMEOUT_MS, .ping_ms = PING_MS};
+    const struct rpc_client_options options = {
+        .addresses = agent->addresses,
+        .count = agent->address_count,
+        .tls = agent->tls,
+        .fwmark = tunnel_fwmark(agent->tunnel),
+        .connect_ms = DIAL_TIMEOUT_MS,
+        .ping_ms = PING_MS,
+    };
     struct err err;
-    if (rpc_client_create(&agent->client, &agent->loop, agent->addresses, agent->address_count,
-                          agent->tls, &options, &events, agent, &err) == 0)
+    if (rpc_client_create(&agent->client, &agent->loop, &options, &events, agent, &err) == 0)
         return;
     agent->client = NULL;
     tell_waiting(agent, err.text);

@@ -1,18 +1,36 @@
 /* A call ends once, in call_end(): answered by its handler, refused, past its deadline, or because
- * its stream has gone. In all but the first case the handler hears of it through `cancelled`
- * before. */
+ * its stream has gone. In all but the first case the handler's `cancelled` runs before. */
+#include "control/rpc/call.h"
+
 #include "base/clock.h"
 #include "base/log.h"
-#include "control/rpc/server_parts.h"
+#include "control/rpc/connection.h"
 #include "proto/strings.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-static void on_deadline_closed(uv_handle_t *handle)
+struct rpc_call {
+    struct list node;       /* among its connection's */
+    struct h2_call *stream; /* NULL once the stream has ended or has its status */
+    struct rpc_connection *connection;
+    const struct rpc_method *method;
+    void *method_ctx;
+    uv_timer_t deadline;
+    bool has_deadline;
+    uint64_t started_ms;
+    bool requested; /* the request, or a bidi stream's first message, has come */
+    bool answered;  /* the handler has had its last word, or `cancelled` has run */
+    bool waiting;   /* the handler was told that the call is not writable */
+    void (*cancelled)(void *ctx, struct rpc_call *call);
+    void *cancelled_ctx;
+    void (*writable)(void *ctx, struct rpc_call *call);
+    void *writable_ctx;
+};
+
+static void call_deadline_closed(uv_handle_t *handle)
 {
     free(handle->data);
 }
@@ -23,7 +41,7 @@ static void call_free(struct rpc_call *call)
     if (list_empty(&call->connection->calls))
         rpc_connection_note_waiting(call->connection);
     if (call->has_deadline)
-        uv_close((uv_handle_t *)&call->deadline, on_deadline_closed);
+        uv_close((uv_handle_t *)&call->deadline, call_deadline_closed);
     else
         free(call);
 }
@@ -38,16 +56,6 @@ static void call_cancel(struct rpc_call *call)
         call->cancelled(call->cancelled_ctx, call);
 }
 
-static void count_end(struct rpc_server *server, const struct rpc_method *method,
-                      enum grpc_code code)
-{
-    for (size_t t = 0; t < server->table_count; t++) {
-        struct method_table *table = &server->tables[t];
-        if (method >= table->methods && method < table->methods + table->count)
-            table->ended[method - table->methods][code]++;
-    }
-}
-
 /* Ends the call at the stream too; the caller does not touch it afterwards. */
 static void call_end(struct rpc_call *call, enum grpc_code code, const char *text)
 {
@@ -55,7 +63,7 @@ static void call_end(struct rpc_call *call, enum grpc_code code, const char *tex
     struct h2_call *stream = call->stream;
     call->answered = true;
     call->stream = NULL;
-    count_end(connection->server, call->method, code);
+    rpc_methods_count(connection->among->methods, call->method, code);
     if (stream != NULL) {
         h2_call_set_user(stream, NULL);
         h2_call_finish(stream, code, text);
@@ -66,64 +74,49 @@ static void call_end(struct rpc_call *call, enum grpc_code code, const char *tex
         rpc_connection_flush_later(connection);
 }
 
-static void on_deadline(uv_timer_t *timer)
+static void call_deadline_passed(uv_timer_t *timer)
 {
     struct rpc_call *call = timer->data;
     call_cancel(call);
     call_end(call, GRPC_DEADLINE_EXCEEDED, "the deadline has passed");
 }
 
-static const struct rpc_method *find_method(const struct rpc_server *server, const char *path,
-                                            void **ctx)
-{
-    for (size_t t = 0; t < server->table_count; t++) {
-        const struct method_table *table = &server->tables[t];
-        for (size_t m = 0; m < table->count; m++) {
-            if (strcmp(table->methods[m].path, path) == 0) {
-                *ctx = table->ctx;
-                return &table->methods[m];
-            }
-        }
-    }
-    return NULL;
-}
-
 static void start_deadline(struct rpc_call *call, uint64_t timeout_ns)
 {
     if (timeout_ns == UINT64_MAX)
         return;
-    uv_timer_init(call->connection->server->loop, &call->deadline);
+    uv_timer_init(call->connection->among->loop, &call->deadline);
     call->deadline.data = call;
     call->has_deadline = true;
-    uv_timer_start(&call->deadline, on_deadline, timeout_ns / NS_PER_MS + 1, 0);
+    uv_timer_start(&call->deadline, call_deadline_passed, timeout_ns / NS_PER_MS + 1, 0);
 }
 
-static void tell_refused(const struct rpc_connection *connection, const struct rpc_method *method,
-                         const char *reason)
+static void log_refused(const struct rpc_connection *connection, const struct rpc_method *method,
+                        const char *reason)
 {
     static struct log_limit limit;
     char message[128];
     unsigned left_out;
     snprintf(message, sizeof message, "call refused: %s", reason);
     if (log_limit_passes(&limit, clock_boottime_ns(), &left_out))
-        log_warn(message, F_STR("remote", connection->caller.remote), F_STR("method", method->path),
-                 F_INT("left_out", left_out));
+        log_warn(message, F_STR("remote", connection->caller->remote),
+                 F_STR("method", method->path), F_INT("left_out", left_out));
 }
 
-static void on_started(void *ctx, struct h2_call *stream)
+static void call_started(void *ctx, struct h2_call *stream)
 {
     struct rpc_connection *connection = ctx;
     void *method_ctx = NULL;
     const struct rpc_method *method =
-        find_method(connection->server, h2_call_path(stream), &method_ctx);
+        rpc_methods_find(connection->among->methods, h2_call_path(stream), &method_ctx);
     if (method == NULL) {
-        connection->server->unknown++;
+        connection->among->methods->unknown++;
         h2_call_finish(stream, GRPC_UNIMPLEMENTED, "no such method");
         return;
     }
-    if ((method->roles & connection->caller.roles) == 0) {
-        tell_refused(connection, method, "wrong role");
-        count_end(connection->server, method, GRPC_PERMISSION_DENIED);
+    if ((method->roles & connection->caller->roles) == 0) {
+        log_refused(connection, method, "wrong role");
+        rpc_methods_count(connection->among->methods, method, GRPC_PERMISSION_DENIED);
         h2_call_finish(stream, GRPC_PERMISSION_DENIED, "this role may not call this method");
         return;
     }
@@ -135,7 +128,7 @@ static void on_started(void *ctx, struct h2_call *stream)
     call->stream = stream;
     call->connection = connection;
     list_append(&connection->calls, &call->node);
-    call->started_ms = uv_now(connection->server->loop);
+    call->started_ms = uv_now(connection->among->loop);
     connection->used = true;
     rpc_connection_note_waiting(connection);
     call->method = method;
@@ -144,7 +137,7 @@ static void on_started(void *ctx, struct h2_call *stream)
     start_deadline(call, h2_call_timeout_ns(stream));
 }
 
-static void on_message(void *ctx, struct h2_call *stream, const uint8_t *bytes, size_t len)
+static void call_message(void *ctx, struct h2_call *stream, const uint8_t *bytes, size_t len)
 {
     struct rpc_call *call = h2_call_user(stream);
     (void)ctx;
@@ -172,7 +165,7 @@ static void on_message(void *ctx, struct h2_call *stream, const uint8_t *bytes, 
     protobuf_c_message_free_unpacked(request, NULL);
 }
 
-static void on_half_closed(void *ctx, struct h2_call *stream)
+static void call_half_closed(void *ctx, struct h2_call *stream)
 {
     struct rpc_call *call = h2_call_user(stream);
     (void)ctx;
@@ -186,7 +179,7 @@ static void on_half_closed(void *ctx, struct h2_call *stream)
     }
 }
 
-static void on_writable(void *ctx, struct h2_call *stream)
+static void call_writable(void *ctx, struct h2_call *stream)
 {
     struct rpc_call *call = h2_call_user(stream);
     (void)ctx;
@@ -197,7 +190,7 @@ static void on_writable(void *ctx, struct h2_call *stream)
         call->writable(call->writable_ctx, call);
 }
 
-static void on_closed(void *ctx, struct h2_call *stream)
+static void call_closed(void *ctx, struct h2_call *stream)
 {
     struct rpc_call *call = h2_call_user(stream);
     (void)ctx;
@@ -209,15 +202,15 @@ static void on_closed(void *ctx, struct h2_call *stream)
 }
 
 const struct h2_server_events rpc_call_events = {
-    .started = on_started,
-    .message = on_message,
-    .half_closed = on_half_closed,
-    .writable = on_writable,
-    .closed = on_closed,
+    .started = call_started,
+    .message = call_message,
+    .half_closed = call_half_closed,
+    .writable = call_writable,
+    .closed = call_closed,
 };
 
-void rpc_connection_end_calls(struct rpc_connection *connection, bool streams_only,
-                              enum grpc_code code, const char *text)
+void rpc_calls_end(struct rpc_connection *connection, bool streams_only, enum grpc_code code,
+                   const char *text)
 {
     list_for_each_safe (node, &connection->calls) {
         struct rpc_call *call = container_of(node, struct rpc_call, node);
@@ -228,7 +221,7 @@ void rpc_connection_end_calls(struct rpc_connection *connection, bool streams_on
     }
 }
 
-bool rpc_connection_end_late_calls(struct rpc_connection *connection, uint64_t before_ms)
+bool rpc_calls_end_late(struct rpc_connection *connection, uint64_t before_ms)
 {
     bool more = false;
     list_for_each_safe (node, &connection->calls) {
@@ -248,22 +241,12 @@ bool rpc_connection_end_late_calls(struct rpc_connection *connection, uint64_t b
 
 const struct transport_caller *rpc_call_caller(const struct rpc_call *call)
 {
-    return &call->connection->caller;
+    return call->connection->caller;
 }
 
 const char *rpc_call_metadata(const struct rpc_call *call, const char *name)
 {
     return call->stream == NULL ? NULL : h2_call_metadata(call->stream, name);
-}
-
-void *rpc_call_user(const struct rpc_call *call)
-{
-    return call->user;
-}
-
-void rpc_call_set_user(struct rpc_call *call, void *user)
-{
-    call->user = user;
 }
 
 void rpc_call_on_cancel(struct rpc_call *call, void (*cancelled)(void *ctx, struct rpc_call *call),
@@ -320,56 +303,8 @@ void rpc_call_fail(struct rpc_call *call, enum grpc_code code, const char *forma
 
 void rpc_call_deny(struct rpc_call *call, const char *reason, const char *text)
 {
-    tell_refused(call->connection, call->method, reason);
+    log_refused(call->connection, call->method, reason);
     call_end(call, GRPC_PERMISSION_DENIED, text);
-}
-
-enum grpc_code rpc_code_from_errno(int code)
-{
-    switch (code) {
-    case -EINVAL:
-    case -EMSGSIZE:
-    case -EAFNOSUPPORT:
-        return GRPC_INVALID_ARGUMENT;
-    case -ENOENT:
-    case -ESRCH:
-        return GRPC_NOT_FOUND;
-    case -EEXIST:
-    case -EADDRINUSE:
-        return GRPC_ALREADY_EXISTS;
-    case -EPERM:
-    case -EACCES:
-        return GRPC_PERMISSION_DENIED;
-    case -EAGAIN:
-    case -EIO:
-    case -EPIPE:
-    case -ECONNREFUSED:
-    case -ECONNRESET:
-    case -ENOTCONN:
-    case -EBUSY:
-        return GRPC_UNAVAILABLE;
-    case -ETIMEDOUT:
-        return GRPC_DEADLINE_EXCEEDED;
-    case -ENOMEM:
-    case -ENOSPC:
-    case -ENOBUFS:
-        return GRPC_RESOURCE_EXHAUSTED;
-    case -ECANCELED:
-        return GRPC_CANCELLED;
-    case -ENOTSUP:
-    case -ENOSYS:
-        return GRPC_UNIMPLEMENTED;
-    case -EBADFD:
-    case -ESTALE:
-        return GRPC_FAILED_PRECONDITION;
-    default:
-        return GRPC_INTERNAL;
-    }
-}
-
-void rpc_call_fail_err(struct rpc_call *call, const struct err *err)
-{
-    call_end(call, rpc_code_from_errno(err->code), err->text);
 }
 
 int rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message)

@@ -1,12 +1,13 @@
 /*
- * Calls made before the connection is open wait in `calls` with their packed request. Once open
- * they are requests of the HTTP/2 session, whose events end them. What a call makes the session
- * send leaves on the loop's next round, so that no callback runs inside a function of this header.
+ * Calls made before the connection is open wait in `calls` with their packed request. Once it is
+ * open, they are requests of the HTTP/2 session, whose events end them. What a call makes the session
+ * send leaves on the loop's next round, so that no callback runs inside a function of client.h.
  */
 #include "control/rpc/client.h"
 
 #include "base/clock.h"
 #include "base/list.h"
+#include "control/rpc/transport_dial.h"
 #include "proto/h2_client.h"
 
 #include <errno.h>
@@ -21,11 +22,9 @@ enum {
 
 struct rpc_client {
     uv_loop_t *loop;
-    struct address *addresses;
-    size_t count;
-    size_t current; /* the address being dialed, or open */
-    struct transport_tls *tls;
     struct rpc_client_options options;
+    struct address *addresses; /* the options' */
+    size_t current;            /* the address being dialed, or open */
     const struct rpc_client_events *events;
     void *ctx;
     struct transport_conn *transport; /* NULL before dialing and after its end */
@@ -62,7 +61,7 @@ struct rpc_stream {
     void *ctx;
 };
 
-static void on_call_closed(uv_handle_t *handle)
+static void client_call_closed(uv_handle_t *handle)
 {
     free(handle->data);
 }
@@ -75,7 +74,7 @@ static void call_free(struct rpc_stream *call)
     free(call->packed);
     free(call->path);
     if (call->has_deadline)
-        uv_close((uv_handle_t *)&call->deadline, on_call_closed);
+        uv_close((uv_handle_t *)&call->deadline, client_call_closed);
     else
         free(call);
 }
@@ -96,18 +95,19 @@ static void call_finish(struct rpc_stream *call, enum grpc_code code, const char
     call_free(call);
 }
 
-static void on_finished(void *ctx, struct h2_request *request, enum grpc_code code,
-                        const char *text)
+static void client_call_finished(void *ctx, struct h2_request *request, enum grpc_code code,
+                                 const char *text)
 {
     struct rpc_stream *call = ctx;
     (void)request;
-    /* The connection is gone, and why is known better here than by HTTP/2. */
+    /* The connection is gone, and its error says more than HTTP/2's. */
     if (call->client->session == NULL && call->client->err.text[0] != '\0')
         text = call->client->err.text;
     call_finish(call, code, text);
 }
 
-static void on_message(void *ctx, struct h2_request *request, const uint8_t *bytes, size_t len)
+static void client_call_message(void *ctx, struct h2_request *request, const uint8_t *bytes,
+                                size_t len)
 {
     struct rpc_stream *call = ctx;
     ProtobufCMessage *message;
@@ -129,8 +129,8 @@ static void on_message(void *ctx, struct h2_request *request, const uint8_t *byt
 }
 
 static const struct h2_request_events request_events = {
-    .message = on_message,
-    .finished = on_finished,
+    .message = client_call_message,
+    .finished = client_call_finished,
 };
 
 static void connection_lost(struct rpc_client *client, int code, const char *text)
@@ -152,7 +152,7 @@ static void flush(struct rpc_client *client)
         return;
     client->busy = true;
     buffer_init(&out);
-    while (rv == 0 && transport_pending(client->transport) < TRANSPORT_LOW_WATER &&
+    while (rv == 0 && transport_queued(client->transport) < TRANSPORT_LOW_WATER &&
            h2_client_wants_send(client->session)) {
         rv = h2_client_pull(client->session, &out, PULL_CHUNK);
         size_t len = buffer_len(&out);
@@ -171,7 +171,7 @@ static void flush(struct rpc_client *client)
     }
 }
 
-static void on_flush(uv_timer_t *timer)
+static void client_flush_due(uv_timer_t *timer)
 {
     flush(timer->data);
 }
@@ -179,10 +179,10 @@ static void on_flush(uv_timer_t *timer)
 static void flush_later(struct rpc_client *client)
 {
     if (!client->busy && !client->destroyed)
-        uv_timer_start(&client->flusher, on_flush, 0, 0);
+        uv_timer_start(&client->flusher, client_flush_due, 0, 0);
 }
 
-static void on_ping(uv_timer_t *timer)
+static void client_ping_due(uv_timer_t *timer)
 {
     struct rpc_client *client = timer->data;
     if (client->ending)
@@ -201,7 +201,7 @@ void rpc_client_probe(struct rpc_client *client, uint32_t within_ms)
     if (client->ending || client->session == NULL || h2_client_ping(client->session) < 0)
         return;
     client->pings++;
-    uv_timer_start(&client->pinger, on_ping, within_ms, client->options.ping_ms);
+    uv_timer_start(&client->pinger, client_ping_due, within_ms, client->options.ping_ms);
     flush_later(client);
 }
 
@@ -217,7 +217,7 @@ static int call_start(struct rpc_stream *call)
     return 0;
 }
 
-static void on_deadline(uv_timer_t *timer)
+static void client_call_late(uv_timer_t *timer)
 {
     static const char text[] = "no answer in time";
     struct rpc_stream *call = timer->data;
@@ -239,15 +239,15 @@ static void authority_of(const struct address *address, char out[AUTHORITY_MAX])
         snprintf(out, AUTHORITY_MAX, "%s", address_format(address, text) + strlen("tcp://"));
 }
 
-static void on_opened(void *ctx, struct transport_conn *transport)
+static void client_opened(void *ctx, struct transport_conn *transport)
 {
     struct rpc_client *client = ctx;
     const struct address *address = &client->addresses[client->current];
     char authority[AUTHORITY_MAX];
     (void)transport;
     authority_of(address, authority);
-    bool tls =
-        address->kind == ADDRESS_TCP && transport_tls_security(client->tls) != TRANSPORT_PLAINTEXT;
+    bool tls = address->kind == ADDRESS_TCP &&
+               transport_tls_security(client->options.tls) != TRANSPORT_PLAINTEXT;
     client->session = h2_client_create(authority, tls, GRPC_MESSAGE_MAX);
     if (client->session == NULL) {
         connection_lost(client, -ENOMEM, "out of memory");
@@ -257,14 +257,15 @@ static void on_opened(void *ctx, struct transport_conn *transport)
     list_for_each_safe (node, &client->calls)
         call_start(container_of(node, struct rpc_stream, node));
     if (client->options.ping_ms > 0)
-        uv_timer_start(&client->pinger, on_ping, client->options.ping_ms, client->options.ping_ms);
+        uv_timer_start(&client->pinger, client_ping_due, client->options.ping_ms,
+                       client->options.ping_ms);
     flush_later(client);
     if (client->events->opened != NULL)
         client->events->opened(client->ctx, client);
 }
 
-static void on_received(void *ctx, struct transport_conn *transport, const uint8_t *bytes,
-                        size_t len)
+static void client_received(void *ctx, struct transport_conn *transport, const uint8_t *bytes,
+                            size_t len)
 {
     struct rpc_client *client = ctx;
     (void)transport;
@@ -280,7 +281,7 @@ static void on_received(void *ctx, struct transport_conn *transport, const uint8
         connection_lost(client, rv, "the server does not speak HTTP/2");
 }
 
-static void on_drained(void *ctx, struct transport_conn *transport)
+static void client_drained(void *ctx, struct transport_conn *transport)
 {
     (void)transport;
     flush(ctx);
@@ -290,17 +291,17 @@ static void client_release(struct rpc_client *client)
 {
     if (--client->holds > 0)
         return;
-    transport_tls_destroy(client->tls);
+    transport_tls_destroy(client->options.tls);
     free(client->addresses);
     free(client);
 }
 
-static void on_timer_closed(uv_handle_t *handle)
+static void client_timer_closed(uv_handle_t *handle)
 {
     client_release(handle->data);
 }
 
-/* Which of two failures says more to a person: one that an authenticated exchange gave. */
+/* Keeps the failure that says more to a person: one from an authenticated exchange. */
 static void remember_error(struct rpc_client *client, const struct err *err)
 {
     if (client->err.code > TRANSPORT_EUNKNOWN || err->code <= TRANSPORT_EUNKNOWN)
@@ -333,7 +334,8 @@ static void client_closed(struct rpc_client *client)
     client->events->closed(client->ctx, client, &client->err);
 }
 
-static void on_transport_closed(void *ctx, struct transport_conn *transport, const struct err *err)
+static void client_transport_closed(void *ctx, struct transport_conn *transport,
+                                    const struct err *err)
 {
     struct rpc_client *client = ctx;
     struct err lost;
@@ -353,25 +355,27 @@ static void on_transport_closed(void *ctx, struct transport_conn *transport, con
     client_release(client);
 }
 
-static const struct transport_events transport_callbacks = {
-    .opened = on_opened,
-    .received = on_received,
-    .drained = on_drained,
-    .closed = on_transport_closed,
+static const struct transport_events client_transport_events = {
+    .opened = client_opened,
+    .received = client_received,
+    .drained = client_drained,
+    .closed = client_transport_closed,
 };
 
 /* Dials the current address or, when that fails at once, one behind it. */
 static int dial_next(struct rpc_client *client)
 {
     struct transport_limits limits = transport_limits_default;
+    struct transport_options options = {
+        .tls = client->options.tls, .fwmark = client->options.fwmark, .limits = &limits};
     int rv = -EADDRNOTAVAIL;
     client->ending = false;
     if (client->options.connect_ms > 0)
         limits.handshake_ms = client->options.connect_ms;
-    for (; client->current < client->count; client->current++) {
+    for (; client->current < client->options.count; client->current++) {
         struct err err;
-        rv = transport_dial(&client->transport, client->loop, &client->addresses[client->current],
-                            client->tls, client->options.fwmark, &limits, &transport_callbacks,
+        options.address = &client->addresses[client->current];
+        rv = transport_dial(&client->transport, client->loop, &options, &client_transport_events,
                             client, &err);
         if (rv == 0) {
             client->holds++;
@@ -379,30 +383,27 @@ static int dial_next(struct rpc_client *client)
         }
         remember_error(client, &err);
     }
-    client->current = client->count - 1;
+    client->current = client->options.count - 1;
     return rv;
 }
 
-int rpc_client_create(struct rpc_client **out, uv_loop_t *loop, const struct address *addresses,
-                      size_t count, struct transport_tls *tls,
+int rpc_client_create(struct rpc_client **out, uv_loop_t *loop,
                       const struct rpc_client_options *options,
                       const struct rpc_client_events *events, void *ctx, struct err *err)
 {
-    struct rpc_client *client = calloc(1, sizeof *client);
-    if (count == 0) {
-        free(client);
+    size_t bytes = options->count * sizeof *options->addresses;
+    if (options->count == 0)
         return err_set(err, -EINVAL, "no address to connect to");
-    }
-    if (client == NULL || (client->addresses = calloc(count, sizeof *addresses)) == NULL) {
+    struct rpc_client *client = calloc(1, sizeof *client);
+    if (client == NULL || (client->addresses = malloc(bytes)) == NULL) {
         free(client);
         return err_set(err, -ENOMEM, "out of memory");
     }
-    memcpy(client->addresses, addresses, count * sizeof *addresses);
+    memcpy(client->addresses, options->addresses, bytes);
     client->loop = loop;
-    client->count = count;
-    client->tls = transport_tls_ref(tls);
-    if (options != NULL)
-        client->options = *options;
+    client->options = *options;
+    client->options.tls = transport_tls_ref(options->tls);
+    client->options.addresses = client->addresses;
     client->events = events;
     client->ctx = ctx;
     list_init(&client->calls);
@@ -436,15 +437,15 @@ void rpc_client_destroy(struct rpc_client *client)
         else
             call_free(call);
     }
-    uv_close((uv_handle_t *)&client->flusher, on_timer_closed);
-    uv_close((uv_handle_t *)&client->pinger, on_timer_closed);
+    uv_close((uv_handle_t *)&client->flusher, client_timer_closed);
+    uv_close((uv_handle_t *)&client->pinger, client_timer_closed);
     if (client->transport != NULL)
         transport_close(client->transport);
 }
 
 const struct address *rpc_client_address(const struct rpc_client *client)
 {
-    return &client->addresses[client->current < client->count ? client->current : 0];
+    return &client->addresses[client->current < client->options.count ? client->current : 0];
 }
 
 static struct rpc_stream *call_create(struct rpc_client *client, const char *path,
@@ -502,7 +503,7 @@ int rpc_client_call(struct rpc_client *client, const char *path, const ProtobufC
         uv_timer_init(client->loop, &call->deadline);
         call->deadline.data = call;
         call->has_deadline = true;
-        uv_timer_start(&call->deadline, on_deadline, timeout_ms, 0);
+        uv_timer_start(&call->deadline, client_call_late, timeout_ms, 0);
     }
     return call_submit(call);
 }

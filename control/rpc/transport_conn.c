@@ -1,19 +1,17 @@
 /*
  * A connection goes RESOLVING (dialers with a host name) -> CONNECTING (dialers) -> HANDSHAKE ->
- * OPEN -> ENDING (sends what is queued, says so, waits a moment for the other side's end, so that
- * the kernel does not throw away what is still on its way) -> CLOSED (waits for libuv to let go of
- * the handles, then tells `closed` and frees). Every failure goes straight to CLOSED, except that a
- * TLS alert is given the time of ENDING to leave.
+ * OPEN -> ENDING (sends what is queued, announces the end, then waits a moment for the other side's,
+ * so that the kernel does not discard what is still under way) -> CLOSED (waits until libuv has
+ * released the handles, then reports `closed` and frees). Every failure goes straight to CLOSED,
+ * except that a TLS alert gets the time of ENDING to leave.
  */
 #include "control/rpc/transport_conn.h"
 
 #include "base/clock.h"
-#include "base/list.h"
 #include "base/log.h"
-#include "control/rpc/transport_tls.h"
+#include "control/rpc/transport_tls_session.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -32,44 +30,10 @@ enum {
 
 const struct transport_limits transport_limits_default = {
     .connections = 16384,
-    .silent = 2048,
+    .not_begun = 2048,
     .handshakes = 512,
     .handshake_ms = 5000,
     .write_stall_ms = 30000,
-};
-
-enum conn_state { RESOLVING, CONNECTING, HANDSHAKE, OPEN, ENDING, CLOSED };
-
-struct transport_conn {
-    union transport_handle io;
-    struct list node;              /* in the crowd */
-    struct transport_crowd *crowd; /* of the owner's; NULL: in none */
-    uv_timer_t timer;
-    uv_getaddrinfo_t resolve;
-    uv_connect_t connect;
-    uv_shutdown_t shutdown;
-    enum conn_state state;
-    unsigned holds; /* handles and requests that libuv still has */
-    bool io_open;   /* `io` is a live handle */
-    bool resolving;
-    bool authenticated;
-    bool paused;
-    bool above_low_water;
-    bool shut; /* uv_shutdown was called */
-    struct transport_tls *tls;
-    struct tls_session *session; /* NULL in plaintext */
-    struct transport_limits limits;
-    const struct transport_events *events;
-    void *ctx;
-    struct transport_owner *owner; /* of accepted ones, else NULL */
-    struct transport_caller caller;
-    struct address address; /* of dialers */
-    uint32_t fwmark;
-    struct addrinfo *found; /* what the name resolved to */
-    struct addrinfo *next;  /* the one to try now */
-    int connect_error;
-    size_t pending;
-    struct err err;
 };
 
 struct write_request {
@@ -81,12 +45,8 @@ struct write_request {
 static _Thread_local uint8_t read_chunk[READ_CHUNK];
 static _Thread_local uint8_t plain_chunk[PLAIN_CHUNK];
 
-static void begin_close(struct transport_conn *conn);
-static void fail(struct transport_conn *conn, int code, const char *text);
-static void try_connect(struct transport_conn *conn);
-
-/* Anybody who reaches the port can cause these lines. */
-static void tell_refused(const struct transport_conn *conn)
+/* Limited, because anybody who reaches the port can cause these lines. */
+static void log_refused(const struct transport_conn *conn)
 {
     static struct log_limit limit;
     unsigned left_out;
@@ -97,12 +57,12 @@ static void tell_refused(const struct transport_conn *conn)
     log_info("control connection refused", F_STR("reason", conn->err.text));
 }
 
-static void release(struct transport_conn *conn)
+void transport_conn_release(struct transport_conn *conn)
 {
-    if (--conn->holds > 0 || conn->state != CLOSED)
+    if (--conn->holds > 0 || conn->state != TRANSPORT_CLOSED)
         return;
     if (conn->owner != NULL && !conn->authenticated && conn->err.code != 0)
-        tell_refused(conn);
+        log_refused(conn);
     if (conn->owner != NULL)
         conn->owner->gone(conn->owner->ctx);
     if (conn->events != NULL)
@@ -114,82 +74,82 @@ static void release(struct transport_conn *conn)
     free(conn);
 }
 
-static void leave_crowd(struct transport_conn *conn)
+static void leave_pending(struct transport_conn *conn)
 {
-    if (conn->crowd == NULL)
+    if (conn->among == NULL)
         return;
     list_remove(&conn->node);
-    conn->crowd->count--;
-    conn->crowd = NULL;
+    conn->among->count--;
+    conn->among = NULL;
 }
 
-/* Who holds a place without having proved anything must not keep others out. */
-static void join_crowd(struct transport_conn *conn, struct transport_crowd *crowd)
+static void conn_handle_closed(uv_handle_t *handle)
 {
-    leave_crowd(conn);
-    if (crowd->count >= crowd->limit)
-        fail(list_first(&crowd->conns, struct transport_conn, node), -ECONNABORTED,
-             "it made room for a newer one before it was authenticated");
-    list_append(&crowd->conns, &conn->node);
-    crowd->count++;
-    conn->crowd = crowd;
+    transport_conn_release(handle->data);
 }
 
-static void on_handle_closed(uv_handle_t *handle)
+void transport_conn_shut(struct transport_conn *conn)
 {
-    release(handle->data);
-}
-
-static void begin_close(struct transport_conn *conn)
-{
-    if (conn->state == CLOSED)
+    if (conn->state == TRANSPORT_CLOSED)
         return;
-    leave_crowd(conn);
-    conn->state = CLOSED;
+    leave_pending(conn);
+    conn->state = TRANSPORT_CLOSED;
     if (conn->resolving)
         uv_cancel((uv_req_t *)&conn->resolve);
-    uv_close((uv_handle_t *)&conn->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&conn->timer, conn_handle_closed);
     if (conn->io_open) {
         conn->io_open = false;
-        uv_close(&conn->io.handle, on_handle_closed);
+        uv_close(&conn->io.handle, conn_handle_closed);
     }
 }
 
-static void fail(struct transport_conn *conn, int code, const char *text)
+void transport_conn_fail(struct transport_conn *conn, int code, const char *text)
 {
     char at[ADDRESS_TEXT];
-    if (conn->state == CLOSED)
+    if (conn->state == TRANSPORT_CLOSED)
         return;
     if (conn->err.code == 0 && conn->owner != NULL)
         err_set(&conn->err, code, "%s: %s", conn->caller.remote, text);
     else if (conn->err.code == 0)
         err_set(&conn->err, code, "%s: %s", address_format(&conn->address, at), text);
-    begin_close(conn);
+    transport_conn_shut(conn);
 }
 
 static void fail_errno(struct transport_conn *conn, int code)
 {
-    fail(conn, code, uv_strerror(code));
+    transport_conn_fail(conn, code, uv_strerror(code));
 }
 
-static void on_timer(uv_timer_t *timer)
+/* A connection that has proved nothing must not keep others out. */
+static void join_pending(struct transport_conn *conn, struct transport_pending *pending)
+{
+    leave_pending(conn);
+    if (pending->count >= pending->limit)
+        transport_conn_fail(list_first(&pending->conns, struct transport_conn, node), -ECONNABORTED,
+                            "it made room for a newer one before it was authenticated");
+    list_append(&pending->conns, &conn->node);
+    pending->count++;
+    conn->among = pending;
+}
+
+static void conn_timed_out(uv_timer_t *timer)
 {
     struct transport_conn *conn = timer->data;
     switch (conn->state) {
-    case RESOLVING:
-    case CONNECTING:
-        fail(conn, -ETIMEDOUT, "no answer in time");
+    case TRANSPORT_RESOLVING:
+    case TRANSPORT_CONNECTING:
+        transport_conn_fail(conn, -ETIMEDOUT, "no answer in time");
         break;
-    case HANDSHAKE:
-        fail(conn, -ETIMEDOUT, "the TLS handshake took too long");
+    case TRANSPORT_HANDSHAKE:
+        transport_conn_fail(conn, -ETIMEDOUT, "the TLS handshake took too long");
         break;
-    case OPEN:
-        fail(conn, -ETIMEDOUT, "the other side does not read what it is sent");
+    case TRANSPORT_OPEN:
+        transport_conn_fail(conn, -ETIMEDOUT, "the other side does not read what it is sent");
         break;
-    case ENDING:
-        begin_close(conn);
+    case TRANSPORT_ENDING:
+        transport_conn_shut(conn);
         break;
-    case CLOSED:
+    case TRANSPORT_CLOSED:
         break;
     }
 }
@@ -197,44 +157,44 @@ static void on_timer(uv_timer_t *timer)
 static void arm_stall_timer(struct transport_conn *conn)
 {
     if (conn->pending > 0)
-        uv_timer_start(&conn->timer, on_timer, conn->limits.write_stall_ms, 0);
+        uv_timer_start(&conn->timer, conn_timed_out, conn->limits.write_stall_ms, 0);
     else
         uv_timer_stop(&conn->timer);
 }
 
-static void on_shutdown(uv_shutdown_t *request, int status)
+static void conn_shut_down(uv_shutdown_t *request, int status)
 {
     struct transport_conn *conn = request->data;
     if (status < 0)
-        begin_close(conn);
-    release(conn);
+        transport_conn_shut(conn);
+    transport_conn_release(conn);
 }
 
 /* In ENDING, once everything is written: no more from us, then wait for the other side. */
 static void end_writing(struct transport_conn *conn)
 {
-    if (conn->state != ENDING || conn->pending > 0 || conn->shut)
+    if (conn->state != TRANSPORT_ENDING || conn->pending > 0 || conn->shut)
         return;
     conn->shut = true;
     conn->shutdown.data = conn;
-    if (uv_shutdown(&conn->shutdown, &conn->io.stream, on_shutdown) < 0) {
-        begin_close(conn);
+    if (uv_shutdown(&conn->shutdown, &conn->io.stream, conn_shut_down) < 0) {
+        transport_conn_shut(conn);
         return;
     }
     conn->holds++;
-    uv_timer_start(&conn->timer, on_timer, LINGER_MS, 0);
+    uv_timer_start(&conn->timer, conn_timed_out, LINGER_MS, 0);
 }
 
-static void on_written(uv_write_t *request, int status)
+static void conn_written(uv_write_t *request, int status)
 {
     struct transport_conn *conn = request->data;
     struct write_request *write = container_of(request, struct write_request, request);
     conn->pending -= write->len;
     free(write);
     if (status < 0) {
-        if (conn->state != CLOSED)
+        if (conn->state != TRANSPORT_CLOSED)
             fail_errno(conn, status);
-    } else if (conn->state == OPEN) {
+    } else if (conn->state == TRANSPORT_OPEN) {
         arm_stall_timer(conn);
         if (conn->above_low_water && conn->pending < TRANSPORT_LOW_WATER) {
             conn->above_low_water = false;
@@ -243,7 +203,7 @@ static void on_written(uv_write_t *request, int status)
     } else {
         end_writing(conn);
     }
-    release(conn);
+    transport_conn_release(conn);
 }
 
 static struct write_request *write_create(size_t len)
@@ -259,7 +219,7 @@ static int write_start(struct transport_conn *conn, struct write_request *write)
 {
     uv_buf_t buf = uv_buf_init((char *)write->bytes, (unsigned)write->len);
     write->request.data = conn;
-    int rv = uv_write(&write->request, &conn->io.stream, &buf, 1, on_written);
+    int rv = uv_write(&write->request, &conn->io.stream, &buf, 1, conn_written);
     if (rv < 0) {
         free(write);
         return rv;
@@ -268,7 +228,7 @@ static int write_start(struct transport_conn *conn, struct write_request *write)
     conn->pending += write->len;
     if (conn->pending >= TRANSPORT_LOW_WATER)
         conn->above_low_water = true;
-    if (conn->state == OPEN && !uv_is_active((uv_handle_t *)&conn->timer))
+    if (conn->state == TRANSPORT_OPEN && !uv_is_active((uv_handle_t *)&conn->timer))
         arm_stall_timer(conn);
     return 0;
 }
@@ -286,22 +246,23 @@ static int flush_session(struct transport_conn *conn)
     return write_start(conn, write);
 }
 
-static void end(struct transport_conn *conn)
+static void conn_end(struct transport_conn *conn)
 {
-    if (conn->state == ENDING || conn->state == CLOSED)
+    if (conn->state == TRANSPORT_ENDING || conn->state == TRANSPORT_CLOSED)
         return;
-    if (!conn->io_open || conn->state == RESOLVING || conn->state == CONNECTING) {
-        begin_close(conn);
+    if (!conn->io_open || conn->state == TRANSPORT_RESOLVING ||
+        conn->state == TRANSPORT_CONNECTING) {
+        transport_conn_shut(conn);
         return;
     }
     transport_set_reading(conn, true); /* for the end of the other side */
-    conn->state = ENDING;
+    conn->state = TRANSPORT_ENDING;
     if (conn->session != NULL) {
         tls_session_end(conn->session);
         flush_session(conn);
     }
     if (conn->pending > 0)
-        uv_timer_start(&conn->timer, on_timer, conn->limits.write_stall_ms, 0);
+        uv_timer_start(&conn->timer, conn_timed_out, conn->limits.write_stall_ms, 0);
     end_writing(conn);
 }
 
@@ -313,14 +274,14 @@ static void fail_tls(struct transport_conn *conn, const struct err *err)
         err_set(&conn->err, err->code, "%s: %s", conn->caller.remote, err->text);
     else
         err_set(&conn->err, err->code, "%s: %s", address_format(&conn->address, at), err->text);
-    end(conn);
+    conn_end(conn);
 }
 
 static void become_open(struct transport_conn *conn)
 {
-    conn->state = OPEN;
+    conn->state = TRANSPORT_OPEN;
     conn->authenticated = true;
-    leave_crowd(conn);
+    leave_pending(conn);
     arm_stall_timer(conn);
     if (conn->owner != NULL)
         conn->owner->authenticated(conn->owner->ctx, conn);
@@ -333,7 +294,7 @@ static void step_handshake(struct transport_conn *conn)
     struct err err;
     int rv = tls_session_handshake(conn->session, &err);
     if (flush_session(conn) < 0)
-        fail(conn, -ENOMEM, "out of memory");
+        transport_conn_fail(conn, -ENOMEM, "out of memory");
     else if (rv < 0)
         fail_tls(conn, &err);
     else if (rv > 0)
@@ -342,7 +303,7 @@ static void step_handshake(struct transport_conn *conn)
 
 static void read_plaintext(struct transport_conn *conn)
 {
-    while (conn->state == OPEN) {
+    while (conn->state == TRANSPORT_OPEN) {
         struct err err;
         int len = tls_session_read(conn->session, plain_chunk, sizeof plain_chunk, &err);
         if (len > 0) {
@@ -351,9 +312,9 @@ static void read_plaintext(struct transport_conn *conn)
         }
         /* reading can make TLS answer, with a key update or an alert */
         if (flush_session(conn) < 0)
-            fail(conn, -ENOMEM, "out of memory");
+            transport_conn_fail(conn, -ENOMEM, "out of memory");
         else if (len == -EPIPE)
-            end(conn);
+            conn_end(conn);
         else if (len < 0)
             fail_tls(conn, &err);
         return;
@@ -364,24 +325,25 @@ static bool make_session(struct transport_conn *conn)
 {
     conn->session = tls_session_create(conn->tls, conn->owner != NULL, &conn->caller);
     if (conn->session == NULL)
-        fail(conn, -EINVAL, "these TLS settings are not for this side of a connection");
+        transport_conn_fail(conn, -EINVAL,
+                            "these TLS settings are not for this side of a connection");
     return conn->session != NULL;
 }
 
-static void take(struct transport_conn *conn, const uint8_t *bytes, size_t len)
+static void conn_take(struct transport_conn *conn, const uint8_t *bytes, size_t len)
 {
-    if (conn->state == HANDSHAKE && conn->session == NULL) {
-        join_crowd(conn, &conn->owner->talking);
+    if (conn->state == TRANSPORT_HANDSHAKE && conn->session == NULL) {
+        join_pending(conn, &conn->owner->handshaking);
         if (!make_session(conn))
             return;
     }
     if (conn->session != NULL && tls_session_receive(conn->session, bytes, len) < 0) {
-        fail(conn, -ENOMEM, "out of memory");
+        transport_conn_fail(conn, -ENOMEM, "out of memory");
         return;
     }
-    if (conn->state == HANDSHAKE)
+    if (conn->state == TRANSPORT_HANDSHAKE)
         step_handshake(conn);
-    if (conn->state != OPEN)
+    if (conn->state != TRANSPORT_OPEN)
         return;
     if (conn->session == NULL)
         conn->events->received(conn->ctx, conn, bytes, len);
@@ -389,59 +351,39 @@ static void take(struct transport_conn *conn, const uint8_t *bytes, size_t len)
         read_plaintext(conn);
 }
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+static void conn_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     (void)handle;
     (void)suggested;
     *buf = uv_buf_init((char *)read_chunk, sizeof read_chunk);
 }
 
-static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
+static void conn_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
 {
     struct transport_conn *conn = stream->data;
-    if (len > 0 && (conn->state == HANDSHAKE || conn->state == OPEN))
-        take(conn, (const uint8_t *)buf->base, (size_t)len);
+    if (len > 0 && (conn->state == TRANSPORT_HANDSHAKE || conn->state == TRANSPORT_OPEN))
+        conn_take(conn, (const uint8_t *)buf->base, (size_t)len);
     if (len >= 0)
         return;
-    if (len != UV_EOF && conn->state != ENDING)
+    if (len != UV_EOF && conn->state != TRANSPORT_ENDING)
         fail_errno(conn, (int)len);
-    else if (conn->state == HANDSHAKE)
-        fail(conn, -ECONNRESET, "the other side closed the connection before it was authenticated");
+    else if (conn->state == TRANSPORT_HANDSHAKE)
+        transport_conn_fail(conn, -ECONNRESET,
+                            "the other side closed the connection before it was authenticated");
     else
         /* HTTP/2 says itself when it ends, so a cut-off shows there; no close_notify is needed */
-        begin_close(conn);
+        transport_conn_shut(conn);
 }
 
 void transport_set_reading(struct transport_conn *conn, bool reading)
 {
-    if (conn->state != OPEN || conn->paused == !reading)
+    if (conn->state != TRANSPORT_OPEN || conn->paused == !reading)
         return;
     conn->paused = !reading;
     if (conn->paused)
         (void)uv_read_stop(&conn->io.stream);
     else
-        (void)uv_read_start(&conn->io.stream, on_alloc, on_read);
-}
-
-static bool is_plain(const struct transport_conn *conn)
-{
-    return conn->address.kind == ADDRESS_UNIX ||
-           transport_tls_security(conn->tls) == TRANSPORT_PLAINTEXT;
-}
-
-/* A client that says nothing costs no TLS session. */
-static void start_handshake(struct transport_conn *conn)
-{
-    conn->state = HANDSHAKE;
-    int rv = uv_read_start(&conn->io.stream, on_alloc, on_read);
-    if (rv < 0)
-        fail_errno(conn, rv);
-    else if (is_plain(conn))
-        become_open(conn);
-    else if (conn->owner != NULL)
-        join_crowd(conn, &conn->owner->silent);
-    else if (make_session(conn))
-        step_handshake(conn);
+        (void)uv_read_start(&conn->io.stream, conn_alloc, conn_read);
 }
 
 /* libuv writes to sockets without MSG_NOSIGNAL. A handler of the program's own is left alone. */
@@ -456,8 +398,8 @@ static void ignore_sigpipe(void)
     sigaction(SIGPIPE, &action, NULL);
 }
 
-static struct transport_conn *conn_create(uv_loop_t *loop, struct transport_tls *tls,
-                                          const struct transport_limits *limits)
+struct transport_conn *transport_conn_create(uv_loop_t *loop,
+                                             const struct transport_options *options)
 {
     struct transport_conn *conn = calloc(1, sizeof *conn);
     if (conn == NULL)
@@ -467,9 +409,10 @@ static struct transport_conn *conn_create(uv_loop_t *loop, struct transport_tls 
     conn->timer.data = conn;
     list_init(&conn->node);
     conn->holds = 1;
-    conn->tls = transport_tls_ref(tls);
-    conn->limits = limits != NULL ? *limits : transport_limits_default;
-    uv_timer_start(&conn->timer, on_timer, conn->limits.handshake_ms, 0);
+    conn->tls = transport_tls_ref(options->tls);
+    conn->fwmark = options->fwmark;
+    conn->limits = options->limits != NULL ? *options->limits : transport_limits_default;
+    uv_timer_start(&conn->timer, conn_timed_out, conn->limits.handshake_ms, 0);
     return conn;
 }
 
@@ -502,14 +445,37 @@ static void name_remote(struct transport_conn *conn)
     endpoint_format(&remote, conn->caller.remote);
 }
 
-int transport_conn_accept(uv_stream_t *listener, bool is_unix, struct transport_tls *tls,
-                          const struct transport_limits *limits, struct transport_owner *owner)
+static bool is_plain(const struct transport_conn *conn)
 {
-    struct transport_conn *conn = conn_create(listener->loop, tls, limits);
+    return conn->address.kind == ADDRESS_UNIX ||
+           transport_tls_security(conn->tls) == TRANSPORT_PLAINTEXT;
+}
+
+void transport_conn_start(struct transport_conn *conn)
+{
+    if (conn->address.kind == ADDRESS_TCP)
+        set_tcp_options(&conn->io.tcp);
+    name_remote(conn);
+    conn->state = TRANSPORT_HANDSHAKE;
+    int rv = uv_read_start(&conn->io.stream, conn_alloc, conn_read);
+    if (rv < 0)
+        fail_errno(conn, rv);
+    else if (is_plain(conn))
+        become_open(conn);
+    else if (conn->owner != NULL) /* a client that sends nothing costs no TLS session */
+        join_pending(conn, &conn->owner->not_begun);
+    else if (make_session(conn))
+        step_handshake(conn);
+}
+
+int transport_conn_accept(uv_stream_t *listener, bool is_unix,
+                          const struct transport_options *options, struct transport_owner *owner)
+{
+    struct transport_conn *conn = transport_conn_create(listener->loop, options);
     if (conn == NULL)
         return -ENOMEM;
     conn->owner = owner;
-    conn->state = HANDSHAKE;
+    conn->state = TRANSPORT_HANDSHAKE;
     conn->address.kind = is_unix ? ADDRESS_UNIX : ADDRESS_TCP;
     if (is_unix)
         uv_pipe_init(listener->loop, &conn->io.pipe, 0);
@@ -520,16 +486,14 @@ int transport_conn_accept(uv_stream_t *listener, bool is_unix, struct transport_
     conn->holds++;
     int rv = uv_accept(listener, &conn->io.stream);
     if (rv < 0) {
-        begin_close(conn);
+        transport_conn_shut(conn);
         return 0; /* the owner hears of it through `gone` */
     }
-    if (!is_unix)
-        set_tcp_options(&conn->io.tcp);
-    name_remote(conn);
-    conn->caller.roles = is_unix                                              ? TRANSPORT_ADMIN
-                         : transport_tls_security(tls) == TRANSPORT_PLAINTEXT ? TRANSPORT_ANY
-                                                                              : 0;
-    start_handshake(conn);
+    if (is_unix)
+        conn->caller.roles = TRANSPORT_ADMIN;
+    else if (is_plain(conn))
+        conn->caller.roles = TRANSPORT_ANY;
+    transport_conn_start(conn);
     return 0;
 }
 
@@ -548,139 +512,6 @@ int transport_tcp_open(uv_tcp_t *tcp, int family, uint32_t fwmark)
     return rv;
 }
 
-static void on_attempt_closed(uv_handle_t *handle)
-{
-    struct transport_conn *conn = handle->data;
-    if (conn->state != CLOSED)
-        try_connect(conn);
-    release(conn);
-}
-
-static void attempt_failed(struct transport_conn *conn, int code)
-{
-    conn->connect_error = code;
-    if (conn->next == NULL) {
-        fail_errno(conn, code);
-        return;
-    }
-    conn->io_open = false;
-    uv_close(&conn->io.handle, on_attempt_closed);
-}
-
-static void on_connected(uv_connect_t *request, int status)
-{
-    struct transport_conn *conn = request->data;
-    if (conn->state == CONNECTING && status < 0)
-        attempt_failed(conn, status);
-    else if (conn->state == CONNECTING) {
-        name_remote(conn);
-        if (conn->address.kind == ADDRESS_TCP)
-            set_tcp_options(&conn->io.tcp);
-        start_handshake(conn);
-    }
-    release(conn);
-}
-
-static int connect_tcp(struct transport_conn *conn, const struct sockaddr *to)
-{
-    uv_tcp_init(conn->timer.loop, &conn->io.tcp);
-    conn->io.handle.data = conn;
-    conn->io_open = true;
-    conn->holds++;
-    int rv = transport_tcp_open(&conn->io.tcp, to->sa_family, conn->fwmark);
-    return rv < 0 ? rv : uv_tcp_connect(&conn->connect, &conn->io.tcp, to, on_connected);
-}
-
-/* Tries the next address of a name. */
-static void try_connect(struct transport_conn *conn)
-{
-    struct addrinfo *at = conn->next;
-    union endpoint to = {0};
-    conn->next = at->ai_next;
-    memcpy(&to, at->ai_addr, at->ai_addrlen < sizeof to ? at->ai_addrlen : sizeof to);
-    if (to.sa.sa_family == AF_INET6)
-        to.in6.sin6_port = htons(conn->address.port);
-    else
-        to.in.sin_port = htons(conn->address.port);
-    int rv = connect_tcp(conn, &to.sa);
-    if (rv == 0)
-        conn->holds++;
-    else
-        attempt_failed(conn, rv);
-}
-
-static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
-{
-    struct transport_conn *conn = request->data;
-    conn->resolving = false;
-    conn->found = found;
-    conn->next = found;
-    if (conn->state == RESOLVING && status < 0) {
-        fail(conn, status, "the name cannot be resolved");
-    } else if (conn->state == RESOLVING) {
-        conn->state = CONNECTING;
-        try_connect(conn);
-    }
-    release(conn);
-}
-
-static int resolve(struct transport_conn *conn)
-{
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
-    conn->state = RESOLVING;
-    conn->resolve.data = conn;
-    int rv = uv_getaddrinfo(conn->timer.loop, &conn->resolve, on_resolved, conn->address.host, NULL,
-                            &hints);
-    if (rv == 0) {
-        conn->resolving = true;
-        conn->holds++;
-    }
-    return rv;
-}
-
-static int start_dial(struct transport_conn *conn)
-{
-    conn->connect.data = conn;
-    conn->state = CONNECTING;
-    if (conn->address.kind == ADDRESS_UNIX) {
-        uv_pipe_init(conn->timer.loop, &conn->io.pipe, 0);
-        conn->io.handle.data = conn;
-        conn->io_open = true;
-        conn->holds++;
-        uv_pipe_connect(&conn->connect, &conn->io.pipe, conn->address.path, on_connected);
-    } else if (endpoint_is_set(&conn->address.endpoint)) {
-        int rv = connect_tcp(conn, &conn->address.endpoint.sa);
-        if (rv < 0)
-            return rv;
-    } else {
-        return resolve(conn);
-    }
-    conn->holds++;
-    return 0;
-}
-
-int transport_dial(struct transport_conn **out, uv_loop_t *loop, const struct address *address,
-                   struct transport_tls *tls, uint32_t fwmark,
-                   const struct transport_limits *limits, const struct transport_events *events,
-                   void *ctx, struct err *err)
-{
-    char at[ADDRESS_TEXT];
-    struct transport_conn *conn = conn_create(loop, tls, limits);
-    if (conn == NULL)
-        return err_set(err, -ENOMEM, "out of memory");
-    conn->address = *address;
-    conn->fwmark = fwmark;
-    int rv = start_dial(conn);
-    if (rv < 0) {
-        begin_close(conn);
-        return err_set(err, rv, "%s: %s", address_format(address, at), uv_strerror(rv));
-    }
-    conn->events = events;
-    conn->ctx = ctx;
-    *out = conn;
-    return 0;
-}
-
 void transport_conn_set_events(struct transport_conn *conn, const struct transport_events *events,
                                void *ctx)
 {
@@ -695,7 +526,7 @@ const struct transport_caller *transport_conn_caller(const struct transport_conn
 
 int transport_send(struct transport_conn *conn, const uint8_t *bytes, size_t len)
 {
-    if (conn->state != OPEN)
+    if (conn->state != TRANSPORT_OPEN)
         return -EPIPE;
     if (len == 0)
         return 0;
@@ -710,19 +541,19 @@ int transport_send(struct transport_conn *conn, const uint8_t *bytes, size_t len
     return write_start(conn, write);
 }
 
-size_t transport_pending(const struct transport_conn *conn)
+size_t transport_queued(const struct transport_conn *conn)
 {
     return conn->pending;
 }
 
 void transport_close(struct transport_conn *conn)
 {
-    end(conn);
+    conn_end(conn);
 }
 
 void transport_abort(struct transport_conn *conn, const struct err *err)
 {
     if (conn->err.code == 0 && err != NULL)
         conn->err = *err;
-    begin_close(conn);
+    transport_conn_shut(conn);
 }

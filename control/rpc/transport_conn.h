@@ -2,9 +2,11 @@
 #define CONTROL_RPC_TRANSPORT_CONN_H
 
 #include "base/list.h"
-#include "control/rpc/transport_listener.h"
+#include "control/rpc/transport.h"
 
-/* What listeners and dialers need of a connection. For the files of the transport only. */
+#include <netdb.h>
+
+/* What a connection is, for listeners and dialers. Private to the transport. */
 
 union transport_handle {
     uv_handle_t handle;
@@ -13,26 +15,84 @@ union transport_handle {
     uv_pipe_t pipe;
 };
 
-/* Connections of one kind, the oldest first: it makes room when a new one would be too many. */
-struct transport_crowd {
+/* Unauthenticated connections of one kind, the oldest first: it makes room when a new one would be
+ * too many. */
+struct transport_pending {
     struct list conns;
     unsigned count;
     unsigned limit;
 };
 
-/* Who is told about an accepted connection, and counts it. The owner outlives its connections. */
+/* Who hears of an accepted connection, and counts it. The owner outlives its connections. */
 struct transport_owner {
     void (*authenticated)(void *ctx, struct transport_conn *conn);
     void (*gone)(void *ctx);
     void *ctx;
-    struct transport_crowd silent;  /* nothing has come from them yet */
-    struct transport_crowd talking; /* in their handshake */
+    struct transport_pending not_begun;   /* nothing has come from them yet */
+    struct transport_pending handshaking; /* in their handshake */
 };
 
-/* Makes a connection for a client that waits at `listener` and starts the handshake. 0 or a
- * negative errno; the client is turned away then. */
-int transport_conn_accept(uv_stream_t *listener, bool is_unix, struct transport_tls *tls,
-                          const struct transport_limits *limits, struct transport_owner *owner);
+enum transport_state {
+    TRANSPORT_RESOLVING,
+    TRANSPORT_CONNECTING,
+    TRANSPORT_HANDSHAKE,
+    TRANSPORT_OPEN,
+    TRANSPORT_ENDING,
+    TRANSPORT_CLOSED,
+};
+
+struct transport_conn {
+    union transport_handle io;
+    struct list node;                /* in `among` */
+    struct transport_pending *among; /* of the owner's, or NULL */
+    uv_timer_t timer;
+    uv_getaddrinfo_t resolve;
+    uv_connect_t connect;
+    uv_shutdown_t shutdown;
+    enum transport_state state;
+    unsigned holds; /* handles and requests that libuv still has */
+    bool io_open;   /* `io` is a live handle */
+    bool resolving;
+    bool authenticated;
+    bool paused;
+    bool above_low_water;
+    bool shut; /* uv_shutdown was called */
+    struct transport_tls *tls;
+    struct tls_session *session; /* NULL in plaintext */
+    struct transport_limits limits;
+    const struct transport_events *events;
+    void *ctx;
+    struct transport_owner *owner; /* of accepted ones, else NULL */
+    struct transport_caller caller;
+    struct address address; /* of dialers */
+    uint32_t fwmark;
+    struct addrinfo *found; /* what the name resolved to */
+    struct addrinfo *next;  /* the one to try now */
+    size_t pending;
+    struct err err;
+};
+
+/* A connection without a socket, with its timer running: in `io` the caller opens a handle and counts
+ * it in `holds`. NULL when memory is short. */
+struct transport_conn *transport_conn_create(uv_loop_t *loop,
+                                             const struct transport_options *options);
+
+/* Gives back one of `holds`: the last one frees a closed connection. */
+void transport_conn_release(struct transport_conn *conn);
+
+/* Closes at once; takes a closed one. */
+void transport_conn_shut(struct transport_conn *conn);
+
+/* The same with a reason, which the address is put in front of. */
+void transport_conn_fail(struct transport_conn *conn, int code, const char *text);
+
+/* The socket is connected: names the other side and begins the handshake. */
+void transport_conn_start(struct transport_conn *conn);
+
+/* Makes a connection for a client that waits at `listener` and starts the handshake. 0 or a negative
+ * errno; the client is turned away then. */
+int transport_conn_accept(uv_stream_t *listener, bool is_unix,
+                          const struct transport_options *options, struct transport_owner *owner);
 
 /* Gives an initialised handle a socket with the mark. 0 or a negative errno. */
 int transport_tcp_open(uv_tcp_t *tcp, int family, uint32_t fwmark);

@@ -1,4 +1,4 @@
-#include "control/rpc/transport_listener.h"
+#include "control/rpc/transport_key.h"
 
 #include <errno.h>
 #include <openssl/core_names.h>

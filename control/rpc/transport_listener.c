@@ -2,7 +2,6 @@
 
 #include "base/log.h"
 #include "control/rpc/transport_conn.h"
-#include "control/rpc/transport_tls.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -18,7 +17,7 @@ struct transport_listener {
     bool is_unix;
     bool closed; /* the handle is gone; the struct waits for its connections */
     bool closing;
-    bool full; /* said so already */
+    bool full; /* logged already */
     struct transport_tls *tls;
     struct transport_limits limits;
     struct transport_owner owner;
@@ -35,7 +34,7 @@ static void free_when_unused(struct transport_listener *listener)
     free(listener);
 }
 
-static void on_authenticated(void *ctx, struct transport_conn *conn)
+static void listener_authenticated(void *ctx, struct transport_conn *conn)
 {
     struct transport_listener *listener = ctx;
     if (listener->closing)
@@ -44,7 +43,7 @@ static void on_authenticated(void *ctx, struct transport_conn *conn)
         listener->accepted(listener->ctx, conn);
 }
 
-static void on_gone(void *ctx)
+static void listener_conn_gone(void *ctx)
 {
     struct transport_listener *listener = ctx;
     listener->connections--;
@@ -52,13 +51,13 @@ static void on_gone(void *ctx)
     free_when_unused(listener);
 }
 
-static void on_refused_closed(uv_handle_t *handle)
+static void listener_refused_closed(uv_handle_t *handle)
 {
     free(handle);
 }
 
-/* Takes a connection off the queue only to close it, so that the queue does not fill up with
- * clients that wait in vain. */
+/* Accepts a connection only to close it, so that the backlog does not fill up with clients that wait
+ * in vain. */
 static void refuse(struct transport_listener *listener)
 {
     union transport_handle *handle = calloc(1, sizeof *handle);
@@ -73,10 +72,10 @@ static void refuse(struct transport_listener *listener)
     else
         uv_tcp_init(listener->io.handle.loop, &handle->tcp);
     uv_accept(&listener->io.stream, &handle->stream);
-    uv_close(&handle->handle, on_refused_closed);
+    uv_close(&handle->handle, listener_refused_closed);
 }
 
-static void on_connection(uv_stream_t *stream, int status)
+static void listener_connection(uv_stream_t *stream, int status)
 {
     struct transport_listener *listener = stream->data;
     if (status < 0 || listener->closing)
@@ -85,23 +84,23 @@ static void on_connection(uv_stream_t *stream, int status)
         refuse(listener);
         return;
     }
+    const struct transport_options options = {.tls = listener->tls, .limits = &listener->limits};
     listener->connections++;
-    if (transport_conn_accept(stream, listener->is_unix, listener->tls, &listener->limits,
-                              &listener->owner) < 0) {
+    if (transport_conn_accept(stream, listener->is_unix, &options, &listener->owner) < 0) {
         listener->connections--;
         refuse(listener);
     }
 }
 
-static void on_listener_closed(uv_handle_t *handle)
+static void listener_closed(uv_handle_t *handle)
 {
     struct transport_listener *listener = handle->data;
     listener->closed = true;
     free_when_unused(listener);
 }
 
-/* Removes a socket that nobody listens on any more. 0, -EADDRINUSE when somebody does, -EEXIST for
- * a file of another kind. */
+/* Removes a socket on which nobody listens any more. 0, -EADDRINUSE when somebody does, -EEXIST for a
+ * file of another kind. */
 static int clear_stale_socket(const char *path)
 {
     struct stat st;
@@ -144,9 +143,21 @@ static int bind_tcp(struct transport_listener *listener, uv_loop_t *loop,
     return rv < 0 ? rv : uv_tcp_bind(&listener->io.tcp, &address->endpoint.sa, 0);
 }
 
+static void init_owner(struct transport_listener *listener)
+{
+    listener->owner = (struct transport_owner){
+        .authenticated = listener_authenticated,
+        .gone = listener_conn_gone,
+        .ctx = listener,
+        .not_begun = {.limit = listener->limits.not_begun},
+        .handshaking = {.limit = listener->limits.handshakes},
+    };
+    list_init(&listener->owner.not_begun.conns);
+    list_init(&listener->owner.handshaking.conns);
+}
+
 int transport_listen(struct transport_listener **out, uv_loop_t *loop,
-                     const struct address *address, struct transport_tls *tls, uint32_t fwmark,
-                     const struct transport_limits *limits,
+                     const struct transport_options *options,
                      void (*accepted)(void *ctx, struct transport_conn *conn), void *ctx,
                      struct err *err)
 {
@@ -154,27 +165,19 @@ int transport_listen(struct transport_listener **out, uv_loop_t *loop,
     struct transport_listener *listener = calloc(1, sizeof *listener);
     if (listener == NULL)
         return err_set(err, -ENOMEM, "out of memory");
-    listener->is_unix = address->kind == ADDRESS_UNIX;
-    listener->tls = transport_tls_ref(tls);
-    listener->limits = limits != NULL ? *limits : transport_limits_default;
-    listener->owner = (struct transport_owner){
-        .authenticated = on_authenticated,
-        .gone = on_gone,
-        .ctx = listener,
-        .silent = {.limit = listener->limits.silent},
-        .talking = {.limit = listener->limits.handshakes},
-    };
-    list_init(&listener->owner.silent.conns);
-    list_init(&listener->owner.talking.conns);
+    listener->is_unix = options->address->kind == ADDRESS_UNIX;
+    listener->tls = transport_tls_ref(options->tls);
+    listener->limits = options->limits != NULL ? *options->limits : transport_limits_default;
+    init_owner(listener);
     listener->accepted = accepted;
     listener->ctx = ctx;
-    int rv = listener->is_unix ? bind_unix(listener, loop, address->path)
-                               : bind_tcp(listener, loop, address, fwmark);
+    int rv = listener->is_unix ? bind_unix(listener, loop, options->address->path)
+                               : bind_tcp(listener, loop, options->address, options->fwmark);
     if (rv == 0)
-        rv = uv_listen(&listener->io.stream, BACKLOG, on_connection);
+        rv = uv_listen(&listener->io.stream, BACKLOG, listener_connection);
     if (rv < 0) {
         transport_listener_close(listener);
-        return err_set(err, rv, "cannot listen on %s: %s", address_format(address, at),
+        return err_set(err, rv, "cannot listen on %s: %s", address_format(options->address, at),
                        uv_strerror(rv));
     }
     *out = listener;
@@ -186,7 +189,7 @@ void transport_listener_close(struct transport_listener *listener)
     if (listener == NULL)
         return;
     listener->closing = true;
-    uv_close(&listener->io.handle, on_listener_closed);
+    uv_close(&listener->io.handle, listener_closed);
 }
 
 uint16_t transport_listener_port(const struct transport_listener *listener)

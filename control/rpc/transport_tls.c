@@ -13,7 +13,6 @@
 enum {
     PSK_LEN = 32,
     IDENTITY_MAX = 8 + 2 * TRANSPORT_HASH_LEN, /* "admin:" and the hash, with a NUL */
-    INPUT_MAX = 1 << 20,                       /* undecrypted bytes of one read; far above it */
 };
 
 struct transport_tls {
@@ -24,16 +23,6 @@ struct transport_tls {
     struct transport_secrets secrets; /* PSK server */
     SSL_SESSION *psk;                 /* PSK client */
     char identity[IDENTITY_MAX];      /* PSK client */
-};
-
-struct tls_session {
-    struct transport_tls *tls;
-    SSL *ssl;
-    BIO *in;  /* owned by ssl */
-    BIO *out; /* owned by ssl */
-    struct transport_caller *caller;
-    bool server;
-    bool done;
 };
 
 static const struct {
@@ -80,11 +69,12 @@ static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_l
 }
 
 /* TLS 1.3 only, no tickets, no early data, ALPN h2. */
-static SSL_CTX *context_create(bool server)
+static SSL_CTX *context_create(struct transport_tls *tls, bool server)
 {
     SSL_CTX *ctx = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
     if (ctx == NULL)
         return NULL;
+    SSL_CTX_set_app_data(ctx, tls);
     SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
@@ -142,10 +132,19 @@ int transport_tls_create_plaintext(struct transport_tls **out, struct err *err)
     return *out == NULL ? err_set(err, -ENOMEM, "out of memory") : 0;
 }
 
-static const char *openssl_reason(void)
+const char *transport_tls_reason(void)
 {
     const char *reason = ERR_reason_error_string(ERR_peek_last_error());
     return reason != NULL ? reason : "unknown reason";
+}
+
+SSL *transport_tls_open(struct transport_tls *tls, bool server, struct transport_caller *caller)
+{
+    SSL_CTX *ctx = server ? tls->server : tls->client;
+    SSL *ssl = ctx == NULL ? NULL : SSL_new(ctx);
+    if (ssl != NULL)
+        SSL_set_app_data(ssl, caller);
+    return ssl;
 }
 
 /* "heimdall:ROLE/ID" among the URIs of the certificate's subject alternative names. */
@@ -177,16 +176,16 @@ static bool caller_from_certificate(X509 *cert, struct transport_caller *caller)
     return found == 1;
 }
 
-/* Refuses, with an alert, a certificate that the authority signed but that names no role, or not a
- * node's where a client looks for one. */
+/* Refuses, with an alert, a certificate that the authority signed but that names no role, or another
+ * role than node's in a server's. */
 static int verify_certificate(int ok, X509_STORE_CTX *store)
 {
     SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
-    struct tls_session *session = SSL_get_app_data(ssl);
+    struct transport_caller *caller = SSL_get_app_data(ssl);
     if (ok != 1 || X509_STORE_CTX_get_error_depth(store) > 0)
         return ok;
-    if (caller_from_certificate(X509_STORE_CTX_get_current_cert(store), session->caller) &&
-        (session->server || session->caller->roles == TRANSPORT_NODE))
+    if (caller_from_certificate(X509_STORE_CTX_get_current_cert(store), caller) &&
+        (SSL_is_server(ssl) || caller->roles == TRANSPORT_NODE))
         return 1;
     X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
     return 0;
@@ -200,7 +199,7 @@ static int file_error(struct err *err, const char *option, const char *path, con
                    ERR_SYSTEM_ERROR(first) ? strerror(ERR_GET_REASON(first)) : otherwise);
 }
 
-/* In place of a question on the terminal. */
+/* Keeps OpenSSL from asking for a password on the terminal. */
 static int no_password(char *out, int size, int writing, void *ctx)
 {
     (void)out;
@@ -235,8 +234,8 @@ int transport_tls_create_certificate(struct transport_tls **out, const char *cer
     int rv = err_set(err, -ENOMEM, "out of memory");
     if (tls == NULL)
         return rv;
-    tls->server = context_create(true);
-    tls->client = context_create(false);
+    tls->server = context_create(tls, true);
+    tls->client = context_create(tls, false);
     if (tls->server == NULL || tls->client == NULL)
         goto fail;
     rv = load_files(tls->server, cert, key, ca, err);
@@ -255,7 +254,7 @@ fail:
 }
 
 /* A session that stands for an external PSK (RFC 8446 section 4.2.11). The role is part of the
- * derivation, so that one role's key is not another's. */
+ * derivation, so that no role's key serves another role. */
 static SSL_SESSION *psk_session(SSL *ssl, enum transport_role role, const char *secret)
 {
     static const unsigned char aes_128_gcm_sha256[] = {0x13, 0x01};
@@ -277,12 +276,13 @@ fail:
     return NULL;
 }
 
-/* An unknown identity is not an error here: with no certificate to fall back to, the handshake then
- * ends in a handshake_failure alert. */
+/* An unknown identity is no error here: without a certificate to fall back to, the handshake ends in
+ * a handshake_failure alert. */
 static int find_psk(SSL *ssl, const unsigned char *identity, size_t len, SSL_SESSION **out)
 {
-    struct tls_session *session = SSL_get_app_data(ssl);
-    const struct transport_secrets *secrets = &session->tls->secrets;
+    struct transport_caller *caller = SSL_get_app_data(ssl);
+    const struct transport_tls *tls = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    const struct transport_secrets *secrets = &tls->secrets;
     char text[IDENTITY_MAX];
     enum transport_role role;
     uint8_t hash[TRANSPORT_HASH_LEN];
@@ -295,11 +295,11 @@ static int find_psk(SSL *ssl, const unsigned char *identity, size_t len, SSL_SES
     const char *hex = parse_role(&role, text, ':');
     if (hex == NULL || strlen(hex) != 2 * sizeof hash || !bytes_from_hex(hash, sizeof hash, hex))
         return 1;
-    session->caller->id[0] = '\0';
-    session->caller->roles = 0;
-    if (secrets->find(secrets->ctx, role, hash, secret, session->caller->id)) {
+    caller->id[0] = '\0';
+    caller->roles = 0;
+    if (secrets->find(secrets->ctx, role, hash, secret, caller->id)) {
         *out = psk_session(ssl, role, secret);
-        session->caller->roles = *out == NULL ? 0 : (unsigned)role;
+        caller->roles = *out == NULL ? 0 : (unsigned)role;
     }
     bytes_wipe(secret, sizeof secret);
     return 1;
@@ -308,12 +308,11 @@ static int find_psk(SSL *ssl, const unsigned char *identity, size_t len, SSL_SES
 static int use_psk(SSL *ssl, const EVP_MD *md, const unsigned char **identity, size_t *len,
                    SSL_SESSION **out)
 {
-    struct tls_session *session = SSL_get_app_data(ssl);
-    struct transport_tls *tls = session->tls;
+    struct transport_tls *tls = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
     *out = NULL;
     *identity = NULL;
     *len = 0;
-    /* after a retry request the hash is fixed; ours is SHA-256 */
+    /* after a retry request the hash is fixed; this PSK's is SHA-256 */
     if (md != NULL && !EVP_MD_is_a(md, "SHA256"))
         return 1;
     if (SSL_SESSION_up_ref(tls->psk) != 1)
@@ -324,9 +323,9 @@ static int use_psk(SSL *ssl, const EVP_MD *md, const unsigned char **identity, s
     return 1;
 }
 
-static SSL_CTX *psk_context(bool server)
+static SSL_CTX *psk_context(struct transport_tls *tls, bool server)
 {
-    SSL_CTX *ctx = context_create(server);
+    SSL_CTX *ctx = context_create(tls, server);
     if (ctx == NULL)
         return NULL;
     if (SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256") != 1) {
@@ -346,9 +345,9 @@ int transport_tls_create_psk_server(struct transport_tls **out, struct transport
                                     struct err *err)
 {
     struct transport_tls *tls = tls_create(TRANSPORT_PSK);
-    if (tls == NULL || (tls->server = psk_context(true)) == NULL) {
+    if (tls == NULL || (tls->server = psk_context(tls, true)) == NULL) {
         transport_tls_destroy(tls);
-        return err_set(err, -ENOMEM, "cannot set up TLS: %s", openssl_reason());
+        return err_set(err, -ENOMEM, "cannot set up TLS: %s", transport_tls_reason());
     }
     tls->secrets = secrets;
     *out = tls;
@@ -366,7 +365,7 @@ int transport_tls_create_psk_client(struct transport_tls **out, enum transport_r
         return err_set(err, -EINVAL, "a key or id must have 1 to %d characters",
                        TRANSPORT_SECRET_MAX - 1);
     tls = tls_create(TRANSPORT_PSK);
-    if (tls == NULL || (tls->client = psk_context(false)) == NULL)
+    if (tls == NULL || (tls->client = psk_context(tls, false)) == NULL)
         goto fail;
     ssl = SSL_new(tls->client);
     if (ssl == NULL || (tls->psk = psk_session(ssl, role, secret)) == NULL)
@@ -380,205 +379,5 @@ int transport_tls_create_psk_client(struct transport_tls **out, enum transport_r
 fail:
     SSL_free(ssl);
     transport_tls_destroy(tls);
-    return err_set(err, -ENOMEM, "cannot set up TLS: %s", openssl_reason());
-}
-
-struct tls_session *tls_session_create(struct transport_tls *tls, bool server,
-                                       struct transport_caller *caller)
-{
-    SSL_CTX *ctx = server ? tls->server : tls->client;
-    struct tls_session *session = ctx == NULL ? NULL : calloc(1, sizeof *session);
-    if (session == NULL)
-        return NULL;
-    session->tls = transport_tls_ref(tls);
-    session->caller = caller;
-    session->server = server;
-    session->ssl = SSL_new(ctx);
-    BIO *in = BIO_new(BIO_s_mem());
-    BIO *out = BIO_new(BIO_s_mem());
-    if (session->ssl == NULL || in == NULL || out == NULL) {
-        BIO_free(in);
-        BIO_free(out);
-        tls_session_destroy(session);
-        return NULL;
-    }
-    /* an empty BIO means "wait", not "end" */
-    BIO_set_mem_eof_return(in, -1);
-    BIO_set_mem_eof_return(out, -1);
-    session->in = in;
-    session->out = out;
-    SSL_set_bio(session->ssl, in, out);
-    SSL_set_app_data(session->ssl, session);
-    if (server)
-        SSL_set_accept_state(session->ssl);
-    else
-        SSL_set_connect_state(session->ssl);
-    return session;
-}
-
-void tls_session_destroy(struct tls_session *session)
-{
-    if (session == NULL)
-        return;
-    SSL_free(session->ssl);
-    transport_tls_destroy(session->tls);
-    free(session);
-}
-
-int tls_session_receive(struct tls_session *session, const uint8_t *bytes, size_t len)
-{
-    if (len > INPUT_MAX)
-        return -EINVAL;
-    return BIO_write(session->in, bytes, (int)len) == (int)len ? 0 : -ENOMEM;
-}
-
-/* What a server's alert about our certificate says, or NULL when it is another one. */
-static const char *certificate_alert(const struct tls_session *session, int reason)
-{
-    if (session->server || session->tls->security != TRANSPORT_CERTIFICATE)
-        return NULL;
-    switch (reason) {
-    case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
-        return "it has expired";
-    case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
-        return "it was revoked";
-    case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
-        return "it is of an authority that the server does not know";
-    case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE: /* earlier, it is not about our certificate */
-        return session->done ? "it names no heimdall:ROLE/ID as its URI" : NULL;
-    case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
-    case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
-    case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
-        return "it is not one for clients";
-    case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
-        return "there is none (options --cert, --key and --ca)";
-    default:
-        return NULL;
-    }
-}
-
-/* Turns what went wrong into a code and one line for a person. */
-static int explain(struct tls_session *session, struct err *err)
-{
-    unsigned long code = ERR_peek_last_error();
-    int reason = ERR_GET_REASON(code);
-    bool psk = session->tls->security == TRANSPORT_PSK;
-    if (psk && !session->server) {
-        if (reason == SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE ||
-            reason == SSL_AD_REASON_OFFSET + SSL_AD_UNKNOWN_PSK_IDENTITY)
-            return err_set(err, TRANSPORT_EUNKNOWN, "the server does not know this key or id");
-        if (reason == SSL_R_SSLV3_ALERT_ILLEGAL_PARAMETER ||
-            reason == SSL_R_TLSV1_ALERT_DECRYPT_ERROR)
-            return err_set(err, TRANSPORT_EWRONGKEY,
-                           "the server knows the name of our key but not the key (an impostor): "
-                           "nothing was sent to it");
-        if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
-            return err_set(err, TRANSPORT_EIMPOSTOR,
-                           "the server does not prove that it knows the key (an impostor, or a "
-                           "server that uses certificates): nothing was sent to it");
-    }
-    if (psk && session->server && reason == SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM)
-        return err_set(err, TRANSPORT_EUNKNOWN, "unknown key or id");
-    if (psk && session->server && reason == SSL_R_BINDER_DOES_NOT_VERIFY)
-        return err_set(err, TRANSPORT_EWRONGKEY, "wrong key");
-    if (!psk && !session->server && !session->done && reason == SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE)
-        return err_set(err, TRANSPORT_ETLS,
-                       "the server uses no certificates: leave out --cert, --key and --ca");
-    const char *alert = certificate_alert(session, reason);
-    if (alert != NULL)
-        return err_set(err, TRANSPORT_ETLS, "the server refuses our certificate: %s", alert);
-    if (SSL_get_verify_result(session->ssl) == X509_V_ERR_APPLICATION_VERIFICATION)
-        return err_set(err, TRANSPORT_ETLS,
-                       session->server
-                           ? "the client's certificate names no heimdall:ROLE/ID as its URI"
-                           : "the server's certificate names no heimdall:node/ID as its URI");
-    if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
-        return err_set(err, TRANSPORT_ETLS, "the other side's certificate is refused: %s",
-                       X509_verify_cert_error_string(SSL_get_verify_result(session->ssl)));
-    if (reason == SSL_R_TLSV1_ALERT_PROTOCOL_VERSION || reason == SSL_R_UNSUPPORTED_PROTOCOL)
-        return err_set(err, TRANSPORT_ETLS,
-                       "the other side speaks an older TLS only, not TLS 1.3%s",
-                       session->server ? "" : ": nothing was sent to it");
-    if (reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_PACKET_LENGTH_TOO_LONG)
-        return err_set(err, TRANSPORT_ETLS, "the other side does not speak TLS%s",
-                       session->server ? "" : " (a server under --insecure?)");
-    return err_set(err, TRANSPORT_ETLS, "TLS failed: %s", openssl_reason());
-}
-
-/* What the handshake alone does not prove. */
-static int check_other_side(struct tls_session *session, struct err *err)
-{
-    const unsigned char *protocol;
-    unsigned protocol_len;
-    SSL_get0_alpn_selected(session->ssl, &protocol, &protocol_len);
-    if (protocol_len != 2)
-        return err_set(err, TRANSPORT_ETLS, "the other side did not agree to speak HTTP/2");
-    if (session->tls->security == TRANSPORT_PSK) {
-        if (SSL_session_reused(session->ssl) == 1)
-            return 1;
-        return err_set(err, TRANSPORT_EIMPOSTOR,
-                       "the other side does not prove that it knows the key: nothing was sent");
-    }
-    if (SSL_get_verify_result(session->ssl) != X509_V_OK || session->caller->roles == 0)
-        return err_set(err, TRANSPORT_ETLS, "the other side has no valid certificate");
-    return 1;
-}
-
-int tls_session_handshake(struct tls_session *session, struct err *err)
-{
-    ERR_clear_error();
-    int rv = SSL_do_handshake(session->ssl);
-    if (rv == 1) {
-        rv = check_other_side(session, err);
-        session->done = rv == 1;
-        return rv;
-    }
-    int error = SSL_get_error(session->ssl, rv);
-    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
-        return 0;
-    return explain(session, err);
-}
-
-int tls_session_read(struct tls_session *session, uint8_t *out, size_t capacity, struct err *err)
-{
-    ERR_clear_error();
-    int len = SSL_read(session->ssl, out, (int)(capacity > INPUT_MAX ? INPUT_MAX : capacity));
-    if (len > 0)
-        return len;
-    switch (SSL_get_error(session->ssl, len)) {
-    case SSL_ERROR_WANT_READ:
-    case SSL_ERROR_WANT_WRITE:
-        return 0;
-    case SSL_ERROR_ZERO_RETURN:
-        return -EPIPE;
-    default:
-        return explain(session, err);
-    }
-}
-
-int tls_session_write(struct tls_session *session, const uint8_t *bytes, size_t len)
-{
-    size_t written;
-    ERR_clear_error();
-    if (len == 0)
-        return 0;
-    return SSL_write_ex(session->ssl, bytes, len, &written) == 1 && written == len ? 0 : -EIO;
-}
-
-void tls_session_end(struct tls_session *session)
-{
-    ERR_clear_error();
-    if (session->done)
-        SSL_shutdown(session->ssl);
-}
-
-size_t tls_session_output(struct tls_session *session, uint8_t *out, size_t capacity)
-{
-    int len = BIO_read(session->out, out, (int)(capacity > INPUT_MAX ? INPUT_MAX : capacity));
-    return len > 0 ? (size_t)len : 0;
-}
-
-size_t tls_session_output_len(struct tls_session *session)
-{
-    return BIO_ctrl_pending(session->out);
+    return err_set(err, -ENOMEM, "cannot set up TLS: %s", transport_tls_reason());
 }

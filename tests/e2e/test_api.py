@@ -38,7 +38,7 @@ def setUpModule():
     lab = ApiTest.lab = unittest.enterModuleContext(Lab(BIN))
     keyed, certs, open_, client = (lab.host(name) for name in ("keyed", "certs", "open", "client"))
     lab.switch((keyed, "172.17.0.2/16"), (certs, "172.17.0.4/16"), (open_, "172.17.0.5/16"), (client, "172.17.0.3/16"))
-    subprocess.run([TESTS / "control/make_certificates.sh", certs.dir / "tmp", PEER], check=True)
+    subprocess.run([TESTS / "control/rpc/make_certificates.sh", certs.dir / "tmp", PEER], check=True)
     for host, options in ((keyed, []), (open_, ["--insecure"]),
                           (certs, ["--cert", "/tmp/node.pem", "--key", "/tmp/node.key", "--ca", "/tmp/ca.pem"])):
         host.run(["ip", "route", "add", "default", "via", "172.17.0.1"])

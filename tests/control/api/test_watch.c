@@ -154,8 +154,8 @@ static void setup(void)
     server = rpc_server_create(&loop);
     ck_assert_int_eq(watch_create(&events, server, &env), 0);
     ck_assert_msg(rpc_server_listen(server, &address, NULL, 0, NULL, &err) == 0, "%s", err.text);
-    ck_assert_int_eq(
-        rpc_client_create(&client, &loop, &address, 1, NULL, NULL, &client_events, NULL, &err), 0);
+    const struct rpc_client_options options = {.addresses = &address, .count = 1};
+    ck_assert_int_eq(rpc_client_create(&client, &loop, &options, &client_events, NULL, &err), 0);
 }
 
 static void teardown(void)

@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "control/api/keyring.h"
 #include "control/host/datadir.h"
+#include "control/rpc/transport_dial.h"
 #include "control/rpc/transport_listener.h"
 #include "tests/control/loop_fixture.h"
 #include "tests/wg/memory_scan.h"
@@ -136,13 +137,12 @@ static void connect_ends(void)
                      0);
     ck_assert_int_eq(address_parse(&address, "tcp://127.0.0.1:1", false, NULL), 0);
     address.endpoint.in.sin_port = 0;
-    ck_assert_int_eq(
-        transport_listen(&listener, &loop, &address, tls[NODE], 0, NULL, on_accepted, NULL, &err),
-        0);
+    struct transport_options options = {.address = &address, .tls = tls[NODE]};
+    ck_assert_int_eq(transport_listen(&listener, &loop, &options, on_accepted, NULL, &err), 0);
     snprintf(text, sizeof text, "tcp://127.0.0.1:%u", transport_listener_port(listener));
     ck_assert_int_eq(address_parse(&address, text, true, NULL), 0);
-    ck_assert_int_eq(transport_dial(&dialed, &loop, &address, client, 0, NULL, &events, NULL, &err),
-                     0);
+    options.tls = client;
+    ck_assert_int_eq(transport_dial(&dialed, &loop, &options, &events, NULL, &err), 0);
     transport_tls_destroy(client);
     ck_assert(loop_run_until(&loop, &opened, 5000));
     ck_assert_int_eq(transport_send(dialed, (const uint8_t *)"hello", 5), 0);

@@ -1,6 +1,8 @@
-#include "control/rpc/transport_listener.h"
+#include "control/rpc/transport.h"
 
 #include "base/bytes.h"
+#include "control/rpc/transport_dial.h"
+#include "control/rpc/transport_listener.h"
 #include "tests/control/loop_fixture.h"
 
 #include <arpa/inet.h>
@@ -10,7 +12,8 @@
 static const char cluster_key[] = "0f8fad5b-d9cb-469f-a165-70867728950e";
 
 static uv_loop_t loop;
-static char dir[64];
+static char dir[64];          /* of one test */
+static char certificates[64]; /* of all tests */
 
 struct end {
     struct transport_conn *conn;
@@ -134,9 +137,18 @@ static struct transport_tls *plaintext(void)
 
 static void make_certificates(void)
 {
-    char command[256];
-    snprintf(command, sizeof command, "%s/make_certificates.sh %s", TEST_SOURCE_DIR, dir);
+    char command[512];
+    temp_dir_create(certificates);
+    snprintf(command, sizeof command,
+             "%s/make_certificates.sh %s && openssl pkey -in %s/node.key -aes128 "
+             "-passout pass:secret -out %s/locked.key",
+             TEST_SOURCE_DIR, certificates, certificates, certificates);
     ck_assert_int_eq(system(command), 0);
+}
+
+static void remove_certificates(void)
+{
+    temp_dir_remove(certificates);
 }
 
 static struct transport_tls *certificate(const char *name, const char *authority)
@@ -144,9 +156,9 @@ static struct transport_tls *certificate(const char *name, const char *authority
     char cert[128], key[128], ca[128];
     struct transport_tls *tls;
     struct err err = {0};
-    snprintf(cert, sizeof cert, "%s/%s.pem", dir, name);
-    snprintf(key, sizeof key, "%s/%s.key", dir, name);
-    snprintf(ca, sizeof ca, "%s/%s.pem", dir, authority);
+    snprintf(cert, sizeof cert, "%s/%s.pem", certificates, name);
+    snprintf(key, sizeof key, "%s/%s.key", certificates, name);
+    snprintf(ca, sizeof ca, "%s/%s.pem", certificates, authority);
     ck_assert_msg(transport_tls_create_certificate(&tls, cert, key, ca, &err) == 0, "%s", err.text);
     return tls;
 }
@@ -160,14 +172,26 @@ static struct address any_port(void)
     return address;
 }
 
+static int listen_at(struct transport_listener **out, const struct address *address,
+                     struct transport_tls *tls, const struct transport_limits *limits,
+                     struct err *err)
+{
+    const struct transport_options options = {.address = address, .tls = tls, .limits = limits};
+    return transport_listen(out, &loop, &options, on_accepted, NULL, err);
+}
+
+static int dial_to(const struct address *address, struct transport_tls *tls)
+{
+    const struct transport_options options = {.address = address, .tls = tls};
+    return transport_dial(&client.conn, &loop, &options, &events, &client, NULL);
+}
+
 /* Takes ownership of the TLS settings. */
 static void listen_on(struct transport_tls *tls, const struct transport_limits *limits)
 {
     struct address address = any_port();
     struct err err = {0};
-    ck_assert_msg(
-        transport_listen(&listener, &loop, &address, tls, 0, limits, on_accepted, NULL, &err) == 0,
-        "%s", err.text);
+    ck_assert_msg(listen_at(&listener, &address, tls, limits, &err) == 0, "%s", err.text);
     transport_tls_destroy(tls);
 }
 
@@ -177,8 +201,7 @@ static void dial(struct transport_tls *tls, const char *host)
     struct address address;
     snprintf(text, sizeof text, "tcp://%s:%u", host, transport_listener_port(listener));
     ck_assert_int_eq(address_parse(&address, text, true, NULL), 0);
-    ck_assert_int_eq(
-        transport_dial(&client.conn, &loop, &address, tls, 0, NULL, &events, &client, NULL), 0);
+    ck_assert_int_eq(dial_to(&address, tls), 0);
     transport_tls_destroy(tls);
 }
 
@@ -266,7 +289,6 @@ END_TEST
 
 START_TEST(impostor_with_certificate)
 {
-    make_certificates();
     listen_on(certificate("node", "ca"), NULL);
     dial(psk_client(TRANSPORT_ADMIN, cluster_key), "127.0.0.1");
     expect_failure(TRANSPORT_EIMPOSTOR);
@@ -301,7 +323,7 @@ END_TEST
 static const struct {
     const char *server, *server_ca, *client, *client_ca;
     bool works;
-} certificates[] = {
+} pairs[] = {
     {"node", "ca", "admin", "ca", true},       {"node", "ca", "peer", "ca", true},
     {"node", "ca", "nobody", "ca", false},     /* 2: the client has no role */
     {"node", "ca", "stranger", "ca", false},   /* 3: another authority's client */
@@ -312,10 +334,9 @@ static const struct {
 
 START_TEST(mutual_certificates)
 {
-    make_certificates();
-    listen_on(certificate(certificates[_i].server, certificates[_i].server_ca), NULL);
-    dial(certificate(certificates[_i].client, certificates[_i].client_ca), "127.0.0.1");
-    if (certificates[_i].works) {
+    listen_on(certificate(pairs[_i].server, pairs[_i].server_ca), NULL);
+    dial(certificate(pairs[_i].client, pairs[_i].client_ca), "127.0.0.1");
+    if (pairs[_i].works) {
         exchange();
         ck_assert_str_eq(server.caller.id, _i == 0 ? "alice" : "peer-1");
         ck_assert_uint_eq(server.caller.roles, _i == 0 ? TRANSPORT_ADMIN : TRANSPORT_PEER);
@@ -330,7 +351,6 @@ END_TEST
 
 START_TEST(psk_client_without_certificate)
 {
-    make_certificates();
     listen_on(psk_server(), NULL);
     dial(certificate("admin", "ca"), "127.0.0.1");
     ck_assert(loop_run_until(&loop, &client.closed, 10000));
@@ -423,7 +443,7 @@ END_TEST
 START_TEST(too_many_handshakes)
 {
     struct transport_limits limits = transport_limits_default;
-    limits.silent = _i == 0 ? 2 : 9;
+    limits.not_begun = _i == 0 ? 2 : 9;
     limits.handshakes = _i == 0 ? 9 : 2;
     listen_on(psk_server(), &limits);
     int fd[3];
@@ -478,20 +498,16 @@ START_TEST(unix_socket)
     struct transport_listener *second;
     struct err err;
     unix_address(&address);
-    ck_assert_int_eq(
-        transport_listen(&listener, &loop, &address, NULL, 0, NULL, on_accepted, NULL, NULL), 0);
+    ck_assert_int_eq(listen_at(&listener, &address, NULL, NULL, NULL), 0);
     ck_assert_int_eq(stat(address.path, &st), 0);
     ck_assert_uint_eq(st.st_mode & 0777, 0600);
-    ck_assert_int_eq(
-        transport_listen(&second, &loop, &address, NULL, 0, NULL, on_accepted, NULL, &err),
-        -EADDRINUSE);
+    ck_assert_int_eq(listen_at(&second, &address, NULL, NULL, &err), -EADDRINUSE);
     ck_assert_ptr_nonnull(strstr(err.text, address.path));
     ck_assert_int_eq(stat(address.path, &st), 0);
     /* the second one looked whether anybody listens */
     ck_assert(loop_run_until(&loop, &server.closed, 10000));
     memset(&server, 0, sizeof server);
-    ck_assert_int_eq(
-        transport_dial(&client.conn, &loop, &address, NULL, 0, NULL, &events, &client, NULL), 0);
+    ck_assert_int_eq(dial_to(&address, NULL), 0);
     exchange();
     ck_assert_uint_eq(server.caller.roles, TRANSPORT_ADMIN);
     transport_listener_close(listener);
@@ -510,8 +526,7 @@ START_TEST(stale_unix_socket_is_replaced)
              "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"%s\")'",
              address.path);
     ck_assert_int_eq(system(command), 0);
-    ck_assert_int_eq(
-        transport_listen(&listener, &loop, &address, NULL, 0, NULL, on_accepted, NULL, NULL), 0);
+    ck_assert_int_eq(listen_at(&listener, &address, NULL, NULL, NULL), 0);
 }
 END_TEST
 
@@ -523,8 +538,7 @@ START_TEST(other_file_is_kept)
     FILE *file = fopen(address.path, "w");
     ck_assert_ptr_nonnull(file);
     fclose(file);
-    ck_assert_int_lt(
-        transport_listen(&none, &loop, &address, NULL, 0, NULL, on_accepted, NULL, NULL), 0);
+    ck_assert_int_lt(listen_at(&none, &address, NULL, NULL, NULL), 0);
     ck_assert_int_eq(access(address.path, F_OK), 0);
 }
 END_TEST
@@ -536,9 +550,7 @@ START_TEST(port_taken)
     struct err err;
     listen_on(plaintext(), NULL);
     address.endpoint.in.sin_port = htons(transport_listener_port(listener));
-    ck_assert_int_eq(
-        transport_listen(&second, &loop, &address, NULL, 0, NULL, on_accepted, NULL, &err),
-        -EADDRINUSE);
+    ck_assert_int_eq(listen_at(&second, &address, NULL, NULL, &err), -EADDRINUSE);
     ck_assert_ptr_nonnull(strstr(err.text, "tcp://127.0.0.1:"));
 }
 END_TEST
@@ -553,8 +565,7 @@ START_TEST(nobody_listens)
     loop_run_for(&loop, 10);
     ck_assert_int_eq(address_parse(&address, "tcp://127.0.0.1:1", false, NULL), 0);
     address.endpoint.in.sin_port = htons(port);
-    ck_assert_int_eq(
-        transport_dial(&client.conn, &loop, &address, NULL, 0, NULL, &events, &client, NULL), 0);
+    ck_assert_int_eq(dial_to(&address, NULL), 0);
     ck_assert(loop_run_until(&loop, &client.closed, 10000));
     ck_assert_int_eq(client.err.code, -ECONNREFUSED);
 }
@@ -564,8 +575,7 @@ START_TEST(abort_while_dialing)
 {
     struct address address;
     ck_assert_int_eq(address_parse(&address, "tcp://localhost:9", true, NULL), 0);
-    ck_assert_int_eq(
-        transport_dial(&client.conn, &loop, &address, NULL, 0, NULL, &events, &client, NULL), 0);
+    ck_assert_int_eq(dial_to(&address, NULL), 0);
     transport_abort(client.conn, NULL);
     ck_assert(loop_run_until(&loop, &client.closed, 10000));
 }
@@ -604,7 +614,7 @@ static const char *file_or(char out[128], const char *name, const char *otherwis
 {
     if (name != NULL && name[0] == '/')
         return name;
-    snprintf(out, 128, "%s/%s", dir, name != NULL ? name : otherwise);
+    snprintf(out, 128, "%s/%s", certificates, name != NULL ? name : otherwise);
     return out;
 }
 
@@ -612,12 +622,7 @@ START_TEST(certificate_files_are_checked)
 {
     struct transport_tls *tls;
     struct err err;
-    char cert[128], key[128], ca[128], command[512];
-    make_certificates();
-    snprintf(command, sizeof command,
-             "openssl pkey -in %s/node.key -aes128 -passout pass:secret -out %s/locked.key", dir,
-             dir);
-    ck_assert_int_eq(system(command), 0);
+    char cert[128], key[128], ca[128];
     ck_assert_int_lt(
         transport_tls_create_certificate(&tls, file_or(cert, bad_files[_i].cert, "node.pem"),
                                          file_or(key, bad_files[_i].key, "node.key"),
@@ -631,6 +636,7 @@ int main(void)
 {
     TCase *tc = tcase_create("transport");
     tcase_set_timeout(tc, 30);
+    tcase_add_unchecked_fixture(tc, make_certificates, remove_certificates);
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, psk_works);
     tcase_add_test(tc, name_is_resolved);
@@ -640,7 +646,7 @@ int main(void)
     tcase_add_test(tc, impostor_with_certificate);
     tcase_add_test(tc, plaintext_server);
     tcase_add_test(tc, plaintext_client);
-    tcase_add_loop_test(tc, mutual_certificates, 0, (int)ARRAY_LEN(certificates));
+    tcase_add_loop_test(tc, mutual_certificates, 0, (int)ARRAY_LEN(pairs));
     tcase_add_test(tc, psk_client_without_certificate);
     tcase_add_loop_test(tc, stock_client_is_refused, 0, (int)ARRAY_LEN(stock_clients));
     tcase_add_test(tc, silent_client_is_dropped);
