@@ -1,7 +1,8 @@
 /*
  * Calls made before the connection is open wait in `calls` with their packed request. Once it is
- * open, they are requests of the HTTP/2 session, whose events end them. What a call makes the session
- * send leaves on the loop's next round, so that no callback runs inside a function of client.h.
+ * open, they are requests of the HTTP/2 session, whose events end them. What a call makes the
+ * session send leaves on the loop's next round, so that no callback runs inside a function of
+ * client.h.
  */
 #include "control/rpc/client.h"
 

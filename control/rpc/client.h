@@ -50,9 +50,9 @@ const struct address *rpc_client_address(const struct rpc_client *client);
  * `opened`. */
 void rpc_client_probe(struct rpc_client *client, uint32_t within_ms);
 
-/* A unary call; made before `opened`, it waits for that. `timeout_ms` 0: none. `done` runs once, never
- * before this returns; its `response` is NULL unless `code` is GRPC_OK, and freed when it returns;
- * `text` is never NULL. 0 or -ENOMEM, -EPIPE when closed. */
+/* A unary call; made before `opened`, it waits for that. `timeout_ms` 0: none. `done` runs once,
+ * never before this returns; its `response` is NULL unless `code` is GRPC_OK, and freed when it
+ * returns; `text` is never NULL. 0 or -ENOMEM, -EPIPE when closed. */
 int rpc_client_call(struct rpc_client *client, const char *path, const ProtobufCMessage *request,
                     const ProtobufCMessageDescriptor *response, uint32_t timeout_ms,
                     void (*done)(void *ctx, enum grpc_code code, const char *text,

@@ -7,8 +7,8 @@
 #include "proto/h2_server.h"
 
 /* One HTTP/2 session over one accepted transport. Private to the server: server.c creates
- * connections, call.c makes calls of their streams, and connection.c moves bytes between session and
- * transport. */
+ * connections, call.c makes calls of their streams, and connection.c moves bytes between session
+ * and transport. */
 
 struct rpc_server;
 

@@ -1,9 +1,9 @@
 /*
  * A connection goes RESOLVING (dialers with a host name) -> CONNECTING (dialers) -> HANDSHAKE ->
- * OPEN -> ENDING (sends what is queued, announces the end, then waits a moment for the other side's,
- * so that the kernel does not discard what is still under way) -> CLOSED (waits until libuv has
- * released the handles, then reports `closed` and frees). Every failure goes straight to CLOSED,
- * except that a TLS alert gets the time of ENDING to leave.
+ * OPEN -> ENDING (sends what is queued, announces the end, then waits a moment for the other
+ * side's, so that the kernel does not discard what is still under way) -> CLOSED (waits until libuv
+ * has released the handles, then reports `closed` and frees). Every failure goes straight to
+ * CLOSED, except that a TLS alert gets the time of ENDING to leave.
  */
 #include "control/rpc/transport_conn.h"
 

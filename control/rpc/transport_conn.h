@@ -72,8 +72,8 @@ struct transport_conn {
     struct err err;
 };
 
-/* A connection without a socket, with its timer running: in `io` the caller opens a handle and counts
- * it in `holds`. NULL when memory is short. */
+/* A connection without a socket, with its timer running: in `io` the caller opens a handle and
+ * counts it in `holds`. NULL when memory is short. */
 struct transport_conn *transport_conn_create(uv_loop_t *loop,
                                              const struct transport_options *options);
 
@@ -89,8 +89,8 @@ void transport_conn_fail(struct transport_conn *conn, int code, const char *text
 /* The socket is connected: names the other side and begins the handshake. */
 void transport_conn_start(struct transport_conn *conn);
 
-/* Makes a connection for a client that waits at `listener` and starts the handshake. 0 or a negative
- * errno; the client is turned away then. */
+/* Makes a connection for a client that waits at `listener` and starts the handshake. 0 or a
+ * negative errno; the client is turned away then. */
 int transport_conn_accept(uv_stream_t *listener, bool is_unix,
                           const struct transport_options *options, struct transport_owner *owner);
 

@@ -56,8 +56,8 @@ static void listener_refused_closed(uv_handle_t *handle)
     free(handle);
 }
 
-/* Accepts a connection only to close it, so that the backlog does not fill up with clients that wait
- * in vain. */
+/* Accepts a connection only to close it, so that the backlog does not fill up with clients that
+ * wait in vain. */
 static void refuse(struct transport_listener *listener)
 {
     union transport_handle *handle = calloc(1, sizeof *handle);
@@ -99,8 +99,8 @@ static void listener_closed(uv_handle_t *handle)
     free_when_unused(listener);
 }
 
-/* Removes a socket on which nobody listens any more. 0, -EADDRINUSE when somebody does, -EEXIST for a
- * file of another kind. */
+/* Removes a socket on which nobody listens any more. 0, -EADDRINUSE when somebody does, -EEXIST for
+ * a file of another kind. */
 static int clear_stale_socket(const char *path)
 {
     struct stat st;

@@ -176,8 +176,8 @@ static bool caller_from_certificate(X509 *cert, struct transport_caller *caller)
     return found == 1;
 }
 
-/* Refuses, with an alert, a certificate that the authority signed but that names no role, or another
- * role than node's in a server's. */
+/* Refuses, with an alert, a certificate that the authority signed but that names no role, or
+ * another role than node's in a server's. */
 static int verify_certificate(int ok, X509_STORE_CTX *store)
 {
     SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
@@ -276,8 +276,8 @@ fail:
     return NULL;
 }
 
-/* An unknown identity is no error here: without a certificate to fall back to, the handshake ends in
- * a handshake_failure alert. */
+/* An unknown identity is no error here: without a certificate to fall back to, the handshake ends
+ * in a handshake_failure alert. */
 static int find_psk(SSL *ssl, const unsigned char *identity, size_t len, SSL_SESSION **out)
 {
     struct transport_caller *caller = SSL_get_app_data(ssl);

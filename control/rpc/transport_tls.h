@@ -9,9 +9,9 @@
 #include <stdint.h>
 
 /* TLS settings of a listener or a dialer, and who they let in: TLS 1.3 only. The security model is
- * docs/architecture.md, "Control traffic": without certificates an external PSK with ECDHE (RFC 8446
- * section 4.2.9, psk_dhe_ke); with certificates mutual TLS where a SAN URI "heimdall:ROLE/ID" names
- * role and id. */
+ * docs/architecture.md, "Control traffic": without certificates an external PSK with ECDHE (RFC
+ * 8446 section 4.2.9, psk_dhe_ke); with certificates mutual TLS where a SAN URI "heimdall:ROLE/ID"
+ * names role and id. */
 
 enum transport_role {
     TRANSPORT_NODE = 1,
@@ -71,8 +71,8 @@ struct transport_tls *transport_tls_ref(struct transport_tls *tls);
 void transport_tls_destroy(struct transport_tls *tls);
 enum transport_security transport_tls_security(const struct transport_tls *tls);
 
-/* For sessions: a new OpenSSL connection, or NULL when memory is short or these settings are not for
- * this side. A handshake fills `caller`, which outlives the result. */
+/* For sessions: a new OpenSSL connection, or NULL when memory is short or these settings are not
+ * for this side. A handshake fills `caller`, which outlives the result. */
 struct ssl_st *transport_tls_open(struct transport_tls *tls, bool server,
                                   struct transport_caller *caller);
 
