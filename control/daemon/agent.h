@@ -5,7 +5,7 @@
 #include "control/config/config.h"
 
 /* Runs a peer until SIGTERM or SIGINT (0) or until it cannot go on (a negative errno with a text).
- * Either way nothing is left but the data dir. On the main thread. */
+ * Either way only the data dir is left. Call on the main thread. */
 int agent_run(const struct peer_config *config, struct err *err);
 
 #endif

@@ -1,0 +1,29 @@
+#ifndef CONTROL_DAEMON_AGENT_RESOLVER_H
+#define CONTROL_DAEMON_AGENT_RESOLVER_H
+
+struct agent;
+struct err;
+struct plan;
+
+/* The host's resolver while the peer is connected: set to what a node said, set again after others
+ * changed it, restored when the peer is told nothing or ends. */
+
+/* Call once rights are given up. 0 or a negative errno. */
+int agent_resolver_open(struct agent *agent, struct err *err);
+
+/* From now on the resolver is set again when another program changes it. */
+void agent_resolver_watch(struct agent *agent);
+
+/* Restores the resolver and ends. Takes an agent without one. */
+void agent_resolver_close(struct agent *agent);
+
+/* Does nothing if plan and domain say what was set last. */
+void agent_resolver_set(struct agent *agent, const struct plan *plan, const char *domain);
+
+/* For a resolver that another program reset, or that lost its interface. `ctx` is the agent. */
+void agent_resolver_set_again(void *ctx);
+
+/* `restored` (may be NULL) is called later with the agent, also after a failure. */
+void agent_resolver_restore(struct agent *agent, void (*restored)(void *ctx));
+
+#endif
