@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct dns_server_stats;
 struct err;
 struct upstream;
 struct uv_loop_s;
@@ -41,14 +42,6 @@ void dns_server_set_upstream(struct dns_server *server, struct upstream *upstrea
 int dns_server_set_recursion(struct dns_server *server, const struct ip_prefix *prefixes,
                              size_t count);
 
-struct dns_server_stats {
-    uint64_t udp_queries;
-    uint64_t tcp_queries;
-    uint64_t dropped;   /* malformed beyond an answer, or a reply that could not be sent */
-    uint64_t forwarded; /* asked upstream */
-    uint64_t refused_connections; /* or ended for the sake of others */
-    uint64_t rcodes[16];          /* answers, the extended ones by their lower half */
-};
 void dns_server_stats(const struct dns_server *server, struct dns_server_stats *out);
 
 #endif

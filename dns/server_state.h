@@ -4,15 +4,15 @@
 #include "base/addr.h"
 #include "base/list.h"
 #include "dns/answer.h"
-#include "dns/server.h"
 #include "dns/server_forward.h"
+#include "dns/server_stats.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <uv.h>
 
-/* What the parts of the server share; belongs to the loop's thread. Defined by server.c. */
+/* What the parts of the server share. The loop's thread alone touches it. */
 
 struct server_batch;
 

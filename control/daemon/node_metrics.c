@@ -9,7 +9,7 @@
 #include "control/daemon/node_parts.h"
 #include "control/rpc/server.h"
 #include "control/state/state.h"
-#include "dns/server.h"
+#include "dns/server_stats.h"
 #include "dns/wire.h"
 
 #include <string.h>
