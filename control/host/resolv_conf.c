@@ -1,7 +1,6 @@
 #include "control/host/resolv_conf.h"
 
 #include "base/buffer.h"
-#include "control/host/resolver.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -26,7 +25,7 @@ static bool next_line(const char **text, char out[LINE_MAX_LEN])
     return true;
 }
 
-/* What follows the keyword, which begins the line, or NULL. */
+/* The value of a line that begins with the keyword, or NULL. */
 static char *keyword_value(char *line, const char *keyword)
 {
     size_t len = strlen(keyword);
@@ -85,6 +84,27 @@ size_t resolv_conf_nameservers(const char *text, union endpoint *out, size_t max
     return count;
 }
 
+/* The two addresses of systemd-resolved. */
+static bool is_stub(const union endpoint *server)
+{
+    struct ip_addr addr;
+    struct ip_addr stub;
+    struct ip_addr proxy;
+    endpoint_addr(server, &addr);
+    return ip_addr_parse(&stub, "127.0.0.53") && ip_addr_parse(&proxy, "127.0.0.54") &&
+           (ip_addr_equal(&addr, &stub) || ip_addr_equal(&addr, &proxy));
+}
+
+bool resolv_conf_names_stub(const char *text)
+{
+    union endpoint servers[RESOLVER_NAMESERVERS];
+    size_t count = resolv_conf_nameservers(text, servers, RESOLVER_NAMESERVERS);
+    for (size_t i = 0; i < count; i++)
+        if (is_stub(&servers[i]))
+            return true;
+    return false;
+}
+
 static bool is_in_setup(const struct resolver_setup *setup, const union endpoint *server)
 {
     struct ip_addr addr;
@@ -113,7 +133,7 @@ static void write_nameservers(struct buffer *out, const char *former,
     }
 }
 
-/* The last of "search" and "domain" is the one that counts. */
+/* Of all lines "search" and "domain", the last one counts. */
 static void write_search(struct buffer *out, const char *former, const char *domain)
 {
     char line[LINE_MAX_LEN];

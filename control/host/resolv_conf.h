@@ -7,25 +7,39 @@
 #include <stddef.h>
 
 struct buffer;
-struct resolver_setup;
 
 /* The text of resolv.conf(5), without files. */
+
+enum {
+    RESOLVER_NAMESERVERS = 3, /* what libc reads */
+};
+
+struct resolver_setup {
+    const struct ip_addr *nameservers; /* ours, first in the file */
+    size_t nameserver_count;           /* 1..3 */
+    const char *domain;                /* searched first */
+    const char *interface;             /* the tunnel's, for resolved and resolvconf */
+    bool keep_former; /* file: the former nameservers behind ours, up to 3 together */
+};
+
+/* Whether a nameserver of the text is systemd-resolved's own stub. */
+bool resolv_conf_names_stub(const char *text);
 
 /* Whether the program with this state folder wrote the text. */
 bool resolv_conf_is_ours(const char *text, const char *state_dir);
 
-/* Whether a program of ours wrote it, with whatever folder. */
+/* Whether a program of this project wrote it, with any state folder. */
 bool resolv_conf_has_marker(const char *text);
 
-/* The state folder of the program of ours that wrote it. False when none did or its name is longer
- * than `size` takes. */
+/* The state folder of the program of this project that wrote the text. False when none did, or when
+ * its name is longer than `size` - 1. */
 bool resolv_conf_folder(const char *text, char *out, size_t size);
 
-/* The nameservers that libc would use, in order, at most `max`, with port 53; lines that are none
- * are passed over. Returns how many. */
+/* The nameservers that libc would use, in order, at most `max`, with port 53; malformed lines are
+ * skipped. Returns how many. */
 size_t resolv_conf_nameservers(const char *text, union endpoint *out, size_t max);
 
-/* The text that asks us: a marker line, our nameservers and as many of the former as fit, the
+/* The text that asks us: a marker line, our nameservers and as many of the former ones as fit, the
  * domain in front of the former search list, and all other lines as they were. The caller checks
  * buffer_failed. */
 void resolv_conf_compose(struct buffer *out, const char *former, const char *state_dir,
