@@ -10,7 +10,7 @@ enum {
     TYPE_TSIG = 250,
     TYPE_MAILB = 253,
     TYPE_MAILA = 254,
-    /* Times of the SOA; nothing transfers this zone, so that only the minimum matters. */
+    /* SOA timers. Nothing transfers this zone, so only the minimum matters. */
     SOA_REFRESH = 3600,
     SOA_RETRY = 600,
     SOA_EXPIRE = 86400,
@@ -40,7 +40,7 @@ size_t answer_error(const struct dns_query *query, uint16_t rcode, bool recursio
     return dns_writer_finish(&writer, query, recursion ? DNS_FLAG_RA : 0, rcode);
 }
 
-/* Only the header: there is no question to repeat, or it could not be read. */
+/* The header alone: the question is missing or malformed. */
 static size_t header_only(const struct dns_query *query, uint16_t rcode, uint8_t *out)
 {
     struct dns_query bare = {.id = query->id, .flags = query->flags};
@@ -49,7 +49,7 @@ static size_t header_only(const struct dns_query *query, uint16_t rcode, uint8_t
     return dns_writer_finish(&writer, &bare, 0, rcode);
 }
 
-/* What is wrong with a question whatever its name: 0 when nothing. */
+/* The rcode that refuses a question of any name, or 0. */
 static uint16_t question_fault(const struct dns_query *query)
 {
     if (query->edns_version > 0)
@@ -100,7 +100,7 @@ static void write_one_name(struct response *response, const struct dns_name *own
     response->answers++;
 }
 
-/* The SOA of the zone that the name is in. In a denial its TTL is the negative one (RFC 2308
+/* The SOA of the zone that holds the name. In a denial its TTL is the negative TTL (RFC 2308
  * section 3). */
 static void write_soa(struct response *response, enum dns_section section)
 {
@@ -168,8 +168,8 @@ static void write_addresses(struct response *response, const struct dns_name *ho
             write_record(response, DNS_ADDITIONAL, host, record);
 }
 
-/* The addresses of the hosts that the answer names. They are a courtesy: when they do not fit, the
- * response is not truncated (RFC 2181 section 9). */
+/* The addresses of the hosts that the answer names. Those that do not fit are left out without
+ * truncating the response (RFC 2181 section 9). */
 static void write_additional(struct response *response)
 {
     if (response->writer.full)

@@ -14,15 +14,15 @@ struct zone;
 enum dns_transport { DNS_UDP, DNS_TCP };
 
 struct answer_context {
-    const struct zone *zone; /* NULL: no names of our own yet */
+    const struct zone *zone; /* NULL: no zone yet */
     enum dns_transport transport;
-    bool recursion; /* this client may ask for names of others, and there is an upstream */
+    bool recursion; /* this client may ask for foreign names, and there is an upstream */
 };
 
 enum answer_verdict {
-    ANSWER_DROP,    /* say nothing */
-    ANSWER_REPLY,   /* *out_len bytes are to be sent */
-    ANSWER_FORWARD, /* `query` is for the upstream: finish with relay_response or answer_error */
+    ANSWER_DROP,    /* send nothing */
+    ANSWER_REPLY,   /* send *out_len bytes */
+    ANSWER_FORWARD, /* ask the upstream; finish with relay_response or answer_error */
 };
 
 /* `out` holds `capacity` bytes: DNS_UDP_EDNS or more for UDP, DNS_MESSAGE_MAX for TCP. */
@@ -33,7 +33,7 @@ enum answer_verdict answer_query(const struct answer_context *context, const uin
 /* A response without records, such as SERVFAIL. Returns its length, at most DNS_UDP_PLAIN. */
 size_t answer_error(const struct dns_query *query, uint16_t rcode, bool recursion, uint8_t *out);
 
-/* The most that a response to this query may have. */
+/* The largest response to this query, in octets. */
 size_t answer_limit(const struct dns_query *query, enum dns_transport transport, size_t capacity);
 
 #endif

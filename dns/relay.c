@@ -6,11 +6,11 @@
 
 enum { RECORD_FIXED_LEN = 10 };
 
-/* Where names stand in rdata that may come compressed (RFC 3597 section 4). Everything else is
- * copied as it is. */
+/* The position of names in rdata that may arrive compressed (RFC 3597 section 4). All other rdata
+ * is copied. */
 static const struct layout {
     uint16_t type;
-    uint8_t before; /* octets in front of the names */
+    uint8_t before; /* octets before the names */
     uint8_t names;
     bool compress; /* only the types of RFC 1035 may be sent compressed */
 } layouts[] = {
@@ -69,7 +69,7 @@ static bool write_rdata(struct dns_writer *writer, const uint8_t *message,
     return true;
 }
 
-/* OPT belongs to one hop, and signatures to those who asked. */
+/* OPT is valid for one hop. Signatures go to clients that asked for them. */
 static bool is_for_client(const struct dns_query *query, uint16_t type)
 {
     if (type == DNS_TYPE_OPT)
@@ -98,7 +98,7 @@ static bool copy_section(struct dns_writer *writer, const struct dns_query *quer
     return true;
 }
 
-/* The header and the question are those of an answer to this query. */
+/* Checks that the header and the question answer this query. */
 static bool check_question(const struct dns_query *query, const uint8_t *message, size_t len,
                            size_t *offset)
 {
@@ -128,7 +128,7 @@ size_t relay_response(const struct dns_query *query, enum dns_transport transpor
     valid = valid && copy_section(&writer, query, DNS_ADDITIONAL, message, len, &offset);
     if (!valid)
         return answer_error(query, DNS_SERVFAIL, true, out);
-    /* further records that do not fit are no truncation (RFC 2181 section 9) */
+    /* additional records that do not fit do not truncate (RFC 2181 section 9) */
     writer.full = truncated;
     return dns_writer_finish(&writer, query, DNS_FLAG_RA, load_be16(message + 2) & 0xf);
 }

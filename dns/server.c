@@ -98,7 +98,7 @@ static int listener_open(struct dns_server *server, const union endpoint *addr)
     return 0;
 }
 
-/* With the port that is meant. */
+/* Replaces port 0 by 53. */
 static union endpoint whole_address(const union endpoint *addr)
 {
     union endpoint whole = *addr;

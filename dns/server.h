@@ -23,22 +23,22 @@ int dns_server_create(struct dns_server **out, struct uv_loop_s *loop);
  * upstream. Takes NULL. */
 void dns_server_destroy(struct dns_server *server);
 
-/* Listens on exactly these addresses, on UDP and TCP: those already listened on stay untouched,
- * those no longer named are closed. Called again when the tunnel address appears. Port 0 is
- * replaced by 53. On failure `err` names the address and what it takes (--dns-address), the others
- * of the list are served all the same, and the first failure is returned. */
+/* Listens on exactly these addresses, on UDP and TCP. Addresses that are served already stay
+ * untouched, and those no longer listed are closed. Port 0 is replaced by 53. On failure `err`
+ * names the address and the remedy (--dns-address). The other addresses are served all the same,
+ * and the first failure is returned. */
 int dns_server_listen(struct dns_server *server, const union endpoint *addrs, size_t count,
                       struct err *err);
 
-/* Takes a reference of its own. Queries that follow see the new zone. NULL: none. */
+/* Takes a reference of its own. Later queries see the new zone. NULL: no zone. */
 void dns_server_set_zone(struct dns_server *server, struct zone *zone);
 
-/* Borrows the upstream; queries outstanding at a former one are answered with SERVFAIL. NULL:
- * none, names of others are refused. */
+/* Borrows the upstream. Queries outstanding at the former one are answered with SERVFAIL. NULL: no
+ * upstream, and foreign names are refused. */
 void dns_server_set_upstream(struct dns_server *server, struct upstream *upstream);
 
-/* Who may ask for names of others; everyone else is REFUSED. Copied. Returns 0 or -ENOMEM with the
- * former list kept. */
+/* The clients that may ask for foreign names. All others are REFUSED. Copied. Returns 0, or -ENOMEM
+ * with the former list kept. */
 int dns_server_set_recursion(struct dns_server *server, const struct ip_prefix *prefixes,
                              size_t count);
 

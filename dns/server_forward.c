@@ -8,7 +8,7 @@
 
 static void on_timer(uv_timer_t *timer);
 
-/* All wait equally long, so that the first of the list is the next to end. */
+/* All queries wait equally long, so that the first of the list expires first. */
 static void arm(struct forwarder *forwarder)
 {
     if (list_empty(&forwarder->waiting)) {
@@ -78,7 +78,7 @@ void forwarder_set_upstream(struct forwarder *forwarder, struct upstream *upstre
 {
     if (forwarder->upstream == upstream)
         return;
-    /* first, so that a `done` that asks again asks the new one; its queries wait in another list */
+    /* first, so that a `done` that asks again asks the new upstream */
     forwarder->upstream = upstream;
     struct list former;
     list_init(&former);

@@ -14,13 +14,13 @@ struct upstream;
 struct upstream_query;
 struct forwarder;
 
-/* Queries that wait for the upstream, embedded in what waits: a UDP client's return address or a
- * TCP connection. Every one ends in exactly one `done`, at the latest after FORWARD_TIMEOUT_MS and
- * with SERVFAIL, unless it is cancelled. */
+/* Queries that wait for the upstream, embedded in a UDP client's return address or a TCP
+ * connection. Each ends in exactly one `done`, with SERVFAIL after FORWARD_TIMEOUT_MS at the
+ * latest, unless it is cancelled. */
 
 enum {
     FORWARD_TIMEOUT_MS = 4500, /* within the 5 s that stub resolvers wait */
-    FORWARD_PER_CLIENT = 128,  /* at once: of the upstream's places, nobody gets all */
+    FORWARD_PER_CLIENT = 128,  /* at once, so that no client takes all of the upstream's places */
 };
 
 struct forward {
@@ -31,28 +31,28 @@ struct forward {
     struct dns_query query;
     struct ip_addr client;
     enum dns_transport transport;
-    /* `response` is lent for the call; the forward is no longer in use then and may be freed. */
+    /* `response` is lent for the call. The forward is no longer in use and may be freed. */
     void (*done)(struct forward *forward, const uint8_t *response, size_t len);
 };
 
 struct forwarder {
     struct upstream *upstream;
     struct list waiting; /* oldest first */
-    size_t count;        /* of them */
+    size_t count;        /* in `waiting` */
     uv_timer_t timer;
     uint8_t *scratch; /* DNS_MESSAGE_MAX octets, lent */
 };
 
 void forwarder_init(struct forwarder *forwarder, uv_loop_t *loop, uint8_t *scratch);
 
-/* Answers what waits with SERVFAIL. */
+/* Answers all waiting queries with SERVFAIL. */
 void forwarder_set_upstream(struct forwarder *forwarder, struct upstream *upstream);
 
 /* The caller has set query, client, transport and done. Returns 0, or a negative errno without a
- * `done`: -EBUSY when too many wait, of all or of this client. */
+ * `done`: -EBUSY when too many queries wait, in all or from this client. */
 int forward_start(struct forwarder *forwarder, struct forward *forward);
 
-/* There will be no `done`. */
+/* Drops the query without a `done`. */
 void forward_cancel(struct forward *forward);
 
 #endif

@@ -26,20 +26,21 @@ struct dns_server {
     struct list connections; /* TCP, of all listeners */
     size_t connection_count;
     struct dns_server_stats stats;
-    struct server_batch *batch; /* buffers of the UDP sockets, used by one at a time */
+    struct server_batch *batch; /* shared by the UDP sockets, used by one at a time */
     size_t handles;             /* open uv handles; at 0 a closing server is freed */
     bool closing;
     uint8_t scratch[2 + DNS_MESSAGE_MAX]; /* a length and a response */
 };
 
-/* A uv handle of the server was opened, or its close callback came. */
+/* Counts the open uv handles: one was opened, or its close callback has run. The last one of a
+ * closing server frees it. */
 void server_handle_opened(struct dns_server *server);
 void server_handle_closed(struct dns_server *server);
 
 /* Counts a response that is about to be sent. */
 void server_count_answer(struct dns_server *server, const uint8_t *response);
 
-/* What answer_query is to know about a query from this client. */
+/* The context in which answer_query answers this client. */
 struct answer_context server_context(const struct dns_server *server, const union endpoint *client,
                                      enum dns_transport transport);
 

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A connection is either reading (the timer runs for the next whole query), waiting for the
- * upstream, or writing a response (the timer runs again). It reads nothing while it waits or
- * writes, so that it holds one query, one response and what a single read brought. */
+/* A connection is reading (the timer limits the next whole query), waiting for the upstream, or
+ * writing a response (the timer limits that). It reads nothing while it waits or writes, so that it
+ * holds at most one query, one response and the bytes of a single read. */
 
 enum { BACKLOG = 64, READ_LEN = 4096 };
 
@@ -23,18 +23,18 @@ struct server_tcp {
 enum state { READING, WAITING, WRITING, CLOSING };
 
 struct connection {
-    struct list link; /* in the order of their last answers, or of their beginning */
+    struct list link; /* ordered by the last answer, or by the start */
     struct server_tcp *listener;
     struct dns_server *server;
     enum state state;
     uv_tcp_t handle;
     uv_timer_t timer;
-    uint8_t handles; /* of the two, not yet closed */
+    uint8_t handles; /* of `handle` and `timer`, not yet closed */
     union endpoint client;
     struct buffer in;
     struct forward forward;
     uv_write_t write;
-    uint8_t *out; /* what is being written */
+    uint8_t *out; /* the response being written */
 };
 
 static void handle_input(struct connection *connection);
@@ -128,7 +128,7 @@ static void respond(struct connection *connection, const uint8_t *response, size
     connection->write.data = connection;
     restart_timer(connection);
     if (uv_write(&connection->write, (uv_stream_t *)&connection->handle, &buf, 1, on_written) < 0) {
-        /* there is no call back after this */
+        /* there is no callback after a failure */
         free(connection->out);
         connection->out = NULL;
         connection_close(connection);
@@ -180,13 +180,13 @@ static void handle_message(struct connection *connection, const uint8_t *message
     }
 }
 
-/* Takes one query from what was read, or reads on. */
+/* Takes one query from the input, or reads more. */
 static void handle_input(struct connection *connection)
 {
     size_t have = buffer_len(&connection->in);
     size_t len = have >= 2 ? load_be16(buffer_data(&connection->in)) : 0;
     if (have < 2 || have - 2 < len) {
-        /* it may be reading already; should it not be able to, the timer ends it */
+        /* may be reading already; on failure, the timer closes the connection */
         uv_read_start((uv_stream_t *)&connection->handle, on_alloc, on_read);
         return;
     }
@@ -195,7 +195,7 @@ static void handle_input(struct connection *connection)
     buffer_consume(&connection->in, len + 2);
 }
 
-/* Too many connections of this client with the new one. */
+/* Whether this client has too many connections, the new one included. */
 static bool is_over_limit(const struct dns_server *server, const union endpoint *client)
 {
     struct ip_addr addr;
@@ -209,8 +209,8 @@ static bool is_over_limit(const struct dns_server *server, const union endpoint 
     return same > SERVER_TCP_PER_ADDRESS;
 }
 
-/* When there are too many, the one goes that has had no answer for the longest and waits for none:
- * few clients that only hold connections must not keep others out. */
+/* Closes, when there are too many, the idle connection with the oldest answer, so that clients that
+ * only hold connections cannot keep others out. */
 static void make_room(struct dns_server *server)
 {
     if (server->connection_count <= SERVER_TCP_MAX)

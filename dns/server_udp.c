@@ -11,14 +11,14 @@
 #include <unistd.h>
 
 /* The socket is read in batches until it is empty or the budget of one turn of the loop is used.
- * Answers leave together behind each batch, from the address that was asked: where the socket is
- * bound to the wildcard, the kernel says with each packet which that was. */
+ * Answers leave together after each batch, from the address that was asked: on a wildcard socket,
+ * the kernel reports that address with each packet. */
 
 enum {
     BATCH = 32,
     BATCHES_PER_TURN = 4,
-    RECEIVE_BUFFER = 1 << 20, /* octets, for what comes while the loop is busy otherwise */
-    QUERY_MAX = 2048,         /* a longer one is cut off by the kernel and then malformed */
+    RECEIVE_BUFFER = 1 << 20, /* octets, for queries that arrive while the loop is busy */
+    QUERY_MAX = 2048,         /* the kernel cuts a longer one, which is malformed then */
     CONTROL_LEN = CMSG_SPACE(sizeof(struct in6_pktinfo)),
 };
 
@@ -43,7 +43,7 @@ struct server_batch {
     struct packet packets[BATCH];
 };
 
-/* A query that waits for the upstream, and where its answer goes. */
+/* A query that waits for the upstream, with the return address. */
 struct udp_forward {
     struct forward forward;
     struct list link;
@@ -100,7 +100,7 @@ static void send_forwarded(struct forward *forward, const uint8_t *response, siz
     free(waiting);
 }
 
-/* Returns the length of an answer to be sent at once, or 0. */
+/* Returns the length of an immediate answer, or 0. */
 static size_t forward_packet(struct server_udp *udp, struct packet *packet,
                              const struct dns_query *query)
 {
@@ -127,7 +127,7 @@ static size_t forward_packet(struct server_udp *udp, struct packet *packet,
     return out_len;
 }
 
-/* Reads and answers one packet; the length of the answer, or 0 for none now. */
+/* Answers one packet. Returns the length of an immediate answer, or 0. */
 static size_t handle_packet(struct server_udp *udp, struct packet *packet, size_t len)
 {
     struct dns_server *server = udp->server;
@@ -149,7 +149,7 @@ static size_t handle_packet(struct server_udp *udp, struct packet *packet, size_
     return 0;
 }
 
-/* Sends the first `count` headers, past those that the kernel refuses. */
+/* Sends the first `count` messages and skips those that the kernel refuses. */
 static void send_batch(struct server_udp *udp, struct mmsghdr *headers, unsigned count)
 {
     unsigned sent = 0;
@@ -163,7 +163,7 @@ static void send_batch(struct server_udp *udp, struct mmsghdr *headers, unsigned
     }
 }
 
-/* Which address the answer comes from: the one asked, but by a route of the kernel's choice. */
+/* Keeps the address that was asked as the answer's source. The kernel chooses the route. */
 static void keep_source(struct packet *packet, const struct msghdr *header)
 {
     packet->control_len = 0;
@@ -192,7 +192,7 @@ static void prepare_receive(struct server_batch *batch)
     }
 }
 
-/* Turns received packets into answers; headers of those without one are taken over by the next. */
+/* Turns received packets into answers, packed at the front of the batch. */
 static unsigned answer_batch(struct server_udp *udp, struct server_batch *batch, unsigned count)
 {
     unsigned answers = 0;

@@ -8,10 +8,10 @@ struct server_udp;
 
 /* One UDP socket of the server. Linux: batches through recvmmsg and sendmmsg. */
 
-/* Returns 0 or a negative errno of the system. */
+/* Returns 0 or a negative errno. */
 int server_udp_open(struct server_udp **out, struct dns_server *server, const union endpoint *addr);
 
-/* Cancels what it waits for. Takes NULL. */
+/* Cancels its forwarded queries. Takes NULL. */
 void server_udp_close(struct server_udp *udp);
 
 #endif

@@ -15,17 +15,17 @@
 #include <uv.h>
 
 /* A link is a connection of the resolver (its plain side), the connection to the server (its secure
- * side) and TLS in memory between them. It begins with the connection to the server; the resolver
- * is read from when the handshake is done. Each side is read from only while nothing is being
- * written to the other, so that a link holds one buffer for each direction. Whichever side ends, or
- * what cannot be trusted, ends the link; the resolver asks again over a new one. */
+ * side) and TLS in memory between them. It starts with the connection to the server. The plain side
+ * is read after the handshake. Each side is read only while nothing is being written to the other,
+ * so that a link holds one buffer in each direction. The end of either side, or a server that
+ * cannot be trusted, closes the link; the resolver asks again over a new one. */
 
 enum {
     BACKLOG = 16,
     CHUNK = 16 * 1024,      /* the plain text of a TLS record */
-    SEALED = CHUNK + 1024,  /* with what TLS adds */
-    HANDSHAKE_MS = 4000,    /* for the connection and the handshake */
-    NAME_MAX_LEN = 253 + 1, /* of a domain name, with its NUL */
+    SEALED = CHUNK + 1024,  /* with TLS overhead */
+    HANDSHAKE_MS = 4000,    /* limit of the connection and the handshake */
+    NAME_MAX_LEN = 253 + 1, /* a domain name and its NUL */
     REASON_MAX = 256,
 };
 
@@ -38,9 +38,9 @@ struct tls_relay {
     char name[NAME_MAX_LEN];
     struct list links;
     size_t link_count;
-    size_t handles;     /* open, of it and its links; at 0 it is freed */
-    bool told;          /* that the server cannot be asked */
-    uint8_t in[SEALED]; /* what a read brings; used up at once */
+    size_t handles;     /* open, with those of the links; at 0 the relay is freed */
+    bool told;          /* whether the server's failure was logged */
+    uint8_t in[SEALED]; /* for one read, consumed at once */
 };
 
 struct side {
@@ -68,7 +68,7 @@ struct link {
 
 static void link_step(struct link *link);
 
-/* ---- the end of things ---- */
+/* ---- closing ---- */
 
 static void handle_closed(struct tls_relay *relay)
 {
@@ -101,7 +101,7 @@ static void link_close(struct link *link)
     uv_close((uv_handle_t *)&link->timer, on_link_closed);
 }
 
-/* The resolver tries again and again; that is told once. */
+/* The resolver retries, so the failure is logged once. */
 static void link_fail(struct link *link, const char *reason)
 {
     struct tls_relay *relay = link->relay;
@@ -142,7 +142,7 @@ static const char *handshake_fault(const struct link *link, char out[REASON_MAX]
     return out;
 }
 
-/* False when the link has ended. */
+/* False when the link is closed. */
 static bool link_handshake(struct link *link)
 {
     char reason[REASON_MAX];
@@ -179,7 +179,7 @@ static bool link_start_tls(struct link *link)
            SSL_set_alpn_protos(link->ssl, alpn, sizeof alpn) == 0;
 }
 
-/* ---- moving octets ---- */
+/* ---- moving bytes ---- */
 
 static void on_written(uv_write_t *write, int status)
 {
@@ -242,7 +242,7 @@ static void side_read(struct side *side, bool wanted)
         link_close(side->handle.data);
 }
 
-/* What TLS has for the server. */
+/* Sends TLS records to the server. */
 static void move_out(struct link *link)
 {
     if (link->secure.writing)
@@ -252,7 +252,7 @@ static void move_out(struct link *link)
         side_write(&link->secure, (size_t)len);
 }
 
-/* What the server said, for the resolver. False when the link has ended. */
+/* Passes the server's bytes to the resolver. False when the link is closed. */
 static bool move_in(struct link *link)
 {
     if (link->plain.writing)
@@ -270,7 +270,7 @@ static bool move_in(struct link *link)
     return false;
 }
 
-/* Moves what can be moved, after anything happened. */
+/* Moves all that can be moved, after any event. */
 static void link_step(struct link *link)
 {
     if (!link->established && !link_handshake(link))
@@ -284,7 +284,7 @@ static void link_step(struct link *link)
     side_read(&link->plain, link->established && !link->secure.writing);
 }
 
-/* ---- the beginning ---- */
+/* ---- opening ---- */
 
 static void on_connected(uv_connect_t *connect, int status)
 {
@@ -338,7 +338,7 @@ static void on_connection(uv_stream_t *stream, int status)
     link_start(link);
 }
 
-/* Whom we trust, and how we ask. */
+/* The CAs to trust, and the TLS settings. */
 static int make_context(SSL_CTX **out, const char *bundle, struct err *err)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());

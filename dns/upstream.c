@@ -10,7 +10,7 @@
 #include <unbound.h>
 #include <uv.h>
 
-/* libunbound resolves in a thread of its own and makes a descriptor readable when answers wait;
+/* libunbound resolves in a thread of its own and makes a descriptor readable when answers wait.
  * ub_process then calls back on the loop's thread, which alone touches the structures below. */
 
 enum { OUTSTANDING_DEFAULT = 512, DNS_PORT = 53, DOT_PORT = 853 };
@@ -18,7 +18,7 @@ enum { OUTSTANDING_DEFAULT = 512, DNS_PORT = 53, DOT_PORT = 853 };
 struct upstream {
     struct ub_ctx *ctx;
     uv_loop_t *loop;
-    struct tls_relay *relays[UPSTREAM_SERVERS_MAX]; /* of DNS over TLS, else NULL */
+    struct tls_relay *relays[UPSTREAM_SERVERS_MAX]; /* for DNS over TLS, else NULL */
     uv_poll_t poll;
     struct list queries;
     size_t outstanding;
@@ -34,8 +34,8 @@ struct upstream_query {
     void *arg;
 };
 
-/* No validation: a client that wants it asks with DO and validates itself. Hosts' own resolvers
- * are often on the loopback, and serve names of the LAN. */
+/* No validation: a client that wants it asks with DO and validates itself. A host's own resolver is
+ * often on the loopback and serves names of the LAN. */
 static const struct option {
     const char *name;
     const char *value;
@@ -49,13 +49,13 @@ static const struct option {
     {"rrset-cache-size:", "4m"},
     {"key-cache-size:", "64k"},
     {"neg-cache-size:", "64k"},
-    /* a resolver that was away is tried again soon */
+    /* retry a resolver that was away soon */
     {"infra-host-ttl:", "10"},
     {"infra-keep-probing:", "yes"},
     {"verbosity:", "0"},
 };
 
-/* Several questions share a connection, and each is given up before its client does. */
+/* Several queries share a connection. Each times out before its client gives up. */
 static const struct option tls_options[] = {
     {"tcp-upstream:", "yes"},
     {"outgoing-num-tcp:", "8"},
@@ -129,7 +129,7 @@ static int configure(struct upstream *upstream, const struct upstream_config *co
                      struct err *err)
 {
     struct ub_ctx *ctx = upstream->ctx;
-    /* its complaints about a single upstream would come unstructured between our own lines */
+    /* libunbound's own messages would be unstructured lines in our log */
     ub_ctx_debugout(ctx, NULL);
     int rc = set_options(ctx, options, sizeof options / sizeof options[0], err);
     if (rc == 0)

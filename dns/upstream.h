@@ -11,9 +11,9 @@
 struct err;
 struct uv_loop_s;
 
-/* Names of others, asked through libunbound (cache, retries, TCP). libunbound resolves in a thread
- * of its own; callbacks come on the loop. DNS over TLS goes through relays of our own: that of
- * Debian 12 was built without OpenSSL. */
+/* Foreign names, asked through libunbound (cache, retries, TCP), which resolves in a thread of its
+ * own. Callbacks run on the loop. DNS over TLS goes through tls_relay.h, because Debian 12 builds
+ * libunbound without OpenSSL. */
 
 struct upstream;
 struct upstream_query;
@@ -32,18 +32,18 @@ struct upstream_config {
 int upstream_create(struct upstream **out, struct uv_loop_s *loop,
                     const struct upstream_config *config, struct err *err);
 
-/* Drops what is outstanding without calling back, and frees itself on a later turn of the loop.
+/* Drops outstanding queries without a callback. Its memory is freed on a later turn of the loop.
  * Takes NULL. */
 void upstream_destroy(struct upstream *upstream);
 
 /* Asks, and calls back once, never from inside this call: `message` (borrowed) is the answer in
- * wire form, or NULL when there is none to be had, which is SERVFAIL. Returns 0, -EBUSY when too
- * many are outstanding, or another negative errno; then there is no call back. */
+ * wire form, or NULL for none, which is SERVFAIL. Returns 0, or a negative errno without a
+ * callback: -EBUSY when too many queries are outstanding. */
 int upstream_ask(struct upstream *upstream, const struct dns_query *query,
                  void (*done)(void *arg, const uint8_t *message, size_t len), void *arg,
                  struct upstream_query **out);
 
-/* The callback will not come. */
+/* Drops the query without a callback. */
 void upstream_cancel(struct upstream_query *query);
 
 #endif

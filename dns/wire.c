@@ -21,7 +21,7 @@ static uint8_t lower(uint8_t c)
 bool dns_name_read(struct dns_name *out, const uint8_t *message, size_t len, size_t *offset)
 {
     size_t at = *offset;
-    size_t segment = at; /* every pointer goes before the segment that it ends, so this shrinks */
+    size_t segment = at; /* each pointer points before its segment, so this shrinks */
     bool jumped = false;
     size_t used = 0;
     while (at < len) {
@@ -61,7 +61,7 @@ bool dns_name_from_text(struct dns_name *out, const char *text)
         text = "";
     while (*text != '\0') {
         size_t count = strcspn(text, ".");
-        /* one octet is kept for the root */
+        /* leave one octet for the root */
         if (count == 0 || count > DNS_LABEL_MAX || used + 1 + count >= DNS_NAME_MAX)
             return false;
         out->bytes[used] = (uint8_t)count;
@@ -99,7 +99,7 @@ const char *dns_name_to_text(const struct dns_name *name, char out[DNS_TEXT_MAX]
 
 void dns_name_lower(struct dns_name *name)
 {
-    /* length octets are below 'A', so that they need no care */
+    /* length octets are below 'A' */
     for (size_t i = 0; i < name->len; i++)
         name->bytes[i] = lower(name->bytes[i]);
 }
@@ -114,7 +114,7 @@ bool dns_name_equal(const struct dns_name *a, const struct dns_name *b)
     return true;
 }
 
-/* The option list of RFC 6891 section 6.1.2 is well formed. */
+/* Checks the option list of RFC 6891 section 6.1.2. */
 static bool options_valid(const uint8_t *rdata, size_t len)
 {
     size_t at = 0;
@@ -187,7 +187,7 @@ enum dns_parse dns_query_parse(struct dns_query *out, const uint8_t *message, si
         return DNS_PARSE_NOTIMP;
     if (read_body(out, message, len))
         return DNS_PARSE_OK;
-    /* what was read of a broken message is not to be relied on */
+    /* fields of a broken message are not reliable */
     out->edns = false;
     out->udp_size = DNS_UDP_PLAIN;
     return DNS_PARSE_FORMERR;
@@ -233,7 +233,7 @@ void dns_writer_init(struct dns_writer *writer, uint8_t *out, size_t limit,
     writer->len += 4;
 }
 
-/* Whether the name at `offset` of what was written is this one. */
+/* Compares the name at `offset` of the output with `name`. */
 static bool same_name(const struct dns_writer *writer, size_t offset, const uint8_t *name)
 {
     const uint8_t *at = writer->out + offset;

@@ -14,7 +14,7 @@ enum {
     DNS_LABEL_MAX = 63,      /* octets */
     DNS_TEXT_MAX = 1024,     /* longest presentation form of a name, with its NUL */
     DNS_UDP_PLAIN = 512,     /* the largest UDP response without EDNS */
-    DNS_UDP_EDNS = 1232,     /* what we offer and the most that we send over UDP */
+    DNS_UDP_EDNS = 1232,     /* what we offer, and our largest response over UDP */
     DNS_MESSAGE_MAX = 65535, /* over TCP */
 };
 
@@ -74,21 +74,21 @@ struct dns_query {
     bool edns;
     bool edns_do;
     uint8_t edns_version;
-    uint16_t udp_size; /* what the client takes over UDP: 512..65535 */
+    uint16_t udp_size; /* the client's limit over UDP: 512..65535 */
 };
 
 enum dns_parse {
     DNS_PARSE_OK,
-    DNS_PARSE_IGNORE,  /* no header, or a response: must not be answered */
+    DNS_PARSE_IGNORE,  /* no header, or a response: never answered */
     DNS_PARSE_FORMERR, /* id, flags and opcode are set */
     DNS_PARSE_NOTIMP,  /* an opcode other than QUERY: id, flags and opcode are set */
 };
 
-/* Reads a whole message that must be a query with exactly one question. */
+/* Parses a whole message that must be a query with exactly one question. */
 enum dns_parse dns_query_parse(struct dns_query *out, const uint8_t *message, size_t len);
 
-/* Reads a name at *offset, following compression pointers, which must point backwards to earlier
- * and earlier places; moves *offset behind the name. False when malformed or over 255 octets. */
+/* Reads a name at *offset and moves *offset behind it. Each compression pointer must point before
+ * the segment that it ends. False when malformed or over 255 octets. */
 bool dns_name_read(struct dns_name *out, const uint8_t *message, size_t len, size_t *offset);
 
 /* From text such as "web.example" or "web.example."; escapes are not accepted. False when a label
@@ -102,12 +102,12 @@ const char *dns_name_to_text(const struct dns_name *name, char out[DNS_TEXT_MAX]
 void dns_name_lower(struct dns_name *name);
 bool dns_name_equal(const struct dns_name *a, const struct dns_name *b);
 
-/* Builds a response in the caller's memory. A record that does not fit is not written and sets
- * `full`; the rest stays valid, so that the caller can set TC and send what there is. */
+/* Builds a response in the caller's memory. A record that does not fit is left out and sets `full`.
+ * The response stays valid, so that the caller can set TC and send it. */
 struct dns_writer {
     uint8_t *out;
     size_t len;
-    size_t limit; /* the most to write, room for OPT already taken off */
+    size_t limit; /* without the room for OPT */
     bool full;
     uint16_t names[32]; /* offsets of names and their suffixes that can be pointed to */
     uint8_t name_count;
@@ -125,7 +125,7 @@ void dns_writer_record(struct dns_writer *writer, enum dns_section section,
                        const struct dns_name *owner, uint16_t type, uint16_t class, uint32_t ttl,
                        const void *rdata, size_t rdata_len);
 
-/* The same in pieces, for rdata that holds names: begin, then bytes and names, then end. */
+/* The same in pieces, for rdata that contains names: begin, then bytes and names, then end. */
 struct dns_record_mark {
     size_t start;
     size_t rdata;
@@ -135,7 +135,7 @@ struct dns_record_mark dns_writer_begin(struct dns_writer *writer, const struct 
                                         uint16_t type, uint16_t class, uint32_t ttl);
 void dns_writer_bytes(struct dns_writer *writer, const void *bytes, size_t len);
 
-/* Compresses only where RFC 3597 section 4 allows it, which the caller says. */
+/* `compress` is for rdata where RFC 3597 section 4 allows it. */
 void dns_writer_name(struct dns_writer *writer, const struct dns_name *name, bool compress);
 void dns_writer_end(struct dns_writer *writer, enum dns_section section,
                     struct dns_record_mark mark);

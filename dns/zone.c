@@ -8,12 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Forward names are a hash table of nodes; a bare NAME is a node that borrows the records of
- * NAME.DOMAIN. Reverse names are not stored: they are read back into an address prefix, which is
- * searched for in the sorted array of addresses. */
+/* Forward names are a hash table of nodes. A bare NAME is a node that borrows the records of
+ * NAME.DOMAIN. Reverse names are not stored: each is parsed into an address prefix, which is looked
+ * up in the sorted array of addresses. */
 
 struct node {
-    struct node *same; /* of a bare name: the node whose records it has */
+    struct node *same; /* set on a bare name: the node with its records */
     struct zone_record *records;
     struct dns_name name; /* in lower case, the key in the map */
 };
@@ -43,11 +43,11 @@ struct zone_builder {
     size_t ptr_capacity;
 };
 
-/* What a reverse name stands for: the `len` leading bits of an address. */
+/* A parsed reverse name: the leading bits of an address. */
 struct reverse {
     struct ip_prefix prefix;
     size_t labels; /* in front of in-addr.arpa or ip6.arpa */
-    bool is_below; /* under a complete address, or spelled as no address is */
+    bool is_below; /* below a complete address, or malformed */
 };
 
 static const struct dns_name in_addr_arpa = {14, "\7in-addr\4arpa"};
@@ -127,8 +127,8 @@ static void zone_free(struct zone *zone)
     free(zone);
 }
 
-/* Finds the node or makes it, with the empty nodes between it and the domain (RFC 8020: a name
- * exists when one below it does). */
+/* Finds or creates the node, and the empty nodes between it and the domain (RFC 8020: a name exists
+ * when one below it does). */
 static struct node *make_node(struct zone *zone, const struct dns_name *name)
 {
     struct node *node = map_get(&zone->nodes, name->bytes, name->len);
@@ -380,7 +380,7 @@ static int reverse_label(const uint8_t *label, uint8_t family)
     return value <= 255 ? value : -1;
 }
 
-/* Reads the labels in front of `arpa_at` from the right, as far as they spell an address. */
+/* Reads the labels before `arpa_at` from the right, as far as they spell an address. */
 static void read_reverse(struct reverse *out, const struct dns_name *name, size_t arpa_at,
                          uint8_t family)
 {
@@ -415,9 +415,8 @@ static bool ptr_is_before(const void *ctx, size_t place)
     return ip_addr_compare(&sought->zone->ptrs[place].addr, sought->addr) < 0;
 }
 
-/* How many labels the apex of the reverse zone has that holds this prefix: the widest overlay
- * network around it, rounded up to a label, or the whole address of a host elsewhere. 0 for none.
- */
+/* Number of labels of the reverse zone's apex that holds this prefix: the widest overlay
+ * network around it, rounded up to a label, or the address of a host elsewhere. 0 for none. */
 static size_t reverse_apex(const struct zone *zone, const struct ip_prefix *prefix, bool is_host)
 {
     uint8_t step = prefix->addr.family == 4 ? 8 : 4;

@@ -8,9 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What the network's names and addresses are, immutable once built and shared by reference. The
- * names: NAME.DOMAIN for every host, NAME alone when it is a single label, and the reverse names of
- * all addresses. Everything below the domain and inside the overlay networks is ours to deny. */
+/* The network's names and addresses, immutable once built and shared by reference: NAME.DOMAIN for
+ * every host, NAME alone when it is a single label, and the reverse names of all addresses. The
+ * zone denies every other name below the domain and inside the overlay networks. */
 
 struct zone;
 struct zone_builder;
@@ -28,9 +28,8 @@ struct zone_config {
 struct zone_builder *zone_builder_create(const struct zone_config *config);
 void zone_builder_destroy(struct zone_builder *builder);
 
-/* Adds an address (and its PTR) to a host, which is made when new; upper and lower case are the
- * same. Returns 0, -EINVAL for a name that is not LDH labels or a bad address, or -ENOMEM; nothing
- * is added then. */
+/* Adds an address and its PTR to a host, which is created when new. Case does not matter. Returns
+ * 0, -EINVAL for a name that is not LDH labels or a bad address, or -ENOMEM. */
 int zone_builder_add_host(struct zone_builder *builder, const char *name,
                           const struct ip_addr *addr);
 
@@ -39,20 +38,20 @@ int zone_builder_add_host(struct zone_builder *builder, const char *name,
 int zone_builder_add_srv(struct zone_builder *builder, const char *owner, uint16_t priority,
                          uint16_t weight, uint16_t port, const char *target);
 
-/* A network whose reverse names are answered, with NXDOMAIN where there is no host. */
+/* Adds a network whose reverse names the zone answers, with NXDOMAIN where there is no host. */
 int zone_builder_add_network(struct zone_builder *builder, const struct ip_prefix *network);
 
 /* The zone, with one reference; NULL when memory is short. The builder is destroyed either way. */
 struct zone *zone_build(struct zone_builder *builder);
 
-/* Safe from every thread. zone_put takes NULL. */
+/* Any thread may call these. zone_put takes NULL. */
 struct zone *zone_ref(struct zone *zone);
 void zone_put(struct zone *zone);
 
 enum zone_kind {
-    ZONE_FOREIGN, /* not ours: for the upstream */
-    ZONE_DENIED,  /* ours, and no such name */
-    ZONE_FOUND,   /* there is such a name, perhaps with no record of the asked type */
+    ZONE_FOREIGN, /* outside the zone: for the upstream */
+    ZONE_DENIED,  /* inside the zone, and no such name */
+    ZONE_FOUND,   /* the name exists, perhaps with no record of the asked type */
 };
 
 /* One record. `rdata` is as long as its type says for A and AAAA. */
@@ -74,7 +73,7 @@ struct zone_ptr;
 
 struct zone_match {
     enum zone_kind kind;
-    size_t apex; /* offset in the name asked for of the zone's own name, owner of SOA and NS */
+    size_t apex; /* offset of the zone's apex, the owner of SOA and NS, in the name */
     const struct zone_record *records; /* NULL for none */
     const struct zone_ptr *ptr;        /* `ptr_count` names, see zone_ptr_name */
     size_t ptr_count;
@@ -85,7 +84,7 @@ void zone_find(const struct zone *zone, const struct dns_name *name, struct zone
 
 const struct dns_name *zone_ptr_name(const struct zone_match *match, size_t index);
 
-/* What SOA and NS say. */
+/* The values of SOA and NS. */
 const struct dns_name *zone_ns(const struct zone *zone);
 const struct dns_name *zone_mailbox(const struct zone *zone);
 uint32_t zone_serial(const struct zone *zone);

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Queries of any bytes, upstream answers of any bytes, names of any text. What comes out is read by
- * a small reader of its own: whole, within the limit, an answer to what was asked, and never worth
- * an answer itself. */
+/* Queries of any bytes, upstream answers of any bytes, names of any text. A small reader of the
+ * harness's own checks the output: well formed, within the limit, an answer to the question, and
+ * never a message that asks for an answer itself. */
 
 static const struct zone *the_zone(void)
 {
@@ -37,7 +37,7 @@ static const struct zone *the_zone(void)
     return zone;
 }
 
-/* Walks a name without following it twice to the same place. */
+/* Walks a name whose pointers must shrink. */
 static void walk_name(const uint8_t *message, size_t len, size_t *offset)
 {
     struct dns_name name;
@@ -106,7 +106,7 @@ static void check_query(struct input *input)
             require(out_len <= capacity && load_be16(out) == load_be16(message));
     } else {
         require(context.recursion && (query.flags & DNS_FLAG_RD) != 0);
-        /* what an upstream may say: our question again, and then anything */
+        /* an upstream repeats our question, then sends any bytes */
         uint8_t *whole = malloc(len + upstream_len + 1);
         require(whole != NULL);
         size_t question = DNS_HEADER_LEN + (size_t)query.name.len + 4;

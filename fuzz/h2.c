@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A server that gets any bytes, a client that gets any bytes, and the two of them together with
- * their bytes cut anywhere and perhaps broken off. Every call has its events in order and ends
- * once; between the two of ours nothing is lost or changed before the break. */
+/* A server that receives any bytes, a client that receives any bytes, and both together, their
+ * bytes cut anywhere and perhaps broken off. Every call has its events in order and ends once.
+ * Between the two, nothing is lost or changed before the break. */
 
 enum { CALLS = 32, MESSAGE_MAX = 64, SMALL = 4096 };
 
@@ -23,7 +23,7 @@ static const struct h2_limits limits = {.streams = 8,
 
 struct serving {
     size_t open;
-    bool echo; /* answers each message with itself, and the end with a status */
+    bool echo; /* echoes each message, and answers the end with a status */
 };
 
 /* Of one call, from `started` to `closed`. */
@@ -38,7 +38,7 @@ static void started(void *ctx, struct h2_call *call)
     struct serving *serving = ctx;
     struct served *served = calloc(1, sizeof *served);
     require(served != NULL && h2_call_user(call) == NULL);
-    require(h2_call_path(call) != NULL); /* with a foreign scheme it may begin with anything */
+    require(h2_call_path(call) != NULL); /* any text after a foreign scheme */
     served->serving = serving;
     h2_call_set_user(call, served);
     require(++serving->open <= limits.streams);
@@ -94,7 +94,7 @@ static size_t chunk_of(uint8_t cut, size_t left)
     return size < left ? size : left;
 }
 
-/* Bytes in exact memory, so that a read past them is seen. */
+/* Memory of exact length, so that a sanitizer sees a read past the end. */
 static uint8_t *copy_of(const uint8_t *bytes, size_t len)
 {
     uint8_t *copy = malloc(len > 0 ? len : 1);
@@ -139,7 +139,7 @@ struct asked {
     unsigned messages;
     unsigned finished;
     enum grpc_code code;
-    bool same; /* the one answer was the question */
+    bool same; /* the answer echoed the question */
 };
 
 static void got_answer(void *ctx, struct h2_request *request, const uint8_t *bytes, size_t len)
@@ -195,7 +195,7 @@ static void fuzz_client(struct input *input, uint8_t cut)
 
 /* ---- both ---- */
 
-/* Hands some bytes over; false at the break. */
+/* Moves some bytes. False at the break. */
 static bool pass(struct buffer *from, struct input *input,
                  int (*receive)(void *, const uint8_t *, size_t), void *to, bool may_break)
 {

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Any bytes as a message of the API. What protobuf-c takes and has no NUL is whole; what it hands
- * out, packed again, is whole always. */
+/* Any bytes as a message of the API. A message that protobuf-c accepts and that has no NUL is
+ * whole. What protobuf-c unpacked is whole again when packed. */
 
 static const ProtobufCMessageDescriptor *const types[] = {
     &pb__connect_request__descriptor,
@@ -35,7 +35,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     require(bytes != NULL);
     size_t len = input.left;
     input_fill(&input, bytes, len);
-    bytes = realloc(bytes, len > 0 ? len : 1); /* so that a read past the end is seen */
+    bytes = realloc(
+        bytes, len > 0 ? len : 1); /* exact length, so that a sanitizer sees a read past the end */
     require(bytes != NULL);
     bool whole = strings_are_whole(type, bytes, len);
     ProtobufCMessage *message = protobuf_c_message_unpack(type, NULL, len, bytes);

@@ -13,7 +13,7 @@ enum { SERVICE_NAME = 96 };
 
 struct descriptors {
     Google__Protobuf__FileDescriptorSet *set;
-    struct descriptors_file files[DESCRIPTORS_FILES_MAX]; /* as in the set */
+    struct descriptors_file files[DESCRIPTORS_FILES_MAX]; /* in the set's order */
     size_t file_count;
     char services[DESCRIPTORS_SERVICES_MAX][SERVICE_NAME];
     size_t service_count;
@@ -80,8 +80,8 @@ void descriptors_destroy(struct descriptors *descriptors)
 
 /* ---- symbols ---- */
 
-/* What stands behind `name` in `symbol`: "" or the part after the dot; NULL when it begins with
- * something else. */
+/* The rest of `symbol` behind `name`: "" or the part after the dot. NULL when it begins with
+ * another name. */
 static const char *behind(const char *symbol, const char *name)
 {
     size_t len = strlen(name);
@@ -158,7 +158,7 @@ static bool file_has(const Google__Protobuf__FileDescriptorProto *file, const ch
     return file_has_message(file, symbol, false);
 }
 
-/* ---- from outside ---- */
+/* ---- look-ups ---- */
 
 const struct descriptors_file *descriptors_by_name(const struct descriptors *descriptors,
                                                    const char *name)

@@ -21,8 +21,8 @@ struct descriptors_file {
 int descriptors_create(struct descriptors **out);
 void descriptors_destroy(struct descriptors *descriptors);
 
-/* NULL: there is no such file; no file that defines the symbol. A symbol is a full name without a
- * dot in front: of a service, method, message, field, enum or value. */
+/* The file of this name, or the file that defines the symbol; NULL for none. A symbol is the full
+ * name, without a leading dot, of a service, method, message, field, enum or value. */
 const struct descriptors_file *descriptors_by_name(const struct descriptors *descriptors,
                                                    const char *name);
 const struct descriptors_file *descriptors_by_symbol(const struct descriptors *descriptors,
@@ -31,7 +31,7 @@ const struct descriptors_file *descriptors_by_symbol(const struct descriptors *d
 /* Whether the symbol is a message. */
 bool descriptors_is_message(const struct descriptors *descriptors, const char *symbol);
 
-/* The file, then all that it imports, each once; returns how many. */
+/* Writes the file, then all its imports, each once. Returns the number of files. */
 size_t descriptors_with_imports(const struct descriptors *descriptors,
                                 const struct descriptors_file *file,
                                 const struct descriptors_file *out[DESCRIPTORS_FILES_MAX]);

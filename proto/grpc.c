@@ -85,7 +85,7 @@ void grpc_percent_decode(char *out, size_t capacity, const char *text, size_t le
             value = hex_digit(text[i + 1]) * 16 + hex_digit(text[i + 2]);
             i += 2;
         }
-        /* a NUL would end the text early, and no sender of ours makes one */
+        /* a NUL would end the text early */
         if (value != 0)
             out[n++] = (char)value;
     }

@@ -37,18 +37,16 @@ enum {
     GRPC_STATUS_TEXT_MAX = 1024,        /* longest status text kept, with its NUL */
 };
 
-/* "NOT_FOUND" and so on; "UNKNOWN" for a number that is no code. */
+/* "NOT_FOUND" and so on; "UNKNOWN" for any other number. */
 const char *grpc_code_name(int code);
 
-/* What a client makes of an HTTP status without grpc-status (http-grpc-status-mapping). */
+/* The code of an HTTP status without grpc-status (http-grpc-status-mapping). */
 enum grpc_code grpc_code_from_http(int http_status);
 
 /* Appends the percent-encoded text: every byte outside 0x20..0x7e and '%' as %XX. */
 void grpc_percent_encode(struct buffer *out, const char *text);
 
-/* Decodes into `out` (always ended by a NUL, cut to `capacity`); invalid sequences stay as they
- * are.
- */
+/* Decodes into `out`, ended by a NUL and cut to `capacity`. Invalid sequences stay as they are. */
 void grpc_percent_decode(char *out, size_t capacity, const char *text, size_t len);
 
 /* grpc-timeout: 1..8 digits and one of H M S m u n. A value too large to count is UINT64_MAX. */
@@ -68,13 +66,13 @@ void grpc_deframer_init(struct grpc_deframer *deframer, size_t limit);
 void grpc_deframer_fini(struct grpc_deframer *deframer);
 
 /* Adds received bytes, calling `message` for each one that is complete; `message` returns false to
- * stop (what follows is dropped). Returns GRPC_OK, RESOURCE_EXHAUSTED for a message over the limit
+ * stop, which drops the rest. Returns GRPC_OK, RESOURCE_EXHAUSTED for a message over the limit
  * or for lack of memory, UNIMPLEMENTED for a compressed one, INTERNAL for a malformed prefix. */
 enum grpc_code grpc_deframer_feed(struct grpc_deframer *deframer, const uint8_t *bytes, size_t len,
                                   bool (*message)(void *ctx, const uint8_t *bytes, size_t len),
                                   void *ctx);
 
-/* True when a message has begun and not ended. */
+/* Whether a message has begun and not ended. */
 bool grpc_deframer_is_partial(const struct grpc_deframer *deframer);
 
 #endif

@@ -33,11 +33,11 @@ struct h2_request {
     struct buffer out;
     struct grpc_deframer deframer;
     int http_status;
-    bool grpc_type; /* content-type is gRPC's */
+    bool grpc_type; /* the content-type is gRPC's */
     int code;       /* grpc-status, or -1 */
     char text[GRPC_STATUS_TEXT_MAX];
     size_t header_bytes;
-    bool finished; /* `finished` has run; the struct waits for its stream's end */
+    bool finished; /* `finished` has run; the struct lives until its stream closes */
 };
 
 static struct h2_request *request_of(nghttp2_session *session, int32_t stream)
@@ -214,7 +214,7 @@ void h2_client_destroy(struct h2_client *client)
     if (client == NULL)
         return;
     client->draining = true;
-    /* request_free takes it off the list, which the analyser does not see */
+    /* request_free removes it from the list, which the analyzer does not see */
     while (!list_empty(&client->requests)) {
         struct h2_request *request = list_first(&client->requests, struct h2_request, node);
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */

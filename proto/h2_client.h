@@ -26,16 +26,16 @@ struct h2_client *h2_client_create(const char *authority, bool tls, size_t messa
 /* Ends every call with UNAVAILABLE and frees the session. */
 void h2_client_destroy(struct h2_client *client);
 
-/* As h2_server_receive and h2_server_pull. */
+/* Like h2_server_receive and h2_server_pull. */
 int h2_client_receive(struct h2_client *client, const uint8_t *bytes, size_t len);
 int h2_client_pull(struct h2_client *client, struct buffer *out, size_t max);
 bool h2_client_wants_send(const struct h2_client *client);
 
-/* True when the server has said GOAWAY or the session broke: no new call can start. */
+/* Whether the server sent GOAWAY or the session failed, so that no new call can start. */
 bool h2_client_is_draining(const struct h2_client *client);
 bool h2_client_is_over(const struct h2_client *client);
 
-/* Starts a call. `timeout_ns` UINT64_MAX sends no deadline; keeping it is the caller's business.
+/* Starts a call. `timeout_ns` UINT64_MAX sends no deadline; the caller enforces it.
  * `events` and `ctx` live until `finished`. NULL when the connection is draining or memory is
  * short. */
 struct h2_request *h2_client_start(struct h2_client *client, const char *path, const void *message,

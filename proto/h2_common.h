@@ -7,7 +7,7 @@
 #include <nghttp2/nghttp2.h>
 #include <string.h>
 
-/* What the sessions of both sides share. */
+/* Shared by the sessions of both sides. */
 
 /* A header field for nghttp2, which copies it when the frame is submitted. */
 static inline nghttp2_nv h2_nv(const char *name, const char *value)
@@ -26,8 +26,8 @@ enum {
     H2_CONNECTION_WINDOW = 4 << 20,
 };
 
-/* Appends what the session has to send, at least `max` bytes where there are so many. Returns 0 or
- * -ENOMEM. */
+/* Appends bytes that the session has to send, until `max` is reached or nothing is left. Returns 0
+ * or -ENOMEM. */
 static inline int h2_session_pull(nghttp2_session *session, struct buffer *out, size_t max)
 {
     size_t start = buffer_len(out);

@@ -1,10 +1,8 @@
-/*
- * A call's life: on_begin_headers makes it, on_header collects, the end of the headers either
- * refuses it or starts it, DATA feeds the deframer, on_stream_close ends it. A refused call never
- * reaches the events. Answers are queued in `out` and read by nghttp2 through read_data, which adds
- * the trailers when the queue is empty and the call is finished; h2_call_send and h2_call_finish
- * wake it.
- */
+/* A call's life: on_begin_headers creates it, on_header collects, the end of the headers refuses or
+ * starts it, DATA feeds the deframer, on_stream_close destroys it. A refused call never reaches the
+ * events. Answers are queued in `out` and read by nghttp2 through read_data, which adds the
+ * trailers when the queue is empty and the call is finished. h2_call_send and h2_call_finish wake
+ * it. */
 #include "proto/h2_server.h"
 
 #include "base/bytes.h"
@@ -60,13 +58,13 @@ struct h2_call {
     uint64_t timeout_ns;
     struct grpc_deframer deframer;
     struct buffer out;
-    size_t out_begun;          /* bytes at its front that belong to a message pulled in part */
-    struct buffer status_text; /* percent-encoded, ended by a NUL */
+    size_t out_begun; /* bytes at the front of `out` that belong to a message pulled in part */
+    struct buffer status_text; /* percent-encoded, with a NUL */
     enum grpc_code code;
     int refuse_http;            /* status to refuse with; 200 for a gRPC status */
     enum grpc_code refuse_code; /* with refuse_http 200 */
     const char *refuse_text;
-    bool started;    /* the events know it */
+    bool started;    /* `started` has run */
     bool responding; /* response headers submitted */
     bool deferred;   /* read_data waits to be woken */
     bool finished;   /* no more answers from the caller */
@@ -134,7 +132,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     return 0;
 }
 
-/* Text for C: nghttp2 lets no NUL through in a field. */
+/* A C string: nghttp2 rejects a NUL in a field. */
 static bool has_prefix(const char *text, const char *prefix)
 {
     return strncasecmp(text, prefix, strlen(prefix)) == 0;
@@ -187,7 +185,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     return buffer_failed(&call->metadata) ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : 0;
 }
 
-/* Ends a call that the events never see. */
+/* Answers a call that the events never see. */
 static int answer_refused(struct h2_call *call)
 {
     struct h2_server *server = call->server;
@@ -279,7 +277,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, cons
     return 0;
 }
 
-/* A client that is still sending is told to stop once it has its answer (RFC 9113 section 8.1). */
+/* Stops a client that is still sending after its answer is complete (RFC 9113 section 8.1). */
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     (void)user;
@@ -365,7 +363,7 @@ void h2_server_destroy(struct h2_server *server)
 {
     if (server == NULL)
         return;
-    /* call_destroy takes it off the list, which the analyser does not see */
+    /* call_destroy removes it from the list, which the analyzer does not see */
     while (!list_empty(&server->calls))
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
         call_destroy(list_first(&server->calls, struct h2_call, node));
@@ -476,7 +474,7 @@ void h2_call_set_user(struct h2_call *call, void *user)
     call->user = user;
 }
 
-/* grpc-status and grpc-message, into `headers`; returns how many. */
+/* Fills in grpc-status and grpc-message. Returns the number of headers. */
 static size_t status_headers(const struct h2_call *call, char number[4], nghttp2_nv headers[2])
 {
     number[0] = (char)(call->code >= 10 ? '1' : '0' + (int)call->code);
@@ -497,7 +495,7 @@ static void note_drained(struct h2_call *call)
     }
 }
 
-/* Takes `len` bytes from the queue; remembers how much of the last message stays behind. */
+/* Takes `len` bytes from the queue and remembers how much of the last message remains. */
 static void take_from_queue(struct h2_call *call, uint8_t *out, size_t len)
 {
     const uint8_t *queued = buffer_data(&call->out);
@@ -615,7 +613,7 @@ void h2_call_finish(struct h2_call *call, enum grpc_code code, const char *text)
     cut[len] = '\0';
     grpc_percent_encode(&call->status_text, cut);
     buffer_append(&call->status_text, "", 1);
-    /* a status without its text is better than none */
+    /* send the status without its text */
     if (buffer_failed(&call->status_text))
         buffer_fini(&call->status_text);
     if (call->responding)

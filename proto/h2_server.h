@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 /* The server's side of one gRPC connection, without IO: received bytes go in, events come out as
- * callbacks, bytes to send are pulled. Errors of a client end its call or its connection here; the
- * callbacks see well-formed calls only. */
+ * callbacks, bytes to send are pulled. A client's error ends its call or its connection here, so
+ * that the callbacks see well-formed calls only. */
 
 struct h2_server;
 struct h2_call; /* one stream; valid from `started` until `closed` returns */
@@ -44,7 +44,7 @@ extern const struct h2_limits h2_limits_default;
 struct h2_server *h2_server_create(const struct h2_server_events *events, void *ctx,
                                    const struct h2_limits *limits);
 
-/* Ends every call (`closed` runs for each) and frees the session. */
+/* Ends every call, with a `closed` for each, and frees the session. */
 void h2_server_destroy(struct h2_server *server);
 
 /* Takes bytes from the client. 0, or a negative errno: the connection is beyond repair; send what
@@ -55,10 +55,10 @@ int h2_server_receive(struct h2_server *server, const uint8_t *bytes, size_t len
 int h2_server_pull(struct h2_server *server, struct buffer *out, size_t max);
 bool h2_server_wants_send(const struct h2_server *server);
 
-/* True when nothing more can happen: close the connection after sending what is left. */
+/* Whether the session is over: close the connection after sending what is left. */
 bool h2_server_is_over(const struct h2_server *server);
 
-/* GOAWAY: open calls go on, new ones are refused; `h2_server_is_over` once the last has ended. */
+/* Sends GOAWAY: open calls go on, new ones are refused. h2_server_is_over holds after the last. */
 void h2_server_shut_down(struct h2_server *server);
 size_t h2_server_calls(const struct h2_server *server);
 
@@ -87,11 +87,11 @@ int h2_call_send(struct h2_call *call, const void *message, size_t len);
 /* Bytes queued and not yet pulled. */
 size_t h2_call_pending(const struct h2_call *call);
 
-/* Drops the queued messages, all but one that has been pulled in part. */
+/* Drops the queued messages, except one that has been pulled in part. */
 void h2_call_drop_queue(struct h2_call *call);
 
 /* Ends the call with a status (trailers, or trailers-only when nothing was sent) behind what is
- * queued. `text` may be NULL. Later calls of this function are ignored. */
+ * queued. `text` may be NULL. Further calls are ignored. */
 void h2_call_finish(struct h2_call *call, enum grpc_code code, const char *text);
 
 #endif

@@ -37,7 +37,7 @@ static bool read_varint(struct reader *reader, uint64_t *value)
 static bool message_is_whole(const ProtobufCMessageDescriptor *type, const uint8_t *bytes,
                              size_t len, unsigned depth);
 
-/* `field` NULL: one that we do not know. */
+/* `field` is NULL for an unknown one. */
 static bool bytes_are_whole(const ProtobufCFieldDescriptor *field, const uint8_t *bytes, size_t len,
                             unsigned depth)
 {

@@ -6,9 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* False when a string field of this packed message, or of one inside it, has a NUL in it:
- * protobuf-c hands out C strings, in which "a\0b" would pass for "a". Also false when the message
- * is malformed. */
+/* False when a string field of this packed message, or of one inside it, contains a NUL, or when
+ * the message is malformed. protobuf-c returns C strings, in which "a\0b" would pass for "a". */
 bool strings_are_whole(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t len);
 
 #endif

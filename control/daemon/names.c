@@ -16,10 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What is missing, an address to listen on or a resolver to ask, is tried again from time to time:
- * the program that held the port may end, and a host may learn its resolvers after its start. A
- * host that learns others is followed: at once where they are written over our resolv.conf, else
- * the next time that we look. */
+/* A missing address to listen on, or a missing resolver to ask, is retried: the program that held
+ * the port may end, and a host may learn its resolvers after its start. New resolvers of the host
+ * are followed, at once where they replace our resolv.conf, else at the next look. */
 
 enum {
     ADDRESSES_MAX = 2,
@@ -35,16 +34,16 @@ struct names {
     struct resolver_setter *setter;
     struct dns_server *server;
     struct upstream *upstream;
-    union endpoint upstreams[UPSTREAM_SERVERS_MAX]; /* whom it asks */
+    union endpoint upstreams[UPSTREAM_SERVERS_MAX]; /* the servers that `upstream` asks */
     size_t upstream_count;
     uv_timer_t retry;
-    struct ip_addr own[OWN_MAX]; /* the tunnel's addresses, and what the option says */
-    size_t tunnel_count;         /* of them */
+    struct ip_addr own[OWN_MAX]; /* the tunnel's addresses, then the option's */
+    size_t tunnel_count;         /* of `own` */
     size_t own_count;
-    union endpoint listening[ADDRESSES_MAX]; /* asked for, whether or not it worked */
+    union endpoint listening[ADDRESSES_MAX]; /* as configured, whether or not it worked */
     size_t listening_count;
-    bool upstream_told; /* that there is none */
-    bool is_served;     /* as asked */
+    bool upstream_told; /* that no upstream exists */
+    bool is_served;     /* on all of `listening` */
 };
 
 void names_clean(const char *data_dir)
@@ -62,7 +61,7 @@ static struct ip_addr loopback(uint8_t family)
     return addr;
 }
 
-/* Where to listen: what the option says, else this node's addresses in the tunnel. */
+/* Where to listen: the option's address, else this node's addresses in the tunnel. */
 static size_t wanted_addresses(const struct names *names, const struct plan *plan,
                                union endpoint out[ADDRESSES_MAX])
 {
@@ -86,7 +85,7 @@ static bool is_tunnel(const struct names *names, const struct ip_addr *addr)
     return false;
 }
 
-/* An upstream must not be ourselves. */
+/* Our own addresses, which are no upstream. */
 static void learn_own(struct names *names, const struct plan *plan)
 {
     const union endpoint *address = &names->options->address;
@@ -116,7 +115,7 @@ static size_t upstreams_from_options(const struct option_list *list,
     return count;
 }
 
-/* What the options say, else the host's own resolvers. `told`: that there are none was told. */
+/* The option's upstreams, else the host's own resolvers. `told`: their absence is logged. */
 static size_t find_upstreams(const struct names *names, bool told,
                              union endpoint out[UPSTREAM_SERVERS_MAX])
 {
@@ -142,7 +141,7 @@ static bool asks_already(const struct names *names, const union endpoint *server
     return same;
 }
 
-/* Before the host's resolver is pointed at us, and whenever the host may have learned others. */
+/* Runs before the host's resolver is pointed at us, and whenever the host may have new ones. */
 static void follow_upstreams(struct names *names)
 {
     union endpoint servers[UPSTREAM_SERVERS_MAX];
@@ -170,7 +169,7 @@ static void follow_upstreams(struct names *names)
     names->upstream_count = count;
 }
 
-/* This host asks us too, if we are where a resolver looks: port 53 of an address. */
+/* Points this host's resolver at us, if we serve port 53 of an address. */
 static void point_resolver(const struct names *names)
 {
     struct ip_addr nameservers[ADDRESSES_MAX];
@@ -195,7 +194,7 @@ static void point_resolver(const struct names *names)
     resolver_setter_apply(names->setter, &setup);
 }
 
-/* Listens where it is wanted and does not yet. `told`: failure was told before. */
+/* Opens the listeners that are missing. `told`: a failure is logged already. */
 static void serve(struct names *names, bool told)
 {
     struct err err;
@@ -256,7 +255,7 @@ static void on_resolver_lost(void *ctx)
     names_repoint(names);
 }
 
-/* The overlay's own hosts and this one may ask for other names, nobody else. */
+/* Only hosts of the overlay and this host may ask for foreign names. */
 static void allow_recursion(const struct names *names, const struct plan *plan)
 {
     static const char *const host[] = {"127.0.0.0/8", "::1/128"};

@@ -8,8 +8,8 @@
 #include <uv.h>
 
 /* A node's DNS: the server on its tunnel address, the zone that follows the plan, the upstream for
- * other names, and this host's own resolver pointed at it. Whatever of this does not work is told
- * in the log and tried again; the node runs on without. */
+ * foreign names, and this host's own resolver pointed at it. A part that fails is logged and
+ * retried while the node runs on. */
 
 struct dns_server_stats;
 struct names;
@@ -33,23 +33,22 @@ int names_open(struct names **out, const struct names_options *options);
 /* Follows a plan; `serial` rises with every change. */
 void names_update(struct names *names, const struct plan *plan, uint32_t serial);
 
-/* False while the addresses that are asked for cannot be listened on. */
+/* False while a configured address cannot be listened on. */
 bool names_are_served(const struct names *names);
 
-/* The tunnel's interface is another than before: points this host's resolver at us once more. */
+/* Points this host's resolver at us again after the tunnel's interface was recreated. */
 void names_repoint(struct names *names);
 
-/* The domain to tell to peers, or NULL: DNS is not where they would ask, on port 53 of the tunnel.
- */
+/* The domain for peers, or NULL when DNS is not served on port 53 of the tunnel. */
 const char *names_domain_for_peers(const struct names *names);
 
 void names_stats(const struct names *names, struct dns_server_stats *out);
 
-/* Puts the resolver back and stops serving; memory is given back by the loop's next turns. Takes
+/* Puts the resolver back and stops serving. Its memory is freed on a later turn of the loop. Takes
  * NULL. */
 void names_close(struct names *names);
 
-/* Puts back what a killed run changed. */
+/* Undoes what a killed run changed. */
 void names_clean(const char *data_dir);
 
 #endif

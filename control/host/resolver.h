@@ -12,7 +12,7 @@ struct err;
 
 /* Makes this host's resolver ask our DNS server, and puts back what was there, through the first
  * back end that takes the host: systemd-resolved (split DNS), resolvconf, the file itself. What was
- * there is on disk before the change, so that the next start can undo what a crash left. Blocking. */
+ * there is on disk before the change, so that the next start can undo a crash. Blocking. */
 
 /* The usual places, with the state in `state_dir`. */
 struct resolver_paths resolver_paths_default(const char *state_dir);
@@ -22,8 +22,8 @@ struct resolver_upstreams {
     size_t count;
 };
 
-/* The host's own resolvers: those of resolv.conf, or of the saved copy when the file is ours, without
- * those in `ours`. Returns 0, also with none, or a negative errno. */
+/* The host's own resolvers: those of resolv.conf, or of the saved copy when the file is ours,
+ * without those in `ours`. Returns 0, also with none, or a negative errno. */
 int resolver_read(const struct resolver_paths *paths, const struct ip_addr *ours, size_t ours_count,
                   struct resolver_upstreams *out, struct err *err);
 
@@ -36,9 +36,9 @@ int resolver_apply(const struct resolver_paths *paths, const struct resolver_set
  * not count: the two would replace each other's text for ever. */
 bool resolver_is_lost(const struct resolver_paths *paths);
 
-/* Puts back what resolver_apply changed, also in an earlier life of the program. 0 when nothing is to
- * put back. A file without our marker is another program's and stays. Where a later program of this
- * project wrote over our text, what it will put back becomes the text before ours. */
+/* Puts back what resolver_apply changed, also in an earlier life of the program. 0 when nothing is
+ * to put back. A file without our marker is another program's and stays. Where a later program of
+ * this project wrote over our text, what it will put back becomes the text before ours. */
 int resolver_restore(const struct resolver_paths *paths, struct err *err);
 
 #endif

@@ -11,9 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Several programs of this project may write over each other's text on one host. Each keeps the text
- * before its own, so that they form a chain from the file to the host's own text; whichever ends takes
- * its link out. */
+/* Several programs of this project may write over each other's text on one host. Each keeps the
+ * text before its own, so that they form a chain from the file to the host's own text; whichever
+ * ends takes its link out. */
 
 enum { PROGRAMS_MAX = 4 };
 

@@ -6,9 +6,9 @@
 struct buffer;
 
 /* What was done to the host's resolver, in two files of the state folder: resolver.state, one line
- * "BACKEND DETAIL", and resolv.conf.saved, the former text. Both are on disk before anything changes
- * and go after everything is put back, so that a crash leaves either a host as it was or a line that
- * says what to undo. */
+ * "BACKEND DETAIL", and resolv.conf.saved, the former text. Both are on disk before anything
+ * changes and go after everything is put back, so that a crash leaves either a host as it was or a
+ * line that says what to undo. */
 
 #define SAVED_TEXT_NAME "resolv.conf.saved"
 

@@ -11,13 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Two watches: the folder's sees that the file is replaced or made, the file's own that it is
- * written in place, which the folder's does not see of a bind mount or behind a link. A file's
- * watch stays with what was the file when it began, so that it begins anew each time. */
+/* Two watches: one on the folder, for a file that is replaced or created, and one on the file, for
+ * writes in place, which the folder's watch does not see of a bind mount or behind a link. The
+ * file's watch stays with the inode that it was opened for, so that it is renewed each time. */
 
 enum {
-    SETTLE_MS = 500, /* who writes it writes more than once */
-    ROUNDS_MAX = 5,  /* in a row, each within ROUND_MS of the one before */
+    SETTLE_MS = 500, /* writers write more than once */
+    ROUNDS_MAX = 5,  /* in a row, each within ROUND_MS of the previous */
     ROUND_MS = 30000,
 };
 
@@ -29,7 +29,7 @@ struct resolver_watch {
     uv_fs_event_t file;
     uv_timer_t settle;
     unsigned rounds;
-    uint64_t round_ms; /* when the last one was */
+    uint64_t round_ms; /* time of the last round */
     unsigned open;     /* handles not closed yet */
 };
 
@@ -47,14 +47,14 @@ static void on_event(uv_fs_event_t *handle, const char *name, int events, int st
         (void)uv_timer_start(&watch->settle, on_settled, SETTLE_MS, 0);
 }
 
-/* Nothing to watch is no error: the folder tells when there is. */
+/* A missing file is no error: the folder's watch reports its creation. */
 static void watch_file(struct resolver_watch *watch)
 {
     (void)uv_fs_event_stop(&watch->file);
     (void)uv_fs_event_start(&watch->file, on_event, watch->paths->resolv_conf, 0);
 }
 
-/* False when the other one insists. */
+/* False when another program keeps the file. */
 static bool may_write_again(struct resolver_watch *watch)
 {
     uint64_t now = uv_now(watch->settle.loop);

@@ -5,19 +5,18 @@
 
 struct resolver_paths;
 
-/* Sees that something else wrote over what resolver_apply wrote into the host's resolv.conf: a DHCP
- * client that renews its lease, a network manager that starts. Wakes up for nothing but the file.
- */
+/* Reports that another program, such as a DHCP client or a network manager, replaced what
+ * resolver_apply wrote to the host's resolv.conf. Wakes up for nothing but the file. */
 
 struct resolver_watch;
 
-/* Calls lost(ctx) a moment after it happened; the caller applies its setup again. A program that
- * writes whenever we do is left its way and told of in the log. `paths` outlives the result. 0 or a
- * negative errno. */
+/* Calls lost(ctx) shortly after the change; the caller applies its setup again. A program that
+ * writes each time that we do keeps the file, with one line in the log. `paths` outlives the
+ * result. 0 or a negative errno. */
 int resolver_watch_open(struct resolver_watch **out, uv_loop_t *loop,
                         const struct resolver_paths *paths, void (*lost)(void *ctx), void *ctx);
 
-/* Memory is given back by the loop's next turns. Takes NULL. */
+/* Its memory is freed on a later turn of the loop. Takes NULL. */
 void resolver_watch_close(struct resolver_watch *watch);
 
 #endif

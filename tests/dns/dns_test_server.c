@@ -1,6 +1,6 @@
-/* A DNS server with a zone from its arguments, for the tests that ask it over real sockets. Prints
- * "ready" when it listens. SIGTERM ends it, SIGHUP swaps in a zone that also has the --later hosts
- * and moves to the --move-to address. */
+/* A DNS server with a zone from its arguments, for tests over real sockets. Prints "ready" when it
+ * listens. SIGTERM ends it. SIGHUP swaps in a zone with the --later hosts and moves to the
+ * --move-to address. */
 #include "base/err.h"
 #include "dns/server.h"
 #include "dns/upstream.h"

@@ -58,7 +58,8 @@ static size_t make_query(uint8_t *out, const char *text, uint16_t type, uint16_t
     return len + 11;
 }
 
-/* "VERDICT rcode flags question/answer/authority/additional: records", read with our own reader. */
+/* "VERDICT rcode flags question/answer/authority/additional: records", from a reader of the test's
+ * own. */
 static const char *describe(enum answer_verdict verdict, const uint8_t *message, size_t len)
 {
     static char text[4096];
@@ -216,7 +217,7 @@ START_TEST(opt_says_version_and_bits)
 }
 END_TEST
 
-/* What cannot be read gets its header back and nothing else. */
+/* A malformed query gets its header back and nothing else. */
 static const struct {
     const char *bytes;
     size_t len;
@@ -247,7 +248,7 @@ START_TEST(broken_messages)
 }
 END_TEST
 
-/* Every change of a valid message by one octet gets an answer or none, but a sane one. */
+/* Every change of a valid message by one octet gets a well-formed answer or none. */
 START_TEST(one_octet_changed)
 {
     static uint8_t out[DNS_MESSAGE_MAX];

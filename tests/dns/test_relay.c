@@ -27,7 +27,7 @@ static void copy_bytes(uint8_t *to, const char *from, size_t len)
     memcpy(to, from, len);
 }
 
-/* What comes in, what the client sees behind its header and question. SERVFAIL is an empty one. */
+/* The upstream's message, and what the client sees after header and question. SERVFAIL is empty. */
 static const struct {
     const char *bytes;
     size_t len;
@@ -115,7 +115,7 @@ START_TEST(messages_are_relayed)
 }
 END_TEST
 
-/* Too much for UDP: what fits, and TC; over TCP all of it. */
+/* Too large for UDP: what fits, and TC. TCP carries all of it. */
 START_TEST(large_messages)
 {
     enum { RECORDS = 300 };
@@ -135,7 +135,7 @@ START_TEST(large_messages)
 }
 END_TEST
 
-/* What is beside the answer is as much as fits, and no truncation. */
+/* Additional records that do not fit are left out without TC. */
 START_TEST(large_additional_section)
 {
     enum { RECORDS = 60 };
@@ -153,7 +153,7 @@ START_TEST(large_additional_section)
 }
 END_TEST
 
-/* Each octet of a message changed: no read behind it, no endless loop. */
+/* Each octet of a message changed: no read past the end, no endless loop. */
 START_TEST(one_octet_changed)
 {
     static const char whole[] = HEAD("\x80", "\2", "\1", "\1") A_RECORD RRSIG

@@ -86,7 +86,7 @@ static const struct {
 
 START_TEST(messages_are_parsed)
 {
-    /* a copy of exactly this length, so that a sanitizer sees every read behind it */
+    /* exact length, so that a sanitizer sees a read past the end */
     uint8_t *copy = malloc(messages[_i].len + (messages[_i].len == 0));
     struct dns_query query;
     memcpy(copy, messages[_i].bytes, messages[_i].len);
@@ -178,7 +178,7 @@ START_TEST(the_longest_name)
 }
 END_TEST
 
-/* Pointers to pointers, each further back, end; the name they make may not exceed 255 octets. */
+/* Pointers to earlier pointers end. Their name may not exceed 255 octets. */
 START_TEST(pointer_chains)
 {
     uint8_t message[4096] = {0};
@@ -268,7 +268,7 @@ START_TEST(names_are_compressed)
     ck_assert_mem_eq(out + 30, "\xc0\x0c", 2);
     ck_assert_mem_eq(out + 42, "\6router\xc0\x10", 9);
     ck_assert_uint_eq(load_be16(out + 40), 9);
-    /* the new name is known now, and its other suffixes are not made twice */
+    /* the new name is known now, and its suffixes are not written twice */
     dns_writer_record(&writer, DNS_ADDITIONAL, &target, DNS_TYPE_A, 1, 5, "\1\2\3\4", 4);
     ck_assert_mem_eq(out + 51, "\xc0\x2a\0\1\0\1\0\0\0\5\0\4\1\2\3\4", 16);
     ck_assert_uint_eq(dns_writer_finish(&writer, &query, 0, 0), 67);

@@ -49,7 +49,7 @@ static struct zone *make_zone(void)
 
 #define V6_HOST "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.2.0.0.0.1.0.0.0.0.0.d.f.ip6.arpa"
 
-/* What is found: kind, labels left of the apex, records as letters, and how many PTRs. */
+/* The match: kind, labels left of the apex, records as letters, and the number of PTRs. */
 static const struct {
     const char *name;
     enum zone_kind kind;

@@ -1,5 +1,5 @@
-/* The server's and the client's session back to back, their bytes cut at every place, and the
- * server alone against bytes written by hand. */
+/* The server's and the client's session back to back, with their bytes cut at every place, and the
+ * server alone against hand-written bytes. */
 #include "proto/h2_client.h"
 #include "proto/h2_server.h"
 
@@ -9,11 +9,11 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What the server does with a call is chosen by its path. */
+/* The path of a call selects what the server does. */
 struct world {
     struct h2_server *server;
     struct h2_client *client;
-    size_t cut; /* how many bytes go over at once */
+    size_t cut; /* bytes moved at once */
     unsigned started, closed, messages, half_closed, writable;
     struct h2_call *call;
     unsigned answers, finished;
@@ -264,7 +264,7 @@ START_TEST(queue_is_limited)
 }
 END_TEST
 
-/* All calls of a connection together; what is over is not counted any more. */
+/* All calls of a connection together, without those that ended. */
 START_TEST(queues_are_limited_together)
 {
     struct h2_limits limits = h2_limits_default;
@@ -291,8 +291,7 @@ START_TEST(queues_are_limited_together)
 }
 END_TEST
 
-/* What the client has not begun to get is dropped, wherever it was; the rest and the status come.
- */
+/* Messages that were not pulled in part are dropped. The rest and the status arrive. */
 START_TEST(queue_is_dropped)
 {
     enum { LEN = 40000, FRAMED = LEN + GRPC_PREFIX_LEN, COUNT = 3 };
@@ -389,7 +388,7 @@ START_TEST(ping)
 }
 END_TEST
 
-/* A frame written by hand: header, then payload. */
+/* A hand-written frame: header, then payload. */
 static void put_frame(struct buffer *out, uint8_t type, uint8_t flags, uint32_t stream,
                       const void *payload, size_t len)
 {
@@ -484,7 +483,7 @@ START_TEST(request_headers)
     /* SETTINGS come first (RFC 9113 section 3.4) */
     ck_assert_uint_ge(buffer_len(&out), 9);
     ck_assert_uint_eq(buffer_data(&out)[3], 4);
-    /* what is refused is answered and over */
+    /* a refused call is answered and closed */
     ck_assert_uint_eq(h2_server_calls(world.server), requests[_i].starts);
     buffer_fini(&in);
     buffer_fini(&out);
@@ -554,7 +553,7 @@ START_TEST(incomplete_messages_are_limited_together)
     ck_assert_uint_eq(world.started, 4);
     buffer_clear(&in);
     ck_assert_int_eq(h2_server_pull(world.server, &in, 100000), 0);
-    ck_assert_uint_eq(h2_server_calls(world.server), 3); /* the fourth was one too many */
+    ck_assert_uint_eq(h2_server_calls(world.server), 3); /* the fourth is over the limit */
     buffer_fini(&in);
     world_fini(&world);
 }

@@ -76,7 +76,7 @@ static struct resolver_setup make_setup(size_t count, bool keep)
                                    .keep_former = keep};
 }
 
-/* Tools that write their arguments and standard input to a file. */
+/* A tool that appends its arguments and standard input to a file. */
 static void put_tool(int status)
 {
     char text[512];
@@ -211,8 +211,8 @@ START_TEST(a_file_of_another_program_of_ours_is_not_ours)
 }
 END_TEST
 
-/* Two programs of ours: 0 the second ends first, 1 the first does; 2 and 3 likewise, with no file
- * before. */
+/* Two programs of this project. 0: the second ends first; 1: the first does; 2 and 3: the same
+ * without a file before. */
 START_TEST(programs_end_in_any_order)
 {
     struct err err;
@@ -267,7 +267,7 @@ START_TEST(a_file_that_cannot_be_written_is_said)
 {
     struct err err;
     struct resolver_setup wanted = make_setup(1, true);
-    /* a folder is what not even root can write */
+    /* not even root can write a folder as a file */
     ck_assert_int_eq(mkdir(conf, 0700), 0);
     ck_assert_int_lt(resolver_apply(&paths, &wanted, &err), 0);
     ck_assert_ptr_nonnull(strstr(err.text, conf));
