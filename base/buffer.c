@@ -46,7 +46,7 @@ bool buffer_failed(const struct buffer *buffer)
     return buffer->failed;
 }
 
-/* The bytes in a larger block, or NULL. realloc would leave a copy behind. */
+/* Moves the bytes to a larger block; NULL when out of memory. realloc would leave a copy behind. */
 static uint8_t *enlarge(struct buffer *buffer, size_t capacity)
 {
     if (!buffer->secret)

@@ -18,7 +18,8 @@ struct buffer {
 
 void buffer_init(struct buffer *buffer);
 
-/* For what may hold keys: no copy stays behind when it grows, and none when it goes. */
+/* For contents that may hold keys: no copy stays behind when it grows, and none when it is
+ * freed. */
 void buffer_init_secret(struct buffer *buffer);
 
 /* Frees; the buffer may be filled again. */

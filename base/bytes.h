@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Byte order, text encodings of bytes, and the two operations that secrets need. */
+/* Byte order, text encodings of bytes, and two operations for secrets. */
 
 uint16_t load_be16(const uint8_t *in);
 uint32_t load_be32(const uint8_t *in);
@@ -18,7 +18,7 @@ void store_be64(uint8_t *out, uint64_t value);
 void store_le32(uint8_t *out, uint32_t value);
 void store_le64(uint8_t *out, uint64_t value);
 
-/* Overwrites memory that held a secret; never optimised away. */
+/* Overwrites memory that held a secret. Never optimised away. */
 void bytes_wipe(void *secret, size_t len);
 
 /* Compares in time that depends on `len` only. */

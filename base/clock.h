@@ -3,8 +3,8 @@
 
 #include <stdint.h>
 
-/* Nanoseconds. Only wg/path, control and the programs read clocks; everything below gets time as an
- * argument. */
+/* Nanoseconds. Only wg/path, control and the programs read clocks. Everything below takes time as
+ * an argument. */
 #define NS_PER_SEC UINT64_C(1000000000)
 #define NS_PER_MS  UINT64_C(1000000)
 

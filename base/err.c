@@ -11,7 +11,7 @@ static size_t set_text(struct err *err, const char *format, va_list args)
         err->text[0] = '\0';
         return 0;
     }
-    /* what others wrote may be in it, and it is to stay one line that controls no terminal */
+    /* values may come from other programs: the text must stay one line without terminal controls */
     for (char *c = err->text; *c != '\0'; c++) {
         if ((unsigned char)*c < ' ' || *c == 0x7f)
             *c = '?';

@@ -1,9 +1,9 @@
 #ifndef BASE_ERR_H
 #define BASE_ERR_H
 
-/* An error on its way to a person: a code for the program and one line of text that says what to
- * do. The text is added once, where the context is known; functions below that return 0 or a
- * negative errno only. */
+/* An error for a person: a code for the program and one line of text that says what to do. The text
+ * is added once, where the context is known. Functions below that return only 0 or a negative
+ * errno. */
 struct err {
     int code; /* negative errno */
     char text[512];

@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A binary min-heap of deadlines. Nodes are embedded in their owners and know their place, so that
- * a deadline can be moved or removed in O(log n). */
+/* A binary min-heap of deadlines. Nodes are embedded in their owners and know their place, so
+ * moving or removing a deadline takes O(log n). */
 struct heap_node {
     uint64_t key;
     size_t place; /* 1-based index in the heap; 0 when not in one */
@@ -25,7 +25,7 @@ void heap_fini(struct heap *heap);
  * unchanged. */
 int heap_reserve(struct heap *heap, size_t count);
 
-/* Inserts the node with this key, or moves it there. Room must have been reserved. */
+/* Inserts the node with this key, or moves it. Room must have been reserved. */
 void heap_set(struct heap *heap, struct heap_node *node, uint64_t key);
 
 /* Does nothing when the node is not in the heap. */

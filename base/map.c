@@ -78,7 +78,7 @@ void map_fini(struct map *map)
     map->count = 0;
 }
 
-/* The slot that holds the key, or the empty one where it would go. */
+/* The slot that holds the key, or the empty slot where it belongs. */
 static struct map_slot *find(const struct map *map, const void *key, size_t len, uint64_t hash)
 {
     for (size_t i = hash;; i++) {

@@ -32,7 +32,7 @@ void metrics_sample(struct metrics_text *text, struct metrics_label a, struct me
 void metrics_single(struct metrics_text *text, const char *name, enum metrics_type type,
                     const char *help, double value);
 
-/* How long something took, in fixed steps from 1 ms to 5 s. */
+/* A histogram of durations, in fixed steps from 1 ms to 5 s. */
 enum { METRICS_STEPS = 12 };
 
 struct metrics_histogram {
@@ -45,7 +45,7 @@ void metrics_observe(struct metrics_histogram *histogram, uint64_t ns);
 void metrics_histogram(struct metrics_text *text, const char *name, const char *help,
                        const struct metrics_histogram *histogram);
 
-/* A sum over things that come and go, as a counter: what has gone stays counted. */
+/* A counter over objects that come and go: what removed ones had stays counted. */
 struct metrics_total {
     uint64_t gone;
     uint64_t last;

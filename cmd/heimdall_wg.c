@@ -16,14 +16,15 @@
 #include <uv.h>
 
 /* heimdall-wg: one WireGuard device, configured by wg(8) over its UAPI socket. The main thread runs
- * a loop for that socket and for signals; packets are the path's own threads' affair. In daemon
- * mode the program forks before any thread exists, and the parent waits for the child's word. */
+ * a loop for that socket and for signals; the path's own threads carry packets. In daemon mode the
+ * program forks before any thread exists, and the parent waits until the child reports that it is
+ * ready. */
 
 enum { EXIT_USAGE = 2 };
 
 struct options {
     bool foreground;
-    bool keep_output; /* also in the background: for who asked for logs */
+    bool keep_output; /* also in the background: the user asked for logs */
     const char *name;
     int tun_fd;  /* WG_TUN_FD, or -1 */
     int uapi_fd; /* WG_UAPI_FD, or -1 */
@@ -54,7 +55,7 @@ static const char usage[] =
 
 /* ---- options ---- */
 
-/* A descriptor given by number in the environment; -1 for none, -2 for a malformed one. */
+/* Reads a descriptor's number from the environment; -1 for none, -2 for a malformed one. */
 static int descriptor_from(const char *variable)
 {
     const char *text = getenv(variable);
@@ -78,7 +79,7 @@ static bool read_environment(struct options *options)
     return options->tun_fd != -2 && options->uapi_fd != -2;
 }
 
-/* Decides what is logged; returns whether somebody asked for it. Unknown words mean "error". */
+/* Sets the log level. Returns whether the user asked for logs. Unknown words mean "error". */
 static bool set_log_level(void)
 {
     const char *level = getenv("LOG_LEVEL");
@@ -86,7 +87,7 @@ static bool set_log_level(void)
     if (level == NULL || level[0] == '\0')
         return false;
     if (strcmp(level, "silent") == 0) {
-        log_set_fd(-1); /* nothing can be written there */
+        log_set_fd(-1); /* disables the log */
         return false;
     }
     if (strcmp(level, "verbose") == 0 || strcmp(level, "debug") == 0)
@@ -138,7 +139,7 @@ static int read_options(struct options *options, int argc, char **argv)
 
 /* ---- the device ---- */
 
-/* Closes what keeps the loop alive; it then ends by itself. */
+/* Closes all handles of the loop, which then ends. */
 static void end(struct program *program)
 {
     if (program->ending)
@@ -195,7 +196,7 @@ static int set_config(void *ctx, const struct wg_device_config *config)
     struct err err = {0};
     int rc = path_configure(program->path, config, &err);
     if (rc != 0)
-        log_error("a change was refused", F_STR("error", err.text));
+        log_error("configuration refused", F_STR("error", err.text));
     return rc;
 }
 
@@ -253,7 +254,7 @@ static void init_loop(struct program *program)
     uv_signal_start(&program->interrupt, on_signal, SIGINT);
 }
 
-/* Runs the device until it is to end. `ready` is called once it is there. */
+/* Runs the device until it ends. Calls `ready` once it is up. */
 static int run(const struct options *options, void (*ready)(const struct options *options, int fd),
                int ready_fd)
 {
@@ -285,7 +286,7 @@ static void ready_in_foreground(const struct options *options, int fd)
     (void)fd;
 }
 
-/* Lets go of the terminal, but for logs that somebody asked for, and tells the parent. */
+/* Detaches from the terminal, except for logs that the user asked for, and notifies the parent. */
 static void ready_in_background(const struct options *options, int fd)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -295,13 +296,14 @@ static void ready_in_background(const struct options *options, int fd)
     if (null > STDERR_FILENO)
         close(null);
     if (chdir("/") != 0)
-        log_debug("cannot leave the working folder");
+        log_debug("cannot change to the root directory");
     ssize_t written = write(fd, "", 1);
-    (void)written; /* a parent that is gone needs no word */
+    (void)written; /* the parent may be gone */
     close(fd);
 }
 
-/* The parent's part: success when the child says that it is ready, else the child's own status. */
+/* The parent's part: success when the child reports that it is ready, else the child's own
+ * status. */
 static int await_child(pid_t child, int fd)
 {
     char word;
@@ -321,7 +323,7 @@ static int run_in_background(const struct options *options)
 {
     int fds[2];
     if (pipe2(fds, O_CLOEXEC) != 0) {
-        fprintf(stderr, "heimdall-wg: cannot make a pipe: %s\n", strerror(errno));
+        fprintf(stderr, "heimdall-wg: cannot create a pipe: %s\n", strerror(errno));
         return EXIT_FAILURE;
     }
     pid_t child = fork();

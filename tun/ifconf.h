@@ -8,13 +8,13 @@
 #include <stdint.h>
 
 /* Interfaces, addresses, routes and rules of this network namespace. Every function waits for the
- * kernel's answer and returns 0 or a negative errno. "add" and "set" of what is there already, and
- * "del" of what is not, are 0, so that all of them may be repeated. -EPERM: no CAP_NET_ADMIN;
- * -ENODEV: no such interface. Lists are freed with free(). */
+ * kernel's answer and returns 0 or a negative errno. All may be repeated: "add" and "set" of what
+ * exists, and "del" of what does not, return 0. -EPERM: no CAP_NET_ADMIN; -ENODEV: no such
+ * interface. Lists are freed with free(). */
 
 struct ifconf_socket;
 
-/* One netlink socket; not for two threads at once. */
+/* One netlink socket. Not for two threads at once. */
 int ifconf_open(struct ifconf_socket **out);
 void ifconf_close(struct ifconf_socket *conf);
 
@@ -46,13 +46,13 @@ struct ifconf_addr {
     bool global;             /* scope global, not deprecated or tentative */
 };
 
-/* The address alone: routes, also that of its own network, are the caller's to set. IPv6 addresses
- * are added without duplicate address detection, so that they work at once. -EACCES: IPv6 is
- * switched off on the interface. */
+/* Adds the address alone. Routes, also that of its own network, are the caller's to set. IPv6
+ * addresses are added without duplicate address detection, so that they work at once. -EACCES: IPv6
+ * is switched off on the interface. */
 int ifconf_addr_add(struct ifconf_socket *conf, uint32_t ifindex, const struct ip_prefix *addr);
 int ifconf_addr_del(struct ifconf_socket *conf, uint32_t ifindex, const struct ip_prefix *addr);
 
-/* Of one interface, or of all with ifindex 0. */
+/* Lists those of one interface, or of all with ifindex 0. */
 int ifconf_addr_list(struct ifconf_socket *conf, uint32_t ifindex, struct ifconf_addr **out,
                      size_t *count);
 
@@ -60,7 +60,7 @@ int ifconf_addr_list(struct ifconf_socket *conf, uint32_t ifindex, struct ifconf
 
 enum {
     IFCONF_TABLE_MAIN = 254,
-    IFCONF_PROTOCOL = 72, /* marks the routes and rules that are ours */
+    IFCONF_PROTOCOL = 72, /* identifies our routes and rules */
 };
 
 struct ifconf_route {
@@ -70,7 +70,7 @@ struct ifconf_route {
     struct ip_addr gateway; /* family 0: none, directly on the interface */
     struct ip_addr source;  /* preferred source; family 0: none */
     uint32_t metric;        /* 0: the kernel's own choice, which for IPv6 is 1024 */
-    uint8_t protocol;       /* who made it; 0 when setting: IFCONF_PROTOCOL */
+    uint8_t protocol;       /* origin; 0 when setting: IFCONF_PROTOCOL */
 };
 
 /* Adds the route or replaces the one of the same prefix, table and metric. */
@@ -80,8 +80,8 @@ int ifconf_route_set(struct ifconf_socket *conf, const struct ifconf_route *rout
  * another protocol alone. */
 int ifconf_route_del(struct ifconf_socket *conf, const struct ifconf_route *route);
 
-/* The unicast routes of one family (4, 6) and table; of one protocol, or of all with 0. A route
- * with several next hops shows the first. */
+/* Lists the unicast routes of one family (4, 6) and table; of one protocol, or of all with 0. A
+ * route with several next hops shows the first. */
 int ifconf_route_list(struct ifconf_socket *conf, uint8_t family, uint32_t table, uint8_t protocol,
                       struct ifconf_route **out, size_t *count);
 
@@ -89,15 +89,15 @@ int ifconf_route_list(struct ifconf_socket *conf, uint8_t family, uint32_t table
 
 struct ifconf_rule {
     uint8_t family;    /* 4 or 6 */
-    uint32_t priority; /* 0: the kernel puts it in front of the others */
+    uint32_t priority; /* 0: the kernel places it before the others */
     uint32_t table;
-    bool unreachable; /* refuses what comes this far; without a table */
-    uint32_t fwmark;  /* 0: matches whatever the mark is */
+    bool unreachable; /* refuses packets that come this far; without a table */
+    uint32_t fwmark;  /* 0: matches any mark */
     bool invert;      /* "not": applies to packets without the mark */
     bool has_suppress;
-    uint32_t suppress_prefixlen; /* routes of this length or shorter do not count */
+    uint32_t suppress_prefixlen; /* ignores routes of this length or shorter */
     uint8_t protocol;            /* 0 when adding: IFCONF_PROTOCOL */
-    bool foreign;                /* in lists: has selectors or actions that are not shown here */
+    bool foreign; /* in lists: has selectors or actions that this struct does not hold */
 };
 
 /* "not fwmark MARK lookup TABLE", and the same with "suppress_prefixlength 0": all but the default
@@ -121,26 +121,26 @@ struct ifconf_default {
     struct ip_addr addr;    /* of the interface, as the source of new traffic; family 0: none */
 };
 
-/* The default route of the main table with the lowest metric; -ENOENT: none. */
+/* Finds the default route of the main table with the lowest metric. -ENOENT: none. */
 int ifconf_default_get(struct ifconf_socket *conf, uint8_t family, struct ifconf_default *out);
 
-/* The address under which others reach this host: that of the default route's interface, else the
- * first global one, else the loopback address. Interface `skip` (0: none) does not count. */
+/* Finds the address under which others reach this host: that of the default route's interface, else
+ * the first global one, else the loopback address. Interface `skip` (0: none) does not count. */
 int ifconf_host_addr(struct ifconf_socket *conf, uint8_t family, uint32_t skip,
                      struct ip_addr *out);
 
-/* The MTU of the way to `dest` for packets with this mark, path MTU discovery included.
- * -ENETUNREACH: no way. */
+/* Finds the path MTU to `dest` for packets with this mark, path MTU discovery included.
+ * -ENETUNREACH: no route. */
 int ifconf_path_mtu(struct ifconf_socket *conf, const struct ip_addr *dest, uint32_t fwmark,
                     uint32_t *mtu);
 
 struct ifconf_way {
-    uint32_t ifindex; /* of the interface that leads there */
+    uint32_t ifindex; /* of the outgoing interface */
     bool local;       /* the address is this host's own */
 };
 
-/* How packets with this mark go from `source` (NULL: the kernel's choice) to `dest`.
- * -ENETUNREACH: not at all; -EINVAL: the source is not an address of this host (IPv4 only). */
+/* Finds the route of packets with this mark from `source` (NULL: the kernel's choice) to `dest`.
+ * -ENETUNREACH: none. -EINVAL: the source is not an address of this host (IPv4 only). */
 int ifconf_way_get(struct ifconf_socket *conf, const struct ip_addr *dest,
                    const struct ip_addr *source, uint32_t fwmark, struct ifconf_way *out);
 
@@ -148,9 +148,9 @@ int ifconf_way_get(struct ifconf_socket *conf, const struct ip_addr *dest,
  */
 bool ifconf_ipv6_enabled(const char *name);
 
-/* Lets the kernel forward packets of this family; written only when it is off. `was` tells what it
- * was. -EROFS, -EACCES: not permitted here. Interfaces that got their IPv6 default route from
- * router advertisements keep accepting them. */
+/* Makes the kernel forward packets of this family; written only when it is off. `was` receives the
+ * former setting. -EROFS, -EACCES: not permitted here. Interfaces that got their IPv6 default route
+ * from router advertisements keep accepting them. */
 int ifconf_forwarding_enable(uint8_t family, bool *was);
 int ifconf_forwarding_disable(uint8_t family);
 

@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <linux/if_addr.h>
 
-/* One address of one interface, with the flags that an IPv6 address of a tunnel needs: nobody else
- * can have it, and it must work at once. */
+/* A request for one address of one interface, with the flags that an IPv6 address of a tunnel
+ * needs: no other host can have it, and it must work at once. */
 static void request_addr(struct request *request, uint16_t type, uint16_t flags, uint32_t ifindex,
                          const struct ip_prefix *addr)
 {
@@ -14,7 +14,7 @@ static void request_addr(struct request *request, uint16_t type, uint16_t flags,
     ifa->ifa_index = ifindex;
     request_put_addr(request, IFA_LOCAL, &addr->addr);
     request_put_addr(request, IFA_ADDRESS, &addr->addr);
-    uint32_t flags_wanted = IFA_F_NOPREFIXROUTE; /* which routes there are is the caller's affair */
+    uint32_t flags_wanted = IFA_F_NOPREFIXROUTE; /* the caller sets the routes */
     if (addr->addr.family == 6)
         flags_wanted |= IFA_F_NODAD;
     mnl_attr_put_u32(request->nlh, IFA_FLAGS, flags_wanted);

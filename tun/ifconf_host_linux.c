@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What the host looks like from outside, and what its kernel does for others. */
+/* How others reach this host, and what its kernel does for them. */
 
 /* ---- addresses */
 
@@ -110,7 +110,7 @@ int ifconf_host_addr(struct ifconf_socket *conf, uint8_t family, uint32_t skip, 
 
 /* ---- switches of the kernel */
 
-/* A number from /proc/sys/net; negative errno when there is none. */
+/* Reads a number from /proc/sys/net; a negative errno when there is none. */
 static int read_switch(const char *path)
 {
     char text[16] = "";
@@ -148,7 +148,7 @@ bool ifconf_ipv6_enabled(const char *name)
            read_switch("/proc/sys/net/ipv6/conf/default/disable_ipv6") == 0;
 }
 
-/* A host that forwards stops to listen to routers where accept_ra is 1; 2 means "all the same".
+/* A host that forwards ignores router advertisements where accept_ra is 1; 2 accepts them anyway.
  * Without this a host would lose its own default route. */
 static void keep_router_advertisements(void)
 {
@@ -197,7 +197,7 @@ bool ifconf_filters_strictly(const char *name)
     int n = snprintf(path, sizeof path, "/proc/sys/net/ipv4/conf/%s/rp_filter", name);
     if (n < 0 || (size_t)n >= sizeof path)
         return false;
-    /* the higher one of the two counts, and 2 is the looser */
+    /* the higher of the two counts, and 2 is the looser */
     int all = read_switch("/proc/sys/net/ipv4/conf/all/rp_filter");
     int own = read_switch(path);
     return (own > all ? own : all) == 1;

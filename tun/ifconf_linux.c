@@ -23,7 +23,7 @@ int ifconf_open(struct ifconf_socket **out)
         ifconf_close(conf);
         return rc;
     }
-    int on = 1; /* without it the kernel does not look at all that a dump is asked for */
+    int on = 1; /* without it the kernel ignores the dump's filter */
     mnl_socket_setsockopt(conf->socket, NETLINK_GET_STRICT_CHK, &on, sizeof on);
     *out = conf;
     return 0;
@@ -69,7 +69,7 @@ static int take_error(const struct nlmsghdr *nlh, struct answer *answer)
     return error->error > 0 ? -error->error : error->error;
 }
 
-/* One datagram of the answer. */
+/* Handles one datagram of the answer. */
 static int take_datagram(struct answer *answer, const void *buf, size_t len,
                          int (*take)(const struct nlmsghdr *nlh, void *ctx), void *ctx)
 {

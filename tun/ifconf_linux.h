@@ -25,12 +25,12 @@ struct request {
 void *request_init(struct request *request, uint16_t type, uint16_t flags, size_t header_len);
 void request_put_addr(struct request *request, uint16_t attr, const struct ip_addr *addr);
 
-/* Sends and waits. Without `take` an acknowledgement is asked for. With it, it is called for each
+/* Sends and waits. Without `take` it requests an acknowledgement. With `take`, calls it for each
  * message of the answer; a negative errno from it ends the call. Returns 0 or a negative errno. */
 int request_run(struct ifconf_socket *conf, struct request *request,
                 int (*take)(const struct nlmsghdr *nlh, void *ctx), void *ctx);
 
-/* The attributes of a message by type, NULL where missing; `max` is the highest type. */
+/* Collects the attributes of a message by type, NULL where missing; `max` is the highest type. */
 void attrs_parse(const struct nlmsghdr *nlh, size_t header_len, const struct nlattr **attrs,
                  uint16_t max);
 uint32_t attr_u32(const struct nlattr *attr, uint32_t otherwise);
@@ -41,7 +41,7 @@ void attr_addr(const struct nlattr *attr, uint8_t af, struct ip_addr *out);
 uint8_t af_of_family(uint8_t family);
 uint8_t family_of_af(uint8_t af);
 
-/* Growing array of elements of `size` bytes. The place of a new, zeroed one or NULL. */
+/* A growing array of elements of `size` bytes. Returns a new, zeroed element or NULL. */
 struct vector {
     void *items;
     size_t count;

@@ -57,7 +57,7 @@ struct listing {
     uint8_t protocol;
 };
 
-/* Where the first of several next hops leads. */
+/* The first of several next hops. */
 static void take_multipath(const struct nlattr *attr, uint8_t af, struct ifconf_route *out)
 {
     const struct rtnexthop *hop = mnl_attr_get_payload(attr);
@@ -114,7 +114,7 @@ int ifconf_route_list(struct ifconf_socket *conf, uint8_t family, uint32_t table
     rtm->rtm_family = af_of_family(family);
     mnl_attr_put_u32(request.nlh, RTA_TABLE, listing.table);
     int rc = request_run(conf, &request, take_route, &listing);
-    if (rc == -ENOENT) /* nobody has used this table yet */
+    if (rc == -ENOENT) /* this table was never used */
         rc = 0;
     void *items = NULL;
     rc = vector_finish(&listing.found, rc, &items, count);

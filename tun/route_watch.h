@@ -3,8 +3,8 @@
 
 #include <stdbool.h>
 
-/* Tells that a route, rule or address of this network namespace has changed, not which; with
- * `links` also a link, its MTU for one. */
+/* Reports that a route, rule or address of this network namespace has changed, not which; with
+ * `links` also a link, for example its MTU. */
 
 struct route_watch;
 
@@ -15,7 +15,7 @@ void route_watch_close(struct route_watch *watch);
 /* Non-blocking; readable when there is news. */
 int route_watch_fd(const struct route_watch *watch);
 
-/* Takes all that is pending; whether there was anything. */
+/* Reads all that is pending. Returns whether there was anything. */
 bool route_watch_read(struct route_watch *watch);
 
 #endif

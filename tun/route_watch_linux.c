@@ -11,7 +11,7 @@ struct route_watch {
     struct mnl_socket *socket;
 };
 
-/* The removal of an address takes its local route with it, so that routes and rules say it all. */
+/* The removal of an address removes its local route, so routes and rules cover it. */
 static int join(struct mnl_socket *socket, bool links)
 {
     static const int groups[] = {RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE,

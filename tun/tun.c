@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* What the kernel accepts, less the names that it would read as a template or a path. */
+/* Names that the kernel accepts, except those that it would read as a template or a path. */
 static bool name_valid(const char *name)
 {
     size_t len = strlen(name);
@@ -36,7 +36,7 @@ int tun_adopt(struct tun **out, int fd, struct err *err)
 int tun_reopen(struct tun *tun, struct err *err)
 {
     if (tun->ops->reopen == NULL)
-        return err_set(err, -EOPNOTSUPP, "interface %s cannot be made anew", tun->name);
+        return err_set(err, -EOPNOTSUPP, "interface %s cannot be recreated", tun->name);
     return tun->ops->reopen(tun, err);
 }
 

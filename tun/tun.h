@@ -8,9 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A layer 3 device: the kernel's TUN, a descriptor handed in, or one end of a pair in memory. One
- * thread may read while another writes and a third takes events and asks for the MTU. Functions
- * return 0 or a negative errno; where a `struct err` is taken, its text tells a user what to do. */
+/* A layer 3 device: the kernel's TUN, a descriptor passed in, or one end of a pair in memory. One
+ * thread may read while another writes and a third reads events and the MTU. Functions return 0 or
+ * a negative errno. Where a `struct err` is taken, its text says what the user can do. */
 
 struct tun;
 
@@ -27,12 +27,12 @@ int tun_adopt(struct tun **out, int fd, struct err *err);
  * other. After one is closed the other reads -EBADFD. */
 int tun_memory(struct tun **a, struct tun **b);
 
-/* Tests: changes the link of a device in memory and posts the events that follow from it. */
+/* For tests: changes the link of a device in memory and posts the resulting events. */
 int tun_memory_set_link(struct tun *tun, bool up, uint32_t mtu);
 
-/* Makes the interface of tun_open anew, as it was made then, after it was removed; 0 also when it
- * is still there. Nobody else may use the device meanwhile: its descriptors may change. Needs
- * neither the device file nor a right to open it. -EOPNOTSUPP: the device is of another kind. */
+/* Recreates the removed interface of tun_open with the same settings. 0 also when it still exists.
+ * No other thread may use the device meanwhile: its descriptors may change. Needs neither the
+ * device file nor the right to open it. -EOPNOTSUPP: the device is of another kind. */
 int tun_reopen(struct tun *tun, struct err *err);
 
 void tun_close(struct tun *tun);
@@ -59,7 +59,7 @@ int tun_events_fd(const struct tun *tun);
 /* Whether the link is up as of the last event read, or of the opening. */
 bool tun_is_up(const struct tun *tun);
 
-/* Takes what is pending, but at most one change of up to down or back, and returns the bits of what
+/* Reads what is pending, but at most one change of up to down or back. Returns the bits of what
  * changed, 0 for nothing of interest, or a negative errno. The removal of the interface is no
  * event: see tun_read. */
 int tun_events_read(struct tun *tun);

@@ -44,7 +44,7 @@ int tun_fd_write_packet(int fd, const void *header, size_t header_len,
     return writev(fd, plain ? iov + 1 : iov, plain ? 1 : 2) < 0 ? -errno : 0;
 }
 
-/* A descriptor whose other end is gone is to its user an interface that was removed. */
+/* A descriptor whose other end is closed acts as an interface that was removed. */
 static int closed_to_gone(int rc)
 {
     return rc == -EPIPE || rc == -ECONNRESET || rc == -ECONNREFUSED || rc == -ENOTCONN ? -EBADFD

@@ -7,8 +7,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-/* What every kind of device has, and what each does in its own way. A back end embeds `struct tun`
- * as its first member. */
+/* What all kinds of devices share, and the operations of each. A back end embeds `struct tun` as
+ * its first member. */
 
 struct tun;
 
@@ -30,16 +30,16 @@ struct tun {
     char name[TUN_NAME_LEN];
 };
 
-/* tun_linux.c (or the one of the system at hand). Adopting answers -ENOTTY when the descriptor is
+/* In tun_linux.c, or the file of another system. Adopting returns -ENOTTY when the descriptor is
  * not a TUN. */
 int tun_system_open(struct tun **out, const char *name, struct err *err);
 int tun_system_adopt(struct tun **out, int fd, struct err *err);
 
-/* tun_fd.c: any descriptor that carries one packet a read and write. */
+/* In tun_fd.c: any descriptor that carries one packet a read and write. */
 int tun_fd_adopt(struct tun **out, int fd, struct err *err);
 
-/* Reads one packet behind a header of `header_len` bytes, or writes one; sees truncation, which
- * the kernel does not tell. */
+/* Reads or writes one packet behind a header of `header_len` bytes. Detects truncation, which the
+ * kernel does not report. */
 int tun_fd_read_packet(int fd, void *header, size_t header_len, struct tun_packet *packet);
 int tun_fd_write_packet(int fd, const void *header, size_t header_len,
                         const struct tun_packet *packet);

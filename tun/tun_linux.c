@@ -71,14 +71,14 @@ static int linux_events_read(struct tun *tun)
     return bits == 0 && rc < 0 ? rc : bits;
 }
 
-/* What to do about an interface that the kernel does not give. */
+/* Explains why the kernel refuses an interface, and what to do. */
 static int explain_interface(struct err *err, const char *name, int code)
 {
     switch (code) {
     case -EPERM:
     case -EACCES:
         return err_set(err, code,
-                       "not permitted to make interface %s: start the container with `--cap-add "
+                       "not permitted to create interface %s: start the container with `--cap-add "
                        "NET_ADMIN`, or run as root",
                        name);
     case -EBUSY:
@@ -88,14 +88,14 @@ static int explain_interface(struct err *err, const char *name, int code)
                        name);
     case -EINVAL:
         return err_set(err, code,
-                       "an interface %s exists and is not ours to use: remove it (`ip link delete "
+                       "interface %s exists and is not a free TUN: remove it (`ip link delete "
                        "%s`), or choose another name (--interface-name)",
                        name, name);
     }
-    return err_set_errno(err, code, "cannot make interface %s", name);
+    return err_set_errno(err, code, "cannot create interface %s", name);
 }
 
-/* A descriptor whose interface was removed takes a new one like one that never had any. */
+/* A descriptor whose interface was removed accepts a new one, as if it never had any. */
 static int make_interface(int fd, const char *name, struct ifreq *ifr, struct err *err)
 {
     *ifr = (struct ifreq){.ifr_flags = IFF_TUN | IFF_NO_PI};
@@ -103,7 +103,7 @@ static int make_interface(int fd, const char *name, struct ifreq *ifr, struct er
     return ioctl(fd, TUNSETIFF, ifr) < 0 ? explain_interface(err, name, -errno) : 0;
 }
 
-/* Begins to follow the link of the descriptor's interface. */
+/* Starts to follow the link of the descriptor's interface. */
 static int begin_watch(struct linux_tun *self, int fd, const char *name, struct err *err)
 {
     int rc = watch_init(&self->watch, fd);
@@ -162,7 +162,7 @@ static int create(struct tun **out, int fd, const struct ifreq *ifr, struct err 
     return 0;
 }
 
-/* What to do about a device file that does not open. */
+/* Explains why the device file does not open, and what to do. */
 static int explain_device(struct err *err, int code)
 {
     switch (code) {
@@ -176,7 +176,7 @@ static int explain_device(struct err *err, int code)
     case -EPERM:
     case -EACCES:
         return err_set(err, code,
-                       "%s may not be opened: start the container with `--device %s --cap-add "
+                       "not permitted to open %s: start the container with `--device %s --cap-add "
                        "NET_ADMIN`, or run as root",
                        device_path, device_path);
     }
@@ -197,8 +197,8 @@ int tun_system_open(struct tun **out, const char *name, struct err *err)
     return rc;
 }
 
-/* The descriptor may come from a program that used more of the kernel's offers than we do: back to
- * whole packets with a header of the known size. */
+/* Switches offloads off: the descriptor may come from a program that used more of the kernel's than
+ * we do. */
 static int reset_offloads(int fd, const struct ifreq *ifr)
 {
     int header_len = sizeof(struct virtio_net_hdr);

@@ -12,11 +12,10 @@
 
 enum {
     MEM_MTU = 1500,
-    MEM_QUEUE = 4 << 20, /* bytes in flight each way, as far as the kernel allows */
+    MEM_QUEUE = 4 << 20, /* bytes in flight in each direction, as far as the kernel allows */
 };
 
-/* The link of a device in memory is what its test says: events travel through a pipe, a byte each.
- */
+/* A test sets the link of a device in memory. Events travel through a pipe, one byte each. */
 struct mem_tun {
     struct tun tun;
     int post_fd; /* the writing end of events_fd */
@@ -89,7 +88,7 @@ static const struct tun_ops mem_ops = {
     .events_read = mem_events_read,
 };
 
-/* Takes over `fd`, also on failure. */
+/* Takes ownership of `fd`, even on failure. */
 static struct tun *mem_create(int fd, const char *name)
 {
     struct mem_tun *mem = calloc(1, sizeof *mem);

@@ -9,11 +9,11 @@ enum {
     TUN_PACKET_MAX = 65535, /* the longest packet that a device carries */
 };
 
-/* What a packet needs before it is whole: nothing, or to be cut into segments. Only a device whose
- * offloads were switched on hands out, and takes, anything but TUN_GSO_NONE. */
+/* The segmentation that a packet still needs. Only a device with offloads switched on returns, and
+ * takes, anything but TUN_GSO_NONE. */
 enum tun_gso { TUN_GSO_NONE, TUN_GSO_TCP4, TUN_GSO_TCP6, TUN_GSO_UDP };
 
-/* One packet on its way to or from a device, from its IP header on. `bytes` is the caller's. */
+/* One packet to or from a device, from its IP header on. The caller owns `bytes`. */
 struct tun_packet {
     uint8_t *bytes;
     size_t capacity; /* for tun_read: the room in `bytes`; what does not fit is -EMSGSIZE */

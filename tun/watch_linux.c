@@ -17,13 +17,11 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A netlink socket belongs to the namespace it was made in, and says nothing of an interface that
- * was moved out of it but an RTM_DELLINK. The descriptor of the TUN knows where its interface is:
- *
- *   RTM_NEWLINK of ours ----> up, mtu
- *   RTM_DELLINK of ours ----> follow: deleted (nothing left to watch), or moved (a new socket
- * there) may not follow ---------> a timer: an empty write tells up from down
- */
+/* A netlink socket belongs to the namespace in which it was created. When an interface is moved
+ * out, it reports only an RTM_DELLINK. The descriptor of the TUN knows where its interface is:
+ * RTM_NEWLINK of ours ----> up, mtu   RTM_DELLINK of ours ----> follow: deleted (nothing left to
+ * watch)                                     moved (a new socket there)
+ * may not follow --> a timer: an empty write tells up from down */
 
 enum {
     RECEIVE_BUFFER = 32768, /* one netlink datagram, as the kernel sizes its dumps */
@@ -40,7 +38,7 @@ static int interface_name(int tun_fd, struct ifreq *ifr)
 /* ---- a socket in the interface's namespace */
 
 struct opening {
-    int ns_fd; /* -1: where we are */
+    int ns_fd; /* -1: the current one */
     struct mnl_socket *socket;
     int rc;
 };
@@ -63,7 +61,7 @@ static void *open_socket(void *arg)
     return NULL;
 }
 
-/* Whether `ns_fd` is where this thread is; true as well when that cannot be told. */
+/* Whether `ns_fd` is this thread's namespace; true as well when that cannot be determined. */
 static bool is_here(int ns_fd)
 {
     struct stat there;
@@ -72,7 +70,7 @@ static bool is_here(int ns_fd)
            (there.st_ino == here.st_ino && there.st_dev == here.st_dev);
 }
 
-/* Entering a namespace is for the calling thread alone, and for good: a thread is made for it. */
+/* A namespace is entered by the calling thread alone, and for good: a thread is created for it. */
 static int open_socket_at(struct mnl_socket **out, int ns_fd)
 {
     struct opening opening = {.ns_fd = ns_fd};
@@ -92,8 +90,8 @@ static int open_socket_at(struct mnl_socket **out, int ns_fd)
 
 /* ---- messages */
 
-/* Asks for the interface by its name, which is unique where it is; the index may have changed on
- * the way. */
+/* Requests the interface by its name, which is unique in its namespace. A move may have changed the
+ * index. */
 static int send_query(struct watch *watch)
 {
     struct ifreq ifr;
@@ -140,7 +138,8 @@ static int take_message(struct watch *watch, const struct nlmsghdr *nlh)
     return 0;
 }
 
-/* One datagram. 1: taken, 0: none pending. After following, the rest of it is of no interest. */
+/* Reads one datagram. 1: read, 0: none pending. After following, the rest of it is of no
+ * interest. */
 static int take_datagram(struct watch *watch)
 {
     uint32_t buf[RECEIVE_BUFFER / 4];
@@ -150,7 +149,7 @@ static int take_datagram(struct watch *watch)
         watch->lost = true;
         return 1;
     }
-    if (n < 0 && errno == EAGAIN && watch->lost) { /* there is room for an answer now */
+    if (n < 0 && errno == EAGAIN && watch->lost) { /* the answer fits now */
         watch->lost = false;
         return send_query(watch) == 0 ? 1 : 0;
     }
@@ -212,7 +211,7 @@ static int attach(struct watch *watch)
     return rc == 0 && watch->ifindex == 0 ? -ENODEV : rc;
 }
 
-/* A TUN takes packets, and says so, exactly while its interface is up. */
+/* A TUN takes packets, and polls as writable, exactly while its interface is up. */
 static void probe(struct watch *watch)
 {
     struct pollfd pollfd = {.fd = watch->tun_fd, .events = POLLOUT};

@@ -6,30 +6,30 @@
 
 struct mnl_socket;
 
-/* The link state of the interface behind a TUN descriptor, wherever it is: the watch follows it
- * into another network namespace. Where it may not (no CAP_SYS_ADMIN there), it asks the descriptor
- * once a second instead, and the MTU stays the last one known. */
+/* The link state of the interface behind a TUN descriptor. The watch follows it into another
+ * network namespace. Where it may not (no CAP_SYS_ADMIN there), it checks the descriptor once a
+ * second instead, and the MTU stays the last one known. */
 struct watch {
     int tun_fd; /* borrowed */
-    int fd;     /* epoll: the same for the whole life, readable when there is news */
+    int fd;     /* an epoll descriptor, constant, readable when there is news */
     int timer_fd;
     struct mnl_socket *socket; /* in the interface's namespace; NULL when it may not follow */
     uint32_t ifindex;
     uint32_t mtu;
     bool up;
-    bool lost; /* messages were, for want of room */
+    bool lost; /* messages were lost for lack of room */
 };
 
-/* 0 or a negative errno; fini is allowed after a failure. */
+/* Returns 0 or a negative errno. fini is allowed after a failure. */
 int watch_init(struct watch *watch, int tun_fd);
 void watch_fini(struct watch *watch);
 
-/* Takes what is pending until the link goes up or down; a link that did both says so in two calls,
- * and `fd` stays readable in between. up, mtu and ifindex are the newest so far. 0 or a negative
- * errno. */
+/* Reads what is pending until the link goes up or down. A link that did both reports it in two
+ * calls, and `fd` stays readable in between. up, mtu and ifindex are the newest so far. Returns 0
+ * or a negative errno. */
 int watch_read(struct watch *watch);
 
-/* The MTU as it is now. */
+/* Returns the current MTU. */
 int watch_mtu(struct watch *watch, uint32_t *mtu);
 
 #endif

@@ -6,14 +6,14 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-/* A binary trie with compressed paths, one per family. A node stands for a prefix; its children
- * are longer prefixes of it, told apart by the first bit behind it. A node without an owner is
- * there to branch and has two children, so that n prefixes take at most 2n - 1 nodes.
+/* A binary trie with compressed paths, one per family. A node stands for a prefix. Its children are
+ * longer prefixes of it, distinguished by the first bit behind it. A node without an owner only
+ * branches and has two children, so n prefixes take at most 2n - 1 nodes.
  *
- * What readers see of a node never changes but for three pointers: owner and children. Inserting
- * builds the new nodes aside and links them with one store; a prefix goes by storing NULL as the
- * owner, after which the node is bypassed and given to the garbage. A reader inside a bypassed node
- * still gets on from it, to what was true when it came by. */
+ * Three pointers of a node change while readers can see it: owner and children. An insertion builds
+ * the new nodes aside and links them with one store. A removal stores NULL as the owner, then
+ * bypasses the node and gives it to the garbage. A reader inside a bypassed node continues from it
+ * and sees what was true when it arrived. */
 
 enum { MAX_WORDS = 4 };
 
@@ -36,7 +36,7 @@ struct allowedips_node {
     uint32_t words[]; /* 1 or 4 */
 };
 
-/* A way into the trie: the link to a node, and the node that holds the link. */
+/* A position in the trie: the link to a node, and the node that holds the link. */
 struct step {
     _Atomic(struct allowedips_node *) *link;
     struct allowedips_node *node;
@@ -67,7 +67,7 @@ static unsigned bit_at(const uint32_t *words, uint8_t place)
     return words[place / 32] >> (31 - place % 32) & 1;
 }
 
-/* How many leading bits are the same, at most `limit`, which is within both. */
+/* The number of equal leading bits, at most `limit`, which is within both. */
 static uint8_t common_bits(const uint32_t *a, const uint32_t *b, uint8_t limit)
 {
     for (unsigned i = 0; i * 32 < limit; i++) {
@@ -102,7 +102,7 @@ void allowedips_init(struct allowedips *table)
     table->count = 0;
 }
 
-/* As deep as a prefix is long at most. */
+/* The trie is at most as deep as a prefix is long. */
 static void free_tree(struct allowedips_node *node)
 {
     if (node == NULL)
@@ -151,9 +151,9 @@ static _Atomic(struct allowedips_node *) *root_of(struct allowedips *table, uint
     return &table->roots[family == 4 ? 0 : 1];
 }
 
-/* Goes down as long as nodes are shorter than the key and cover it. The last step's node is the
- * key's own, or what stands in its place: a node that is longer or beside it, or NULL. Steps that
- * led there are kept in `above`: the two before the last. */
+/* Descends while nodes are shorter than the key and cover it. The last step's node is the key's
+ * own, or what stands in its place: a node that is longer or beside it, or NULL. `above` keeps the
+ * two steps before the last. */
 static struct step descend(struct allowedips *table, const struct key *key, struct step *above)
 {
     struct step step = {root_of(table, key->family), NULL};
@@ -175,7 +175,7 @@ static bool is_key(const struct allowedips_node *node, const struct key *key)
     return node != NULL && node->len == key->len && covers(node, key->words);
 }
 
-/* Hangs `fresh` in where `step` ended; may need another node to branch. */
+/* Links `fresh` where `step` ended. May need another node to branch. */
 static int link_node(struct step step, struct allowedips_node *fresh, const struct key *key)
 {
     struct allowedips_node *there = step.node;
@@ -224,7 +224,7 @@ int allowedips_insert(struct allowedips *table, const struct ip_prefix *prefix,
     return 0;
 }
 
-/* Takes a node with at most one child and no owner out of the way. */
+/* Unlinks a node with at most one child and no owner. */
 static void bypass(struct step step, struct garbage *garbage)
 {
     struct allowedips_node *child = load(&step.node->children[0]);

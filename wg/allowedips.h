@@ -12,10 +12,10 @@
 struct allowedips_node;
 struct wg_peer;
 
-/* Which peer owns an address: the longest matching prefix decides, for IPv4 and IPv6. Lookups take
- * no lock and may run during any change; changes serialise on the owner's lock, and each is one
- * atomic store that a lookup sees whole or not at all. A peer must outlive the grace period after
- * its last prefix went. */
+/* Maps addresses to peers: the longest matching prefix decides, for IPv4 and IPv6. Lookups take no
+ * lock and may run during any change. Changes serialise on the owner's lock; each is one atomic
+ * store, which a lookup sees whole or not at all. A peer must outlive the grace period after its
+ * last prefix was removed. */
 struct allowedips {
     _Atomic(struct allowedips_node *) roots[2]; /* IPv4, IPv6 */
     size_t count;                               /* prefixes that have an owner */
@@ -23,7 +23,7 @@ struct allowedips {
 
 void allowedips_init(struct allowedips *table);
 
-/* Frees at once: no reader may be left, and the peers' lists become invalid. */
+/* Frees at once: no reader may remain, and the peers' lists become invalid. */
 void allowedips_fini(struct allowedips *table);
 
 /* Gives the prefix, masked here, to `peer`, taking it from any other. `owned` is the list of the
@@ -32,18 +32,18 @@ void allowedips_fini(struct allowedips *table);
 int allowedips_insert(struct allowedips *table, const struct ip_prefix *prefix,
                       struct wg_peer *peer, struct list *owned);
 
-/* Takes the prefix away from `peer`; false when it is not the peer's. */
+/* Removes the prefix from `peer`. False when it is not the peer's. */
 bool allowedips_remove(struct allowedips *table, const struct ip_prefix *prefix,
                        const struct wg_peer *peer, struct garbage *garbage);
 
-/* Takes away all prefixes on a peer's list, which ends empty. */
+/* Removes all prefixes on a peer's list, which ends empty. */
 void allowedips_remove_all(struct allowedips *table, struct list *owned, struct garbage *garbage);
 
 /* The owner of exactly this prefix, or NULL. */
 struct wg_peer *allowedips_owner(const struct allowedips *table, const struct ip_prefix *prefix);
 
-/* The prefix of one position of a peer's list: list_for_each(pos, owned) allowedips_prefix(pos,
- * &prefix). */
+/* Reads the prefix at one position of a peer's list: list_for_each(pos, owned)
+ * allowedips_prefix(pos, &prefix). */
 void allowedips_prefix(const struct list *pos, struct ip_prefix *out);
 
 /* The owner of an address of 4 (family 4) or 16 bytes (family 6) in network order, or NULL. */

@@ -10,25 +10,26 @@
 #include <string.h>
 
 /* A change is prepared (everything that may fail: new peers, room in the tables, nodes for new
- * prefixes) and then committed, or undone. Prefixes that nobody owned are given to their new owner
- * while preparing, because giving away one that is in the table cannot fail. For the same reason
- * nothing leaves the table before the end: what a step takes away goes to its list of doomed
- * prefixes, from which a later step that gives it to somebody takes it out again.
+ * prefixes) and then committed or undone. Preparing gives prefixes that nobody owned to their new
+ * owner, because moving a prefix that is in the table cannot fail. For the same reason nothing
+ * leaves the table before the end: what a step removes goes to its list of doomed prefixes, from
+ * which a later step that assigns it to a peer takes it back.
  *
- * A change may name a peer again; each time is a step of its own, and they take effect in order. */
+ * A change may name a peer more than once. Each time is a step of its own, and steps take effect in
+ * order. */
 
 struct step {
     struct wg_peer *peer;   /* NULL: nothing to do */
     struct wg_peer *former; /* replaced in the map by `peer` */
     bool is_new;
     struct list fresh;  /* prefixes without an owner before */
-    struct list doomed; /* prefixes that this step takes away */
+    struct list doomed; /* prefixes that this step removes */
 };
 
 struct change {
     struct device_call *call;
     const struct wg_peer_config *peers;
-    size_t count; /* prepared ones of `peers` */
+    size_t count; /* how many of `peers` are prepared */
     struct step *steps;
     bool replace_peers;
     bool has_identity;
@@ -71,7 +72,7 @@ static int create_peer(struct change *change, const struct wg_peer_config *confi
     return 0;
 }
 
-/* Whether the peer is there for the next step, after what this change has done so far. */
+/* Whether the next step finds the peer, after what this change has done so far. */
 static bool is_present(const struct change *change, const struct wg_peer *peer)
 {
     uint64_t number = change->call->dev->changes;
@@ -79,7 +80,7 @@ static bool is_present(const struct change *change, const struct wg_peer *peer)
            (!change->replace_peers || peer->configured_by == number);
 }
 
-/* Finds or makes the peer. */
+/* Finds or creates the peer. */
 static int prepare_peer(struct change *change, const struct wg_peer_config *config,
                         struct step *step)
 {
@@ -100,7 +101,7 @@ static int prepare_peer(struct change *change, const struct wg_peer_config *conf
     return 0;
 }
 
-/* The last one that names a prefix is to have it. */
+/* The last step that names a prefix gets it. Hence the order. */
 static int prepare_prefixes(struct change *change)
 {
     struct allowedips *table = &change->call->dev->allowedips;
@@ -132,7 +133,7 @@ static void undo(struct change *change)
         if (step->former != NULL) {
             int result = map_put(&dev->peers_by_key, step->former->noise.remote_static, WG_KEY_LEN,
                                  step->former);
-            assert(result == 0); /* the place that was just freed */
+            assert(result == 0); /* the slot that was just freed */
             (void)result;
         }
         device_unlink_peer(dev, step->peer);
@@ -180,7 +181,7 @@ static void commit_identity(struct change *change)
         remove_peer(dev, self);
 }
 
-/* Every insertion here is of a prefix that is in the table. */
+/* Cannot fail: the prefix is in the table. */
 static void give_prefix(struct allowedips *table, const struct ip_prefix *prefix,
                         struct wg_peer *peer, struct list *owned)
 {
@@ -241,7 +242,8 @@ static void commit_peers(struct change *change)
     }
 }
 
-/* A change of the key or of all peers concerns each of them; another one those it names. */
+/* A change of the key or a replacement of all peers concerns every peer; any other change only the
+ * peers that it names. */
 static void serve_all(struct change *change)
 {
     struct wg_device *dev = change->call->dev;

@@ -9,8 +9,8 @@
 
 #define SECRET_NS (120 * NS_PER_SEC)
 
-/* A cookie is as old as its secret or younger; the 5 s are for the way of a message that uses it.
- */
+/* A cookie is at most as old as its secret. The 5 s are for the transit of the message that uses
+ * it. */
 #define COOKIE_NS (115 * NS_PER_SEC)
 
 static_assert((int)WIRE_MAC_LEN == (int)BLAKE2S_MAC_LEN, "MAC length");
@@ -45,7 +45,7 @@ void cookie_checker_fini(struct cookie_checker *checker)
     bytes_wipe(checker, sizeof *checker);
 }
 
-/* What the checker gives to a source, and wants to see again: MAC(secret, address || port). */
+/* The cookie of a source: MAC(secret, address || port). */
 static void make_cookie(const struct cookie_checker *checker, uint8_t cookie[WIRE_COOKIE_LEN],
                         const union endpoint *from)
 {

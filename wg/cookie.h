@@ -8,16 +8,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* mac1, mac2 and cookies (paper, section 5.4.4 and 5.4.7). The checker is one a device, for what we
- * receive; the maker is one a peer, for what we send. Neither locks. Times are boot time. */
+/* mac1, mac2 and cookies (paper, sections 5.4.4 and 5.4.7). A device has one checker, for messages
+ * received; a peer has one maker, for messages sent. Neither locks. Times are boot time. */
 
 enum { COOKIE_RANDOM_LEN = WIRE_COOKIE_NONCE_LEN + 32 };
 
 struct cookie_checker {
     uint8_t mac1_key[WIRE_KEY_LEN];
     uint8_t reply_key[WIRE_KEY_LEN];
-    uint8_t secret[32]; /* what cookies are made with */
-    uint64_t secret_ns; /* its birth */
+    uint8_t secret[32]; /* secret that cookies are derived from */
+    uint64_t secret_ns; /* creation of the secret */
     bool has_secret;
 };
 
@@ -37,7 +37,7 @@ enum cookie_verdict {
     COOKIE_MAC1_MAC2, /* the sender can receive at `from` */
 };
 
-/* With our own public key; again when it changes. */
+/* Takes our own public key. Called again when it changes. */
 void cookie_checker_init(struct cookie_checker *checker, const uint8_t public_key[WIRE_KEY_LEN]);
 void cookie_checker_fini(struct cookie_checker *checker);
 
@@ -55,7 +55,7 @@ void cookie_checker_create_reply(struct cookie_checker *checker, struct wire_coo
                                  const union endpoint *from,
                                  const uint8_t random[COOKIE_RANDOM_LEN], uint64_t now_ns);
 
-/* With the peer's public key. */
+/* Takes the peer's public key. */
 void cookie_maker_init(struct cookie_maker *maker, const uint8_t peer_public_key[WIRE_KEY_LEN]);
 void cookie_maker_fini(struct cookie_maker *maker);
 
@@ -64,8 +64,8 @@ void cookie_maker_fini(struct cookie_maker *maker);
 void cookie_maker_add_macs(struct cookie_maker *maker, uint8_t *message, size_t len,
                            uint64_t now_ns);
 
-/* Takes the cookie out of a reply to the last message; false, with nothing changed, when it is not
- * authentic or not awaited. */
+/* Stores the cookie of a reply to the last message. False, with nothing changed, when the reply is
+ * not authentic or not expected. */
 bool cookie_maker_consume_reply(struct cookie_maker *maker, const struct wire_cookie_reply *reply,
                                 uint64_t now_ns);
 

@@ -7,12 +7,13 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-/* Who may do what, in one place. Fast callers load pointers of the tables, of a peer's keypairs and
- * its endpoint; they change timers, counters and, under the peer's lock, staging, endpoint and the
+/* Threads and locks. Fast callers load pointers of the tables, of a peer's keypairs and its
+ * endpoint. They change timers and counters and, under the peer's lock, staging, endpoint and the
  * confirmation of a session. Everything else is done here and in the files of slow and setup calls
- * (run, config, handshake, info) under the device's lock. A fast caller that leaves something to do
- * posts the peer: a stack without locks, from which wg_device_run takes all at once. Being posted
- * counts as a reference, so that a peer that was removed meanwhile lives until it is taken. */
+ * (run, config, handshake, info) under the device's lock.
+ *
+ * A fast caller that leaves work posts the peer to a lock-free stack, which wg_device_run empties.
+ * A posted peer holds a reference: one that was removed meanwhile lives until it is taken. */
 
 enum { DEFAULT_MTU = 1420 };
 
@@ -85,7 +86,7 @@ void device_post(struct wg_device *dev, struct wg_peer *peer)
     do
         peer->next_posted = head;
     while (!atomic_compare_exchange_weak(&dev->posted, &head, peer));
-    if (head == NULL) /* else whoever pushed the first one has called */
+    if (head == NULL) /* the caller that posted the first peer has called wake */
         dev->env.wake(dev->env.ctx);
 }
 

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 struct wg_device {
-    /* read by fast callers without a lock; tables change under the lock */
+    /* fast callers read these without a lock; tables change under the lock */
     struct wg_env env;
     struct allowedips allowedips;
     struct index_table indices;
@@ -28,7 +28,7 @@ struct wg_device {
     _Atomic size_t staged_bytes;
     _Atomic(struct wg_peer *) posted; /* peers with work for wg_device_run, newest first */
 
-    /* protects what follows, and serialises slow and setup calls */
+    /* protects all below, and serialises slow and setup calls */
     pthread_mutex_t lock;
     struct noise_identity identity;
     struct cookie_checker cookies;
@@ -38,7 +38,7 @@ struct wg_device {
     size_t peer_count;
     struct heap deadlines;
     struct garbage garbage;
-    uint64_t changes; /* configurations applied so far */
+    uint64_t changes; /* number of configurations applied */
 };
 
 /* One slow or setup call, while it holds the device's lock. */
@@ -48,19 +48,20 @@ struct device_call {
     const struct wg_sink *sink;
 };
 
-/* Leaves the peer to wg_device_run. From any thread, without the peer's lock. */
+/* Leaves the peer to wg_device_run. Any thread may call it, without the peer's lock. */
 void device_post(struct wg_device *dev, struct wg_peer *peer);
 
-/* All posted peers, linked by `next_posted`, each with a reference that is the caller's now. */
+/* Returns all posted peers, linked by `next_posted`. The caller owns one reference of each. */
 struct wg_peer *device_take_posted(struct wg_device *dev);
 
-/* Up, with a private key, and the peer has an endpoint: it may be spoken to. */
+/* Whether anything may be sent to the peer: the device is up and has a private key, and the peer
+ * has an endpoint. */
 bool device_may_send(const struct wg_device *dev, const struct wg_peer *peer);
 
 /* Publishes `entry` under a fresh random index. 0 or -ENOMEM. */
 int device_add_index(struct wg_device *dev, void *entry, uint32_t *index);
 
-/* Ends the peer's handshake under way, with its index. */
+/* Ends the peer's current handshake and removes its index. */
 void device_clear_handshake(struct wg_device *dev, struct wg_peer *peer);
 
 /* Unpublishes keypairs that were displaced. */
@@ -69,10 +70,10 @@ void device_reap_keypairs(struct wg_device *dev, struct wg_peer *peer);
 /* Forgets sessions, handshake and timers; staged packets stay. */
 void device_clear_sessions(struct wg_device *dev, struct wg_peer *peer);
 
-/* Puts a new peer into the device's tables, except the map. Room in `deadlines` was reserved. */
+/* Adds a new peer to the device's tables, except the map. Room in `deadlines` was reserved. */
 void device_link_peer(struct wg_device *dev, struct wg_peer *peer);
 
-/* Takes a peer out of all tables, except the map, and leaves it to the garbage. */
+/* Removes a peer from all tables, except the map, and gives it to the garbage. */
 void device_unlink_peer(struct wg_device *dev, struct wg_peer *peer);
 
 #endif

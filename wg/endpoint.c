@@ -4,8 +4,8 @@
 #include <string.h>
 
 /* Words are stored with release and loaded with acquire instead of using fences, which thread
- * sanitizers do not follow: a reader that sees a word of a later write also sees its odd sequence
- * number or a later one, and tries again. */
+ * sanitizers do not follow. A reader that sees a word of a later write also sees its odd sequence
+ * number or a later one, and retries. */
 
 void endpoint_slot_store(struct endpoint_slot *slot, const struct wg_endpoint *endpoint)
 {

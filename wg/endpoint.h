@@ -8,17 +8,17 @@
 
 enum { ENDPOINT_WORDS = (sizeof(struct wg_endpoint) + 7) / 8 };
 
-/* An endpoint that any thread reads without a lock while another changes it (a seqlock). Writers
- * exclude one another by a lock of the owner's. All zero is a slot without an endpoint. */
+/* An endpoint that any thread reads without a lock while another changes it (a seqlock). The
+ * owner's lock serialises writers. All zero is a slot without an endpoint. */
 struct endpoint_slot {
-    _Atomic uint64_t sequence; /* odd while a writer is at work */
+    _Atomic uint64_t sequence; /* odd during a write */
     _Atomic uint64_t words[ENDPOINT_WORDS];
 };
 
 void endpoint_slot_store(struct endpoint_slot *slot, const struct wg_endpoint *endpoint);
 void endpoint_slot_load(const struct endpoint_slot *slot, struct wg_endpoint *out);
 
-/* The slot holds this remote, source and interface. */
+/* Whether the slot holds this remote address, source and interface. */
 bool endpoint_slot_holds(const struct endpoint_slot *slot, const struct wg_endpoint *endpoint);
 
 #endif

@@ -1,12 +1,14 @@
 #ifndef WG_GARBAGE_H
 #define WG_GARBAGE_H
 
-/* What a writer has unpublished but a reader may still hold: kept in a list until the caller knows
- * that a grace period has passed, then freed, newest first. One lock of the owner covers a list. */
+/* What a writer has unpublished but a reader may still hold. A list keeps it until the caller knows
+ * that a grace period has passed; then it is freed, newest first. One lock of the owner covers a
+ * list. */
 
 struct garbage_item {
     struct garbage_item *next;
-    void (*free)(struct garbage_item *item); /* wipes what is secret, frees the struct around */
+    void (*free)(
+        struct garbage_item *item); /* wipes secrets, frees the struct that embeds the item */
 };
 
 struct garbage {
@@ -15,7 +17,7 @@ struct garbage {
 
 void garbage_init(struct garbage *garbage);
 
-/* Takes ownership of what is around `item`. Cannot fail. */
+/* Takes ownership of the struct that embeds `item`. Cannot fail. */
 void garbage_push(struct garbage *garbage, struct garbage_item *item,
                   void (*free_item)(struct garbage_item *item));
 

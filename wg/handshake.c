@@ -7,8 +7,8 @@
 
 #include <stdatomic.h>
 
-/* Handshake messages between the wire and `noise`: macs and cookies, indices, sessions. The index
- * of a handshake stands for its peer until the session begins, and then for the keypair. */
+/* Connects handshake messages on the wire with `noise`: macs and cookies, indices, sessions. The
+ * index of a handshake stands for its peer until the session begins, and then for the keypair. */
 
 enum { DS_HANDSHAKE = 0x88 }; /* AF41 */
 
@@ -22,7 +22,7 @@ static void send_message(struct device_call *call, struct wg_peer *peer, void *m
     call->sink->send(call->sink->ctx, &endpoint, DS_HANDSHAKE, message, len);
 }
 
-/* An index for the handshake that is about to start, in place of a former one. */
+/* Assigns an index to the handshake that is about to start, in place of a former one. */
 static bool take_index(struct wg_device *dev, struct wg_peer *peer)
 {
     if (peer->has_handshake_index)
@@ -56,7 +56,7 @@ void handshake_initiate(struct device_call *call, struct wg_peer *peer)
     bytes_wipe(random, sizeof random);
 }
 
-/* Turns the finished handshake into a session; `keypair` changes hands. */
+/* Turns the finished handshake into a session. Takes ownership of `keypair`. */
 static void begin_session(struct device_call *call, struct wg_peer *peer, struct keypair *keypair)
 {
     struct noise_session session;
@@ -72,13 +72,13 @@ static void begin_session(struct device_call *call, struct wg_peer *peer, struct
         timers_handshake_complete(&peer->timers);
     timers_session_begun(&peer->timers, call->now.boot_ns);
     pthread_mutex_unlock(&peer->lock);
-    /* Only now may data find it, so that the first one finds it in its place too. */
+    /* Published last: the first data must find the keypair in its place. */
     index_replace(&call->dev->indices, keypair->local_index, &keypair->entry);
     peer->has_handshake_index = false;
     device_reap_keypairs(call->dev, peer);
 }
 
-/* An authentic message has come from there. */
+/* Accounts for an authentic message from this address. */
 static void received(struct device_call *call, struct wg_peer *peer, size_t len,
                      const struct wg_endpoint *from)
 {
@@ -153,7 +153,7 @@ static struct wg_peer *consume_response(struct device_call *call,
     received(call, peer, sizeof *message, from);
     begin_session(call, peer, keypair);
     atomic_store(&peer->handshake_real_ns, call->now.real_ns);
-    /* Something must go out at once, so that the responder may use the session. */
+    /* The responder may use the session only after the first data. */
     if (atomic_load(&peer->staging.count) == 0)
         send_empty(call, peer);
     return peer;
@@ -173,7 +173,7 @@ static void send_cookie(struct device_call *call, const uint8_t *message, size_t
     struct wire_cookie_reply reply;
     uint8_t random[COOKIE_RANDOM_LEN];
     dev->env.random(dev->env.ctx, random, sizeof random);
-    /* the sender's index lies behind the type in both messages */
+    /* both messages have the sender's index behind the type */
     cookie_checker_create_reply(&dev->cookies, &reply, message, len, message + 4, &to->remote,
                                 random, call->now.boot_ns);
     bytes_wipe(random, sizeof random);

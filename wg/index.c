@@ -7,14 +7,14 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-/* Open addressing with linear probing. Indices are random numbers of our own, so that they are
- * their own hash. A slot keeps its index for the life of its array: a removal takes only the entry
- * away, and a reader that has matched the index can never read another index's entry. Arrays that
- * fill up with indices dead or alive are replaced by one of the right size for the living. */
+/* Open addressing with linear probing. Indices are random numbers of our own, so they are their own
+ * hash. A slot keeps its index for the life of its array: a removal clears only the entry, so a
+ * reader that has matched the index never reads another index's entry. An array full of indices,
+ * dead or alive, is replaced by one sized for the live ones. */
 
 enum { MIN_SLOTS = 16 };
 
-#define USED (UINT64_C(1) << 32) /* in a key: tells index 0 from an empty slot */
+#define USED (UINT64_C(1) << 32) /* set in a key: distinguishes index 0 from an empty slot */
 
 struct slot {
     _Atomic uint64_t key;
@@ -53,7 +53,7 @@ static struct index_slots *slots_create(size_t capacity)
     return slots;
 }
 
-/* The slot of this index, or the empty one where it would go. There is always an empty one. */
+/* The slot of this index, or the empty slot where it belongs. There is always an empty one. */
 static struct slot *find(struct index_slots *slots, uint32_t index)
 {
     for (size_t i = index;; i++) {
@@ -64,7 +64,7 @@ static struct slot *find(struct index_slots *slots, uint32_t index)
     }
 }
 
-/* The entry is stored before the key, so that who sees the key sees the entry. */
+/* The entry is stored before the key: a reader that sees the key sees the entry. */
 static void put(struct index_slots *slots, struct slot *slot, uint32_t index, void *entry)
 {
     atomic_store_explicit(&slot->entry, entry, memory_order_release);
@@ -101,7 +101,7 @@ int index_insert(struct index_table *table, uint32_t candidate, void *entry,
     struct index_slots *slots = atomic_load_explicit(&table->slots, memory_order_relaxed);
     if (index_lookup(table, candidate) != NULL)
         return -EEXIST;
-    /* beyond half full a failed allocation is survived as long as one slot stays empty */
+    /* a failed allocation is survived as long as one slot stays empty */
     if (slots == NULL || slots->used + 1 > slots->capacity / 2) {
         if (renew(table, slots, garbage))
             slots = atomic_load_explicit(&table->slots, memory_order_relaxed);

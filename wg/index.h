@@ -8,9 +8,9 @@
 
 struct index_slots;
 
-/* Our 32-bit receiver indices and what they stand for. Lookups take no lock and may run during any
- * change; changes serialise on the owner's lock. What an index stood for must outlive the grace
- * period after its removal or replacement. */
+/* Maps our 32-bit receiver indices to entries. Lookups take no lock and may run during any change.
+ * Changes serialise on the owner's lock. An entry must outlive the grace period after its removal
+ * or replacement. */
 struct index_table {
     _Atomic(struct index_slots *) slots; /* NULL until the first insert */
     size_t live;                         /* indices with an entry */
@@ -18,17 +18,17 @@ struct index_table {
 
 void index_table_init(struct index_table *table);
 
-/* Frees at once: no reader may be left. */
+/* Frees at once: no reader may remain. */
 void index_table_fini(struct index_table *table);
 
 /* Publishes `entry` (not NULL) under a random candidate. Returns 0, -EEXIST when the candidate is
- * taken (try another), or -ENOMEM; on failure nothing has changed. May retire an outgrown table to
+ * taken (draw another), or -ENOMEM; on failure nothing has changed. May retire an outgrown table to
  * `garbage`. */
 int index_insert(struct index_table *table, uint32_t candidate, void *entry,
                  struct garbage *garbage);
 
-/* Lets a present index stand for something else, in one step that cannot fail. Returns the former
- * entry, or NULL when the index is not present, which changes nothing. */
+/* Replaces the entry of a present index, in one step that cannot fail. Returns the former entry, or
+ * NULL when the index is not present, which changes nothing. */
 void *index_replace(struct index_table *table, uint32_t index, void *entry);
 
 /* Returns the former entry, or NULL. */

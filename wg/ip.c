@@ -25,7 +25,7 @@ bool ip_packet_read(struct ip_packet *out, const uint8_t *bytes, size_t len)
     return false;
 }
 
-/* The checksum follows the changed word (RFC 1624, equation 3). */
+/* Updates the checksum for the changed word (RFC 1624, equation 3). */
 static void set_ecn4(uint8_t *bytes, uint8_t ecn)
 {
     uint16_t before = load_be16(bytes);

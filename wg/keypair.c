@@ -51,7 +51,7 @@ bool keypair_is_fresh(const struct keypair *keypair, uint64_t now)
 
 bool keypair_reserve(struct keypair *keypair, uint64_t *counter)
 {
-    /* Looked at first, so that refused packets do not push the counter over its end. */
+    /* Checked before the increment, so that refused packets do not overflow the counter. */
     if (atomic_load_explicit(&keypair->send_counter, memory_order_relaxed) >=
         WIRE_REJECT_AFTER_MESSAGES)
         return false;

@@ -10,14 +10,14 @@
 struct noise_session;
 struct wg_peer;
 
-/* What one of our indices stands for: the first member of a handshake's or keypair's owner. */
+/* What one of our indices stands for. First member of its owner, a handshake's or a keypair. */
 struct index_entry {
     enum { INDEX_HANDSHAKE, INDEX_KEYPAIR } kind;
     struct wg_peer *peer;
 };
 
-/* The keys of one session. Constant once published, but for the counter, which senders share, and
- * the window, which is the one receiver's. */
+/* The keys of one session. Constant once published, except the counter, which senders share, and
+ * the window, which only the one receiver uses. */
 struct keypair {
     struct index_entry entry;
     struct garbage_item garbage;
@@ -38,31 +38,31 @@ void keypair_fill(struct keypair *keypair, const struct noise_session *session, 
 /* Wipes. Accepts NULL. */
 void keypair_destroy(struct keypair *keypair);
 
-/* Young enough to send or receive with. Accepts NULL: false. */
+/* Whether the session is young enough to send or receive with. False for NULL. */
 bool keypair_is_fresh(const struct keypair *keypair, uint64_t now);
 
-/* Reserves the next counter; false when they are used up. */
+/* Reserves the next counter. False when all are used. */
 bool keypair_reserve(struct keypair *keypair, uint64_t *counter);
 
-/* It is time for a sender to ask for the next session. */
+/* Whether a sender is due to request the next session. */
 bool keypair_wants_rekey(const struct keypair *keypair, uint64_t counter, uint64_t now);
 
 /* The same for a receiver. */
 bool keypair_wants_rekey_receiving(const struct keypair *keypair, uint64_t now);
 
-/* The sessions of a peer (paper, section 6.3). Readers load the pointers without a lock; changes
- * are made under the peer's lock, and what they displace waits in `retired` for its index to be
- * removed. */
+/* The sessions of a peer (paper, section 6.3). Readers load the pointers without a lock. Changes
+ * are made under the peer's lock; what they displace waits in `retired` for the removal of its
+ * index. */
 struct keypairs {
-    _Atomic(struct keypair *) current;  /* senders use this one only */
-    _Atomic(struct keypair *) previous; /* still received with */
-    _Atomic(struct keypair *) next;     /* ours as responder, until the first data confirms it */
+    _Atomic(struct keypair *) current;  /* the only one that senders use */
+    _Atomic(struct keypair *) previous; /* still received on */
+    _Atomic(struct keypair *) next;     /* created as responder; the first data confirms it */
     struct garbage retired;
 };
 
 void keypairs_begin(struct keypairs *keypairs, struct keypair *keypair);
 
-/* The first data under `next` has arrived: it becomes current. False when it is not `next`. */
+/* Makes `next` current when the first data under it arrives. False when `keypair` is not `next`. */
 bool keypairs_confirm(struct keypairs *keypairs, struct keypair *keypair);
 
 void keypairs_retire_all(struct keypairs *keypairs);

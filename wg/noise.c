@@ -9,11 +9,13 @@
 
 #include <string.h>
 
-/* Life of a handshake, by state:
+/* States of a handshake:
+ *
  *   initiator  IDLE -create_initiation-> CREATED_INITIATION -consume_response-> CONSUMED_RESPONSE
  *   responder  any -accept_initiation-> CONSUMED_INITIATION -create_response-> CREATED_RESPONSE
- * and from either last state begin_session leads back to IDLE. Steps are labelled with the Noise
- * tokens e, s, es, ss, ee, se, psk. */
+ *
+ * From either last state begin_session leads back to IDLE. Steps are labelled with the Noise tokens
+ * e, s, es, ss, ee, se, psk. */
 
 static const char construction[] = "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
 static const char identifier[] = "WireGuard v1 zx2c4 Jason@zx2c4.com";
@@ -100,7 +102,7 @@ static void mix_hash(uint8_t hash[32], const uint8_t *bytes, size_t len)
     blake2s_hash(hash, hash, 32, bytes, len);
 }
 
-/* An ephemeral public key goes into both. */
+/* An ephemeral public key is mixed into both. */
 static void mix_ephemeral(uint8_t hash[32], uint8_t chaining_key[32],
                           const uint8_t ephemeral[WIRE_KEY_LEN])
 {
@@ -108,7 +110,7 @@ static void mix_ephemeral(uint8_t hash[32], uint8_t chaining_key[32],
     mix_hash(hash, ephemeral, WIRE_KEY_LEN);
 }
 
-/* Mixes a shared secret in; `key`, where wanted, receives the key for the next field. */
+/* Mixes in a shared secret. `key`, unless NULL, receives the key for the next field. */
 static void mix_secret(uint8_t chaining_key[32], uint8_t *key, const uint8_t secret[WIRE_KEY_LEN])
 {
     if (key != NULL)
@@ -166,7 +168,7 @@ static bool open_and_mix(uint8_t hash[32], const uint8_t key[32], uint8_t *plain
     return true;
 }
 
-/* The transcript that both sides start from: the responder's static key is known in advance. */
+/* Starts the transcript with the responder's static key, which both sides know in advance. */
 static void start(const struct noise_identity *identity, uint8_t hash[32], uint8_t chaining_key[32],
                   const uint8_t responder_static[WIRE_KEY_LEN])
 {
@@ -240,13 +242,13 @@ bool noise_open_initiation(struct noise_opened *out, const struct noise_identity
     return ok;
 }
 
-/* Whether an authentic initiation may be taken now. */
+/* Whether an authentic initiation may be accepted now. */
 static enum noise_result judge(const struct noise_peer *peer,
                                const uint8_t timestamp[WIRE_TIMESTAMP_LEN], uint64_t boot_ns)
 {
     if (!peer->has_initiation)
         return NOISE_OK;
-    /* big endian, so that the order of the bytes is the order of the times */
+    /* big endian: the order of the bytes is the order of the times */
     if (memcmp(timestamp, peer->latest_timestamp, WIRE_TIMESTAMP_LEN) <= 0)
         return NOISE_REPLAYED;
     if (boot_ns < peer->last_initiation_ns + INITIATION_INTERVAL_NS)

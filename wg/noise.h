@@ -8,11 +8,11 @@
 #include <stdint.h>
 
 /* The handshake: Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s (paper, section 5.4). It fills and reads the
- * fields of messages; their macs, sending, and finding a peer or an index are the caller's affair,
- * who also holds the lock over an identity and its peers. Each step works on a copy and commits it
- * at the end: a failed step has changed nothing. */
+ * fields of messages. The caller adds macs, sends, finds peers and indices, and holds the lock over
+ * an identity and its peers. Each step works on a copy and commits it at the end: a failed step has
+ * changed nothing. */
 
-/* Who we are. Without a private key, `has_key` is false and every step fails. */
+/* Our own key. Without a private key, `has_key` is false and every step fails. */
 struct noise_identity {
     bool has_key;
     uint8_t private_key[WIRE_KEY_LEN];
@@ -29,7 +29,7 @@ enum noise_state {
     NOISE_CONSUMED_RESPONSE, /* ready for noise_begin_session, as initiator */
 };
 
-/* What changes from handshake to handshake. */
+/* The state of one handshake. */
 struct noise_handshake {
     enum noise_state state;
     uint32_t local_index;
@@ -46,13 +46,13 @@ struct noise_peer {
     uint8_t preshared_key[WIRE_KEY_LEN]; /* all zero: none */
     uint8_t static_static[WIRE_KEY_LEN]; /* computed when first needed */
     bool has_static_static;
-    bool has_initiation; /* last_initiation_ns and latest_timestamp mean something */
+    bool has_initiation; /* last_initiation_ns and latest_timestamp are valid */
     uint8_t latest_timestamp[WIRE_TIMESTAMP_LEN];
-    uint64_t last_initiation_ns; /* boot time at which one was accepted */
+    uint64_t last_initiation_ns; /* boot time of the last one accepted */
     struct noise_handshake handshake;
 };
 
-/* An initiation of which the sender's static key is known; wiped by accept or by fini. */
+/* An opened initiation: the sender's static key is known. Wiped by accept or by fini. */
 struct noise_opened {
     uint8_t remote_static[WIRE_KEY_LEN];
     uint8_t hash[32];
@@ -69,7 +69,7 @@ struct noise_session {
 
 enum noise_result {
     NOISE_OK,
-    NOISE_INVALID,  /* not authentic, wrong state or key */
+    NOISE_INVALID,  /* not authentic, or in the wrong state, or no key */
     NOISE_REPLAYED, /* the timestamp is not newer than the newest seen */
     NOISE_FLOODED,  /* less than 20 ms after the last initiation of this peer */
 };
@@ -83,56 +83,57 @@ void noise_identity_fini(struct noise_identity *identity);
 void noise_peer_init(struct noise_peer *peer, const uint8_t remote_static[WIRE_KEY_LEN]);
 void noise_peer_fini(struct noise_peer *peer);
 
-/* True when the peer is ourselves, which the caller must not keep as a peer; all steps refuse it.
- */
+/* Whether the peer has our own key. All steps refuse it, and the caller must not keep it as a
+ * peer. */
 bool noise_peer_is_self(const struct noise_peer *peer, const struct noise_identity *identity);
 
 /* Applies from the next handshake on; NULL or all zero: none. */
 void noise_peer_set_preshared_key(struct noise_peer *peer, const uint8_t *key);
 
-/* Ends a handshake that is under way and forgets what came from the former private key. */
+/* Ends the current handshake and forgets what was derived from the former private key. */
 void noise_peer_identity_changed(struct noise_peer *peer);
 
-/* Ends a handshake that is under way and wipes its secrets. Timestamps stay. */
+/* Ends the current handshake and wipes its secrets. Timestamps stay. */
 void noise_handshake_clear(struct noise_peer *peer);
 
-/* First message, from us: fills all of `out` but the macs. `random` makes the ephemeral key.
- * `local_index` is where the response will come to. False without a key or with a peer that gives a
- * zero shared secret. */
+/* Creates the first message: fills all of `out` but the macs. `random` makes the ephemeral key. The
+ * response will carry `local_index`. False without a key or with a peer that gives a zero shared
+ * secret. */
 bool noise_create_initiation(struct noise_peer *peer, const struct noise_identity *identity,
                              uint32_t local_index, const uint8_t random[32], uint64_t real_ns,
                              struct wire_initiation *out);
 
-/* First message, to us, step a: whose is it? False when not made for us. Costs one curve operation
- * and touches no peer. */
+/* Opens a received first message, step a: finds whose it is. False when it was not made for us.
+ * Costs one curve operation and touches no peer. */
 bool noise_open_initiation(struct noise_opened *out, const struct noise_identity *identity,
                            const struct wire_initiation *message);
 void noise_opened_fini(struct noise_opened *opened);
 
-/* Step b, with the peer whose key `opened` names: authenticates it and, on NOISE_OK, drops a
- * handshake under way in favour of this one. `opened` is wiped whatever the result. */
+/* Step b, with the peer whose key `opened` names: authenticates the message and, on NOISE_OK, drops
+ * a current handshake in favour of this one. `opened` is wiped in every case. */
 enum noise_result noise_accept_initiation(struct noise_peer *peer,
                                           const struct noise_identity *identity,
                                           struct noise_opened *opened,
                                           const struct wire_initiation *message, uint64_t boot_ns);
 
-/* Second message, from us, after an accepted initiation. */
+/* Creates the second message, after an accepted initiation. */
 bool noise_create_response(struct noise_peer *peer, const struct noise_identity *identity,
                            uint32_t local_index, const uint8_t random[32],
                            struct wire_response *out);
 
-/* Second message, to us, by the peer whose handshake has the message's receiver as local index. */
+/* Consumes a received second message. `peer` is the one whose handshake has the message's receiver
+ * as its local index. */
 enum noise_result noise_consume_response(struct noise_peer *peer,
                                          const struct noise_identity *identity,
                                          const struct wire_response *message);
 
-/* Derives the keys of the finished handshake and wipes it. False, with nothing written, when none
- * is finished. The caller wipes `out` with noise_session_fini. */
+/* Derives the keys of the finished handshake and wipes it. False, with nothing written, when no
+ * handshake is finished. The caller wipes `out` with noise_session_fini. */
 bool noise_begin_session(struct noise_peer *peer, struct noise_session *out);
 void noise_session_fini(struct noise_session *session);
 
-/* TAI64N with the low 24 bits of the nanoseconds masked, so that it does not tell the exact time.
- */
+/* TAI64N with the low 24 bits of the nanoseconds masked, so that it does not reveal the exact
+ * time. */
 void noise_timestamp(uint8_t out[WIRE_TIMESTAMP_LEN], uint64_t real_ns);
 
 #endif

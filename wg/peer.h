@@ -16,18 +16,18 @@
 
 /* One peer. Lock order: the device's lock, then a peer's. */
 struct wg_peer {
-    /* read and written by anybody */
+    /* read and written by any thread */
     struct keypairs keypairs;
     struct endpoint_slot endpoint;
     struct timers timers;
     _Atomic uint64_t rx_bytes;
     _Atomic uint64_t tx_bytes;
     _Atomic uint64_t handshake_real_ns; /* end of the last one; 0: never */
-    _Atomic uint32_t references;        /* its owner's and that of being posted */
+    _Atomic uint32_t references;        /* its owner's and, while posted, the stack's */
     _Atomic bool posted;
     struct wg_peer *next_posted;
 
-    /* protects staging, and writing of keypairs, endpoint and is_removed */
+    /* protects staging, and writes to keypairs, endpoint and is_removed */
     pthread_mutex_t lock;
     struct staging staging;
     bool is_removed;
@@ -42,21 +42,21 @@ struct wg_peer {
     struct list place;
     struct heap_node deadline;
     struct garbage_item garbage;
-    uint64_t configured_by; /* number of the last change that named it */
-    uint64_t removed_by;    /* and of the one that took it away */
+    uint64_t configured_by; /* number of the last configuration that named it */
+    uint64_t removed_by;    /* number of the configuration that removed it */
 };
 
-/* NULL when memory is short. */
+/* NULL when out of memory. */
 struct wg_peer *peer_create(const uint8_t public_key[32]);
 
 struct wg_peer *peer_ref(struct wg_peer *peer);
 
-/* The last one wipes and frees. */
+/* The last reference wipes and frees the peer. */
 void peer_put(struct wg_peer *peer);
 
 bool peer_has_endpoint(const struct wg_peer *peer);
 
-/* Takes over a new endpoint, if it differs; takes the peer's lock then. */
+/* Stores the endpoint if it differs. Takes the peer's lock then. */
 void peer_set_endpoint(struct wg_peer *peer, const struct wg_endpoint *endpoint);
 
 /* Lets the kernel choose the source address again. */

@@ -6,8 +6,8 @@
 
 #include <string.h>
 
-/* The bucket is kept as the time at which it will be full: a token moves it on by 50 ms, and the
- * bucket is empty when that would reach more than 250 ms ahead. */
+/* A bucket is stored as the time at which it will be full. A token advances that time by 50 ms. The
+ * bucket is empty when the time would be more than 250 ms ahead. */
 #define TOKEN_NS (NS_PER_SEC / RATELIMIT_PER_SECOND)
 #define BURST_NS (TOKEN_NS * RATELIMIT_BURST)
 
@@ -17,7 +17,7 @@ void ratelimit_init(struct ratelimit *limit, const uint8_t seed[16])
     memcpy(limit->seed, seed, sizeof limit->seed);
 }
 
-/* The source's entry, or a free one made the source's, or NULL. */
+/* Returns the source's entry, a free one claimed for the source, or NULL. */
 static struct ratelimit_entry *find(struct ratelimit *limit, const struct ip_addr *source,
                                     uint64_t now_ns)
 {

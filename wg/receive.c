@@ -6,8 +6,8 @@
 
 #include <stdatomic.h>
 
-/* Datagrams are opened in batches and then settled one by one, in their order: replay window,
- * roaming, confirmation of a session, timers, and at last what the packet inside says. */
+/* Datagrams are opened in batches and then settled one by one, in order: replay window, roaming,
+ * confirmation of a session, timers, and last the inner packet. */
 
 enum { BATCH = 16 };
 
@@ -43,7 +43,7 @@ static enum wg_inbound_verdict add(const struct wg_device *dev, struct batch *ba
                                                 .dst = body};
     batch->keypairs[batch->count] = keypair;
     batch->datagrams[batch->count++] = datagram;
-    return WG_IN_DROP; /* unless it turns out to be good */
+    return WG_IN_DROP; /* unless it proves authentic */
 }
 
 static enum wg_inbound_verdict classify(const struct wg_device *dev, struct batch *batch,
@@ -64,7 +64,7 @@ static enum wg_inbound_verdict classify(const struct wg_device *dev, struct batc
     return WG_IN_DROP;
 }
 
-/* The first data under a session of which we were the responder confirms it. */
+/* Confirms a session in which we were the responder, on its first data. */
 static bool confirm(struct wg_peer *peer, struct keypair *keypair, struct wg_time now)
 {
     if (atomic_load_explicit(&peer->keypairs.next, memory_order_relaxed) != keypair)

@@ -19,8 +19,8 @@ static void drop_staged(struct wg_device *dev, struct wg_peer *peer)
     pthread_mutex_unlock(&peer->lock);
 }
 
-/* Under the peer's lock, so that a packet staged meanwhile either is among those dropped or asks
- * for a handshake of its own. */
+/* Takes the peer's lock, so that a packet staged meanwhile is either among those dropped or
+ * requests a handshake of its own. */
 static enum timers_action next_action(struct device_call *call, struct wg_peer *peer)
 {
     pthread_mutex_lock(&peer->lock);
@@ -32,7 +32,7 @@ static enum timers_action next_action(struct device_call *call, struct wg_peer *
     return action;
 }
 
-/* Sessions that are as old as this are of no use to anybody. The timers go on. */
+/* Sessions this old are useless to both sides. The timers go on. */
 static void wipe_keys(struct wg_device *dev, struct wg_peer *peer)
 {
     device_clear_handshake(dev, peer);

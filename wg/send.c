@@ -10,9 +10,9 @@
 #include <string.h>
 
 /* Packets are sealed in batches. A packet is sealed at once when its peer has a session and nothing
- * is staged; else it is staged behind what waits there, and wg_device_run sends all of it in order.
- * While that goes on it holds the peer's lock, so that a packet which comes meanwhile cannot pass:
- * it finds `count` above zero, waits for the lock, and is staged or sees the queue empty. */
+ * is staged. Otherwise it is staged, and wg_device_run sends all staged packets in order. Meanwhile
+ * it holds the peer's lock, so that no new packet can overtake: a new packet finds `count` above
+ * zero, waits for the lock, and is staged or sees the queue empty. */
 
 enum { BATCH = 16 };
 
@@ -23,15 +23,15 @@ struct batch {
     const struct keypair *keypairs[BATCH];
 };
 
-/* A keypair that may send now, with its counter; else NULL. */
+/* Returns a keypair that may send now, with its counter, or NULL. */
 static struct keypair *reserve(struct wg_peer *peer, uint64_t now, uint64_t *counter)
 {
     struct keypair *keypair = atomic_load_explicit(&peer->keypairs.current, memory_order_acquire);
     return keypair_is_fresh(keypair, now) && keypair_reserve(keypair, counter) ? keypair : NULL;
 }
 
-/* Zeros up to a multiple of 16, but not past the MTU; a packet above it is seen as several of that
- * size. */
+/* Pads with zeros up to a multiple of 16, but not past the MTU. A packet above the MTU counts as
+ * several of that size. */
 static size_t padded_len(size_t len, size_t mtu)
 {
     size_t last = mtu > 0 && len > mtu ? len % mtu : len;
@@ -64,7 +64,7 @@ static void add(struct batch *batch, struct wg_peer *peer, const struct keypair 
     batch->keypairs[batch->count++] = keypair;
 }
 
-/* Counts packets [first, end) of one peer and session; true when the peer is to be served. */
+/* Accounts for packets [first, end) of one peer and session. True when the peer needs service. */
 static bool account(const struct batch *batch, size_t first, size_t end, uint64_t now)
 {
     struct wg_peer *peer = batch->peers[first];
@@ -81,7 +81,7 @@ static bool account(const struct batch *batch, size_t first, size_t end, uint64_
     return due;
 }
 
-/* Seals and empties the batch. `poster` is the device for fast callers, and NULL for slow ones,
+/* Seals and empties the batch. `poster` is the device for fast callers and NULL for slow ones,
  * which set the deadline themselves. */
 static void finish(struct batch *batch, struct wg_device *poster, uint64_t now)
 {

@@ -6,13 +6,13 @@
 struct device_call;
 struct wg_peer;
 
-/* The slow side of sending data; wg_device_seal is the fast one. Both follow with a new deadline of
- * the peer, which is the caller's to set. */
+/* The slow side of sending data; wg_device_seal is the fast one. The caller sets the peer's
+ * deadline afterwards. */
 
-/* Sends what waits, in order, if there is a session. */
+/* Sends staged packets in order, if there is a session. */
 void send_staged(struct device_call *call, struct wg_peer *peer);
 
-/* Sends a keepalive; false if there is no session. */
+/* Sends a keepalive. False if there is no session. */
 bool send_empty(struct device_call *call, struct wg_peer *peer);
 
 #endif

@@ -1,7 +1,7 @@
 #include "wg/device.h"
 
-/* Which of our addresses a peer spoke to is remembered in its endpoint until that address, or the
- * way from it to the peer, is no more. Only the path knows when. */
+/* A peer's endpoint remembers which of our addresses the peer sent to, until that address, or the
+ * route from it to the peer, disappears. Only the path knows when. */
 
 void wg_device_review_sources(struct wg_device *dev,
                               bool (*keep)(void *ctx, const struct wg_endpoint *endpoint),

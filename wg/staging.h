@@ -9,14 +9,14 @@
 
 enum { STAGING_PACKETS = 128, STAGING_BYTES = 16 << 20 };
 
-/* A packet that waits for a session, with room to be sealed where it lies. */
+/* A packet that waits for a session, with room to be sealed in place. */
 struct staged {
     struct list place;
     size_t len;
     uint8_t sealed[]; /* a data header, the packet at WG_HEADER_LEN, padding and tag */
 };
 
-/* The waiting packets of one peer, under its lock; `count` may be read without it. */
+/* The waiting packets of one peer, under its lock. `count` may be read without it. */
 struct staging {
     struct list packets;
     _Atomic uint32_t count;
@@ -28,10 +28,10 @@ void staging_init(struct staging *staging);
  * the bytes of all peers: false when they reach STAGING_BYTES or memory is short. */
 bool staging_add(struct staging *staging, _Atomic size_t *total, const uint8_t *bytes, size_t len);
 
-/* The first packet, now the caller's, or NULL. */
+/* Returns the first packet, which the caller owns now, or NULL. */
 struct staged *staging_take(struct staging *staging, _Atomic size_t *total);
 
-/* Wipes: it is what nobody was to read. */
+/* Wipes and frees: a staged packet is plaintext. */
 void staged_destroy(struct staged *staged);
 
 void staging_clear(struct staging *staging, _Atomic size_t *total);

@@ -1,19 +1,17 @@
 #include "wg/timers.h"
 
-#include "base/clock.h"
-
 #include <stdatomic.h>
 
-/* Between an event and timers_arm there is a race: the event is stored first and the announced time
- * read after it, while timers_arm stores the announced time first and reads the events after it.
- * With sequential consistency at least one of the two sees the other, so no deadline is lost. */
+/* An event races with timers_arm. The event is stored first and the announced time read after it,
+ * while timers_arm stores the announced time first and reads the events after it. With sequential
+ * consistency at least one of the two sees the other, so no deadline is lost. */
 
 static uint64_t get(const _Atomic uint64_t *value)
 {
     return atomic_load_explicit(value, memory_order_relaxed);
 }
 
-/* Avoids to dirty a cache line that other threads read. */
+/* Avoids dirtying a cache line that other threads read. */
 static void put(_Atomic uint64_t *value, uint64_t new)
 {
     if (get(value) != new)
@@ -50,7 +48,7 @@ void timers_reset(struct timers *timers)
 bool timers_sent(struct timers *timers, enum timers_traffic traffic, uint64_t now)
 {
     put(&timers->traffic_ns, now);
-    /* An empty packet leaves this to timers_next, which knows whether another one is owed. */
+    /* timers_next decides for empty packets: it knows whether another one is owed. */
     if (traffic != TIMERS_EMPTY && get(&timers->owed_ns) != 0) {
         put(&timers->owed_ns, 0);
         put_flag(&timers->owed_again, false);
@@ -127,7 +125,7 @@ static uint64_t keepalive_due(const struct timers *timers)
     return last == 0 ? 0 : last + timers->keepalive_s * NS_PER_SEC;
 }
 
-/* An initiation follows the last one after 5 s at the earliest. */
+/* An initiation follows the last one after REKEY_TIMEOUT at the earliest. */
 static uint64_t initiation_due(const struct timers *timers)
 {
     if (!atomic_load(&timers->wanted))
@@ -142,14 +140,14 @@ static enum timers_action retry(struct timers *timers, uint64_t now)
     put(&timers->retry_ns, 0);
     put_flag(&timers->wanted, false);
     if (timers->session_ns == 0)
-        timers->session_ns = now; /* the handshake's secrets are wiped like a session's */
+        timers->session_ns = now; /* to wipe the handshake's secrets like a session's */
     return TIMERS_GIVE_UP;
 }
 
 static enum timers_action initiate(struct timers *timers, uint64_t now)
 {
     if (get(&timers->retry_ns) != 0) {
-        put_flag(&timers->wanted, false); /* the retries will do */
+        put_flag(&timers->wanted, false); /* retries are under way */
         return TIMERS_NOTHING;
     }
     if (now < initiation_due(timers))

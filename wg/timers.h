@@ -1,28 +1,44 @@
 #ifndef WG_TIMERS_H
 #define WG_TIMERS_H
 
+#include "base/clock.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
 /* What a peer has to do when (paper, section 6): times of events in, one action at a time out.
- * Times are boot time in nanoseconds and above 0, which means never.
+ * Times are boot time in nanoseconds and above 0; 0 means never.
  *
- * The senders and receivers of data report events from any thread; the rest is called by the one
- * that holds the device's lock. An event returns true when it needs an evaluation earlier than the
- * one that timers_arm announced, so that traffic causes a handful of wake-ups a minute and silence
- * causes none. */
+ * Senders and receivers of data report events from any thread. The holder of the device's lock
+ * calls the rest. An event returns true when it needs an evaluation earlier than the one that
+ * timers_arm announced: traffic causes a few wake-ups a minute, silence none.
+ *
+ *   ours                     the paper's
+ *   TIMERS_REKEY_AFTER       REKEY_AFTER_TIME: the initiator renews when it sends
+ *   TIMERS_REJECT_AFTER      REJECT_AFTER_TIME: a session neither sends nor receives any more
+ *   TIMERS_REKEY_TIMEOUT     REKEY_TIMEOUT: an initiation is repeated
+ *   TIMERS_ATTEMPT_TIME      REKEY_ATTEMPT_TIME: initiations stop without a packet of the user
+ *   TIMERS_KEEPALIVE         KEEPALIVE_TIMEOUT: data received is acknowledged
+ *   TIMERS_REKEY_RECEIVING   REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT: the initiator
+ *                            renews when it receives
+ *   TIMERS_UNANSWERED        KEEPALIVE_TIMEOUT + REKEY_TIMEOUT: data was sent, nothing came back
+ *   TIMERS_WIPE_AFTER        REJECT_AFTER_TIME x 3: all key material is wiped
+ *   TIMERS_ATTEMPTS          REKEY_ATTEMPT_TIME / REKEY_TIMEOUT, as the kernel counts
+ *   TIMERS_JITTER_MS         none: the kernel adds up to 333 ms to REKEY_TIMEOUT
+ *   WIRE_REKEY_AFTER_MESSAGES, WIRE_REJECT_AFTER_MESSAGES (wire.h): the same names */
 
-#define TIMERS_REKEY_AFTER     UINT64_C(120000000000)
-#define TIMERS_REKEY_RECEIVING UINT64_C(165000000000)
-#define TIMERS_REJECT_AFTER    UINT64_C(180000000000)
-#define TIMERS_WIPE_AFTER      UINT64_C(540000000000)
-#define TIMERS_REKEY_TIMEOUT   UINT64_C(5000000000)
-#define TIMERS_JITTER_MS       334 /* 0 to 333 ms are added to the retry of an initiation */
-#define TIMERS_KEEPALIVE       UINT64_C(10000000000)
+#define TIMERS_REKEY_AFTER     (120 * NS_PER_SEC)
+#define TIMERS_REJECT_AFTER    (180 * NS_PER_SEC)
+#define TIMERS_REKEY_TIMEOUT   (5 * NS_PER_SEC)
+#define TIMERS_ATTEMPT_TIME    (90 * NS_PER_SEC)
+#define TIMERS_KEEPALIVE       (10 * NS_PER_SEC)
+#define TIMERS_REKEY_RECEIVING (TIMERS_REJECT_AFTER - TIMERS_KEEPALIVE - TIMERS_REKEY_TIMEOUT)
 #define TIMERS_UNANSWERED      (TIMERS_KEEPALIVE + TIMERS_REKEY_TIMEOUT)
+#define TIMERS_WIPE_AFTER      (3 * TIMERS_REJECT_AFTER)
+#define TIMERS_JITTER_MS       334 /* exclusive bound */
 #define TIMERS_NEVER           UINT64_MAX
 
-enum { TIMERS_ATTEMPTS = 18 }; /* initiations in the 90 s after the last packet of the user */
+enum { TIMERS_ATTEMPTS = (int)(TIMERS_ATTEMPT_TIME / TIMERS_REKEY_TIMEOUT) };
 
 enum timers_traffic { TIMERS_HANDSHAKE_MESSAGE, TIMERS_EMPTY, TIMERS_DATA };
 
@@ -37,17 +53,17 @@ enum timers_action {
 };
 
 struct timers {
-    /* shared with the senders and receivers of data */
-    _Atomic uint64_t unanswered_ns; /* first data sent since anything authentic arrived */
-    _Atomic uint64_t owed_ns;       /* first data received since anything was sent */
+    /* shared with senders and receivers of data */
+    _Atomic uint64_t unanswered_ns; /* first data sent since the last authentic message received */
+    _Atomic uint64_t owed_ns;       /* first data received since the last message sent */
     _Atomic uint64_t traffic_ns;    /* last authentic message in either direction */
-    _Atomic uint64_t retry_ns;      /* of the initiation under way */
+    _Atomic uint64_t retry_ns;      /* of the current initiation */
     _Atomic uint64_t armed_ns;      /* next evaluation announced, or TIMERS_NEVER */
     _Atomic uint32_t attempts;      /* initiations since the user's last packet */
     _Atomic bool owed_again;        /* more data received after owed_ns */
-    _Atomic bool wanted;            /* a handshake, as soon as allowed */
-    _Atomic bool rekeyed_receiving; /* asked for once a session */
-    /* of the lock's holder */
+    _Atomic bool wanted;            /* a handshake is wanted as soon as allowed */
+    _Atomic bool rekeyed_receiving; /* set once a session */
+    /* under the device's lock */
     uint16_t keepalive_s; /* persistent keepalive; 0: off */
     uint64_t initiated_ns;
     uint64_t session_ns; /* start of the newest session, until wiped */
@@ -60,13 +76,13 @@ void timers_reset(struct timers *timers);
 bool timers_sent(struct timers *timers, enum timers_traffic traffic, uint64_t now);
 bool timers_received(struct timers *timers, enum timers_traffic traffic, uint64_t now);
 
-/* A new session is due, because there is none or it is old. */
+/* Requests a session, because there is none or it is old. True when the peer needs service. */
 bool timers_want_handshake(struct timers *timers);
 
-/* The same from a receiver, at most once a session. */
+/* The same for a receiver, at most once a session. */
 bool timers_want_rekey_receiving(struct timers *timers);
 
-/* The session is confirmed on both sides. */
+/* Both sides have confirmed the session. */
 void timers_handshake_complete(struct timers *timers);
 
 void timers_session_begun(struct timers *timers, uint64_t now);
@@ -74,15 +90,15 @@ void timers_session_begun(struct timers *timers, uint64_t now);
 /* `jitter_ms` is random in [0, TIMERS_JITTER_MS). */
 void timers_initiated(struct timers *timers, uint64_t now, uint32_t jitter_ms);
 
-/* The persistent keepalive is due at once, if there is one. */
+/* Makes the persistent keepalive, if there is one, due at once. */
 void timers_keepalive_now(struct timers *timers);
 
-/* The next action that is due; call until nothing is. `able`: the device is up and has a key, the
- * peer has an endpoint. */
+/* Returns the next action that is due. Call it until it returns TIMERS_NOTHING. `able`: the device
+ * is up and has a key, the peer has an endpoint. */
 enum timers_action timers_next(struct timers *timers, bool able, uint64_t now);
 
-/* When timers_next has something to do again, or TIMERS_NEVER. Events measure themselves by it from
- * now on. */
+/* Returns when timers_next has something to do again, or TIMERS_NEVER. Later events compare
+ * themselves with that time. */
 uint64_t timers_arm(struct timers *timers, bool able);
 
 #endif

@@ -7,17 +7,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The engine's door: one WireGuard device as a set of pure functions over packets, time and random
- * bytes. It opens no socket, starts no thread, reads no clock, and allocates nothing per packet.
+/* The engine's interface: one WireGuard device as a set of pure functions over packets, time and
+ * random bytes. It opens no socket, starts no thread, reads no clock, and allocates nothing per
+ * packet.
  *
  * Three kinds of caller, which may be three threads at once:
- *   fast  wg_device_seal, wg_device_open: any number of threads for seal, one thread a device for
- * open; they take no lock unless a packet must be staged or a session changes. The caller is inside
- * a read-side section (QSBR) from the call until it no longer uses a result. slow
- * wg_device_handshake, wg_device_run: handshakes, timers, what the fast callers left to do. setup
- * wg_device_configure, wg_device_info, wg_device_set_up. Slow and setup calls serialise on the
- * device's lock. What they unpublish is kept until wg_device_take_garbage; the caller waits for a
- * grace period (every fast caller outside its section once) and then frees it, which wipes keys. */
+ *
+ *   fast   wg_device_seal, wg_device_open
+ *   slow   wg_device_handshake, wg_device_run: handshakes, timers, what fast callers left to do
+ *   setup  wg_device_configure, wg_device_info, wg_device_set_up
+ *
+ * Fast: any number of threads may seal, one thread may open. Neither takes a lock unless a packet
+ * must be staged or a session changes. The caller is inside a read-side section (QSBR) from the
+ * call until it no longer uses a result.
+ *
+ * Slow and setup calls serialise on the device's lock. What they unpublish is kept until
+ * wg_device_take_garbage. The caller waits for a grace period (every fast caller outside its
+ * section once) and then frees it, which wipes keys. */
 
 enum {
     WG_KEY_LEN = 32,
@@ -28,27 +34,28 @@ enum {
 
 #define WG_NEVER UINT64_MAX
 
-/* Both clocks, read once a batch by the caller. */
+/* Both clocks. The caller reads them once a batch. */
 struct wg_time {
     uint64_t boot_ns; /* CLOCK_BOOTTIME: ages */
     uint64_t real_ns; /* since the UNIX epoch: handshake timestamps and what users see */
 };
 
-/* Where a peer is reached, and which of our addresses it spoke to. */
+/* A peer's remote address, and our address that it last sent to. */
 struct wg_endpoint {
     union endpoint remote;
-    struct ip_addr source; /* family 0: let the kernel choose */
+    struct ip_addr source; /* family 0: the kernel chooses */
     uint32_t ifindex;      /* of `source`; 0: any */
 };
 
 struct wg_env {
     void *ctx;
     void (*random)(void *ctx, void *out, size_t len);
-    /* A fast caller left work for wg_device_run: called from any thread, never with a lock held. */
+    /* Called when a fast caller left work for wg_device_run, from any thread, never with a lock
+     * held. */
     void (*wake)(void *ctx);
 };
 
-/* Where slow calls put the datagrams that they make: called with the device's lock held; `bytes`
+/* Takes the datagrams that slow calls make. `send` is called with the device's lock held; `bytes`
  * live for the call. `ds` is the outer DS field and ECN bits (0x88 for handshakes). */
 struct wg_sink {
     void *ctx;
@@ -63,9 +70,7 @@ struct wg_garbage;
 int wg_device_create(struct wg_device **out, const struct wg_env *env);
 void wg_device_destroy(struct wg_device *dev);
 
-/* ---- setup
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- setup ---- */
 
 struct wg_allowed_ip_config {
     struct ip_prefix prefix; /* masked by the callee */
@@ -91,7 +96,7 @@ struct wg_peer_config {
  * the caller. */
 struct wg_device_config {
     bool has_private_key;
-    bool has_listen_port; /* this and the mark are the path's affair; the engine ignores them */
+    bool has_listen_port; /* the path applies this and the mark; the engine ignores them */
     bool has_fwmark;
     bool replace_peers;
     uint8_t private_key[WG_KEY_LEN]; /* all zero: none */
@@ -101,9 +106,9 @@ struct wg_device_config {
     size_t peer_count;
 };
 
-/* Applies the whole change or, on -ENOMEM, and on -EINVAL for a prefix with no such family or
- * length, nothing. A peer may be named again; that takes effect in order. Our own key as a peer is
- * ignored. May start handshakes and keepalives through `sink`. */
+/* Applies the whole change or, on an error, none of it: -ENOMEM, or -EINVAL for a prefix with an
+ * unknown family or length. A peer may be named more than once; its entries take effect in order. A
+ * peer with our own key is ignored. May start handshakes and keepalives through `sink`. */
 int wg_device_configure(struct wg_device *dev, const struct wg_device_config *config,
                         struct wg_time now, const struct wg_sink *sink);
 
@@ -118,9 +123,9 @@ bool wg_public_key_is_usable(const uint8_t public_key[WG_KEY_LEN]);
 void wg_device_set_up(struct wg_device *dev, bool up, struct wg_time now,
                       const struct wg_sink *sink);
 
-/* Begins a session with each peer that completed a handshake within the last 3 minutes and has none
- * now, as soon as the device is up: such peers do not know yet that a device that was down has
- * forgotten theirs, and would send into it for 15 seconds. */
+/* Begins a session with each peer that completed a handshake within the last 3 minutes and has no
+ * session now, as soon as the device is up. Such peers do not know that a device that was down has
+ * forgotten their session, and would send into it for 15 seconds. */
 void wg_device_reinitiate(struct wg_device *dev, struct wg_time now, const struct wg_sink *sink);
 
 /* The largest inner packet; caps the padding. Default 1420. */
@@ -146,14 +151,12 @@ struct wg_device_info {
     size_t peer_count;
 };
 
-/* A copy of everything that can be asked for; -ENOMEM leaves `out` empty. Holds secrets: fini wipes
- * it. */
+/* Copies everything that can be read. -ENOMEM leaves `out` empty. Holds secrets:
+ * wg_device_info_fini wipes them. */
 int wg_device_info(struct wg_device *dev, struct wg_device_info *out);
 void wg_device_info_fini(struct wg_device_info *info);
 
-/* ---- fast
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- fast ---- */
 
 enum wg_outbound_verdict {
     WG_OUT_SEND,        /* `sealed` is ready for `endpoint` */
@@ -163,8 +166,8 @@ enum wg_outbound_verdict {
     WG_OUT_DROP,        /* not an IP packet, device down, or out of memory */
 };
 
-/* One inner packet to send. `sealed` has room for len + 15 + WG_DATA_OVERHEAD bytes and is either
- * apart from `plain` or exactly plain - WG_HEADER_LEN (in place). */
+/* One inner packet to send. `sealed` has room for len + 15 + WG_DATA_OVERHEAD bytes. It is apart
+ * from `plain` or exactly plain - WG_HEADER_LEN (in place). */
 struct wg_outbound {
     const uint8_t *plain;
     size_t len;
@@ -183,8 +186,7 @@ enum wg_inbound_verdict {
     WG_IN_DELIVER,   /* `plain` holds an inner packet from the peer that owns its source address */
     WG_IN_CONSUMED,  /* a keepalive */
     WG_IN_HANDSHAKE, /* hand a copy to wg_device_handshake */
-    WG_IN_DROP, /* malformed, unknown, replayed, not authentic, or from a source that the peer may
-                   not use */
+    WG_IN_DROP,      /* malformed, unknown, replayed, not authentic, or not an allowed source */
 };
 
 /* One datagram, opened in place. */
@@ -202,31 +204,30 @@ struct wg_inbound {
 void wg_device_open(struct wg_device *dev, struct wg_inbound *datagrams, size_t count,
                     struct wg_time now);
 
-/* ---- slow
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- slow ---- */
 
-/* One handshake or cookie message, of any content and length. False: it was not for us, and was
- * dropped (a cookie reply is always taken). */
+/* Takes one handshake or cookie message, of any content and length. False: it was not for this
+ * device and was dropped. Always true for a cookie reply. */
 bool wg_device_handshake(struct wg_device *dev, const uint8_t *bytes, size_t len,
                          const struct wg_endpoint *from, bool under_load, struct wg_time now,
                          const struct wg_sink *sink);
 
-/* Does what timers and fast callers have due. Call when wg_device_deadline has passed or `wake` was
- * called. */
+/* Does what timers and fast callers have due. Call it when wg_device_deadline has passed or `wake`
+ * was called. */
 void wg_device_run(struct wg_device *dev, struct wg_time now, const struct wg_sink *sink);
 
 /* Boot time of the next wg_device_run that is needed, or WG_NEVER. */
 uint64_t wg_device_deadline(struct wg_device *dev);
 
-/* Calls `keep` for each peer whose endpoint has a source; where that is false, the kernel chooses
- * the source again until the peer's next packet. With the device's lock held: `keep` may not call
- * the device. */
+/* Calls `keep` for each peer whose endpoint has a source, with the device's lock held: `keep` may
+ * not call the device. Where `keep` returns false, the kernel chooses the source until the peer's
+ * next packet. */
 void wg_device_review_sources(struct wg_device *dev,
                               bool (*keep)(void *ctx, const struct wg_endpoint *endpoint),
                               void *ctx);
 
-/* What was unpublished since the last call, or NULL; to be freed after a grace period. */
+/* Returns what was unpublished since the last call, or NULL. The caller frees it after a grace
+ * period. */
 struct wg_garbage *wg_device_take_garbage(struct wg_device *dev);
 void wg_garbage_free(struct wg_garbage *garbage);
 

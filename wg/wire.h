@@ -4,9 +4,9 @@
 #include <assert.h>
 #include <stdint.h>
 
-/* Messages and limits of the WireGuard protocol (paper, sections 5.4 and 6.1). Structs are made of
+/* Messages and limits of the WireGuard protocol (paper, sections 5.4 and 6.1). Structs consist of
  * bytes only, so that a pointer into any datagram of the right length may be cast to them. Numbers
- * are little endian; a type is its byte and three zero bytes, read as one number. */
+ * are little endian. A type is its byte and three zero bytes, read as one number. */
 
 enum wire_type {
     WIRE_INITIATION = 1,
@@ -31,7 +31,7 @@ enum {
     WIRE_PADDING = 16, /* data is padded with zeros to a multiple of this, up to the MTU */
 };
 
-/* A session sends no counter from here on and accepts none: 2^64 - 2^13 - 1. */
+/* A session neither sends nor accepts counters from here on: 2^64 - 2^13 - 1. */
 #define WIRE_REJECT_AFTER_MESSAGES (UINT64_MAX - (UINT64_C(1) << 13))
 #define WIRE_REKEY_AFTER_MESSAGES  (UINT64_C(1) << 60)
 
@@ -62,7 +62,7 @@ struct wire_cookie_reply {
     uint8_t sealed_cookie[WIRE_COOKIE_LEN + WIRE_TAG_LEN];
 };
 
-/* In front of the sealed packet. */
+/* Precedes the sealed packet. */
 struct wire_data {
     uint8_t type[4];
     uint8_t receiver[4];

@@ -4,7 +4,7 @@
 
 enum { COUNT = 500 };
 
-/* The lowest key among the nodes that are in the heap, by looking at all of them. */
+/* The lowest key among the nodes in the heap, found by a scan. */
 static const struct heap_node *lowest(const struct heap_node *nodes)
 {
     const struct heap_node *best = NULL;

@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Two or many devices through a long life on a bad network, decided by a seed. Times of faults and
- * times of peace follow one another: in the former datagrams are lost, doubled, delayed and passed,
- * host 0 roams over both address families, hosts sleep, start anew, go down and are under load. In
+/* Runs two or more devices through a long life on a bad network, decided by a seed. Times of faults
+ * and of peace alternate. During faults, datagrams are lost, duplicated, delayed and reordered,
+ * host 0 roams over both address families, hosts sleep, restart, go down and are under load. In
  * peace every pair must have a session within BOUND, and then lose nothing. At all times: no packet
- * comes twice, to the wrong host or changed; no datagram shows plaintext; who sleeps or is down is
- * silent.
+ * arrives twice, at the wrong host or changed; no datagram shows plaintext; a host that sleeps or
+ * is down is silent.
  *
  * SIM_SEEDS=N plays N seeds, SIM_SEED=S only seed S. */
 
@@ -43,7 +43,7 @@ static uint64_t last_arrival_ns;
 static uint64_t slowest_recovery_ns;
 static uint64_t virtual_ns;
 static uint64_t datagrams;
-static union endpoint home; /* where everybody believes host 0 to be */
+static union endpoint home; /* where all others believe */
 
 #define FAIL(...)                                                                                  \
     do {                                                                                           \
@@ -123,7 +123,8 @@ static uint32_t send_one(int from, int to)
 
 /* ---- faults ---- */
 
-/* The host learns about all others what configuration says, which knows nothing of roaming. */
+/* Configures the host with all others, by their configured addresses; roaming is not known
+ * there. */
 static void introduce_all_to(int host)
 {
     union endpoint now = sim.hosts[0].address;
@@ -236,7 +237,7 @@ static void make_peace(void)
     sim_run(&sim, SIM_S(SLOWEST_S)); /* what is under way still arrives */
 }
 
-/* Everybody sends to everybody once a second. */
+/* Every host sends to every other once a second. */
 static void check_recovery(void)
 {
     uint64_t start = sim.now;
@@ -261,7 +262,7 @@ static void check_recovery(void)
     }
 }
 
-/* After the last keepalive nobody says a word, and when the keys are gone nobody has plans. */
+/* After the last keepalive no host sends, and once the keys are wiped no deadline is left. */
 static void check_silence(void)
 {
     sim_run(&sim, SIM_S(31));
@@ -324,7 +325,7 @@ START_TEST(devices_survive_everything)
 }
 END_TEST
 
-/* The same seed leads to the same end. */
+/* The same seed gives the same result. */
 START_TEST(a_seed_replays_exactly)
 {
     uint64_t ends[2];

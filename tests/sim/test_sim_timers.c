@@ -5,8 +5,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* The times of the paper's section 6, to the nanosecond of the virtual clock. Host 0 initiates;
- * what is sent is noted as it leaves, also when it is then lost. */
+/* The times of the paper's section 6, to the nanosecond of the virtual clock. Host 0 initiates.
+ * Messages are noted as they leave, even when they are then lost. */
 
 enum { INITIATION = 1, RESPONSE = 2, DATA = 4, EMPTY = 5, MAX_NOTES = 4096 };
 
@@ -66,7 +66,7 @@ static void teardown(void)
     sim_fini(&sim);
 }
 
-/* An exchange that leaves nothing owed or unanswered. The responder's session begins when the
+/* Exchanges packets until nothing is owed or unanswered. The responder's session begins when the
  * initiation arrives, the initiator's with the response. */
 static void start_session(void)
 {
@@ -219,7 +219,7 @@ START_TEST(initiations_are_5_s_apart)
     sim_set_up(&sim, 0, true);
     sim_send(&sim, 0, 1, 2, 100);
     sim_run(&sim, 0);
-    /* a device that was down has forgotten everything, this too */
+    /* a device that was down has forgotten this too */
     uint64_t second = time_of(0, INITIATION, 1);
     ck_assert_uint_ge(second, first);
     for (int i = 0; i < 50; i++) {
@@ -258,7 +258,7 @@ START_TEST(persistent_keepalive_follows_the_last_traffic)
     ck_assert_uint_eq(time_of(0, EMPTY, 1), last + SIM_S(25));
     run_until(last + SIM_S(40));
     sim_send(&sim, 0, 1, 2, 100);
-    sim_run(&sim, SIM_S(2)); /* the answer of 10 s later is traffic too */
+    sim_run(&sim, SIM_S(2)); /* the acknowledgement 10 s later is traffic too */
     uint64_t answer = last + SIM_S(40) + 2 * SIM_DELAY + SIM_S(10);
     run_until(answer + SIM_S(25));
     ck_assert_uint_eq(time_of(0, EMPTY, 2), answer + SIM_S(25));

@@ -394,7 +394,7 @@ START_TEST(rules_of_others)
 }
 END_TEST
 
-/* What the host's own address is, as more and more is configured. */
+/* The host's own address, as more and more is configured. */
 static const struct {
     const char *command;
     const char *addr;
@@ -513,7 +513,7 @@ START_TEST(forwarding)
 }
 END_TEST
 
-/* The higher one of the two switches counts. */
+/* The higher of the two switches counts. */
 START_TEST(strict_filters)
 {
     static const struct {
@@ -529,7 +529,7 @@ START_TEST(strict_filters)
 }
 END_TEST
 
-/* A host that learned its way from a router must not lose it. */
+/* A host that learned its route from a router must not lose it. */
 START_TEST(forwarding_keeps_router_advertisements)
 {
     bool was;

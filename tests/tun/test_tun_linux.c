@@ -404,7 +404,7 @@ static const struct {
     {"..", -EINVAL, "is not valid"},
     {"a b", -EINVAL, "is not valid"},
     {"t%d", -EINVAL, "is not valid"},
-    {"lo", -EINVAL, "an interface lo exists"},
+    {"lo", -EINVAL, "interface lo exists"},
     {"t1", -EBUSY,
      "interface t1 is in use by another program: stop that, or choose another name "
      "(--interface-name"},

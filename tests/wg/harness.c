@@ -10,7 +10,7 @@
 
 enum { HEADER = 20, SIM_PORT = 51820 };
 
-/* An assertion of Check's writes to a file each time it is passed, which is too slow here. */
+/* Check's assertions write to a file each time they pass, which is too slow here. */
 static void require(bool holds, const char *text)
 {
     if (!holds)
@@ -301,7 +301,7 @@ static void open_at(struct sim_host *host, struct sim_datagram *datagram)
     }
 }
 
-/* Seals a packet, which must be possible now. */
+/* Seals a packet. It must be possible now. */
 static struct wg_outbound seal_now(struct sim *sim, int from, int to, uint8_t sealed[SIM_DATAGRAM])
 {
     uint8_t packet[SIM_DATAGRAM];

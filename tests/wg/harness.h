@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A few devices on a virtual network with a virtual clock. Everything is decided by the seed, so
- * that a failure repeats. Host i is reached at 192.0.2.(i+1):51820 and owns 10.0.0.(i+1)/32 and
+/* A few devices on a virtual network with a virtual clock. The seed decides everything, so a
+ * failure repeats. Host i is reached at 192.0.2.(i+1):51820 and owns 10.0.0.(i+1)/32 and
  * fd00::(i+1)/128 inside. */
 
 enum { SIM_HOSTS = 3, SIM_MAX_HOSTS = 8, SIM_LOG = 4096, SIM_DATAGRAM = 2048, SIM_QUEUE = 4096 };
@@ -31,7 +31,7 @@ struct sim_datagram {
     uint8_t bytes[SIM_DATAGRAM];
 };
 
-/* What a host has sent to the network, by message type; empty data apart. */
+/* Messages that a host has sent to the network, by type; empty data apart. */
 struct sim_sent {
     unsigned initiations;
     unsigned responses;
@@ -47,14 +47,14 @@ struct sim_host {
     union endpoint address;
     uint8_t private_key[WG_KEY_LEN];
     uint8_t public_key[WG_KEY_LEN];
-    uint64_t boot_offset_ns; /* of its boot clock to the simulation's */
+    uint64_t boot_offset_ns; /* offset of its boot clock from the simulation's */
     bool under_load;
-    bool is_asleep; /* does nothing and hears nothing, but its clocks go on */
+    bool is_asleep; /* sends and receives nothing, but its clocks go on */
     unsigned wakes; /* calls of env.wake */
     bool is_woken;
     unsigned runs; /* calls of wg_device_run */
     struct sim_sent sent;
-    unsigned dropped; /* datagrams that were not worth anything */
+    unsigned dropped; /* datagrams dropped as worthless */
     unsigned delivered;
     uint32_t log[SIM_LOG]; /* numbers of the packets delivered, in order */
     uint8_t last_packet[SIM_DATAGRAM];
@@ -89,14 +89,14 @@ struct wg_time sim_time(const struct sim *sim);
 struct wg_time sim_host_time(const struct sim_host *host);
 struct wg_sink sim_sink(struct sim_host *host);
 
-/* A host's program starts anew, with its key and without peers. */
+/* Restarts a host's program, with its key and without peers. */
 void sim_restart(struct sim *sim, int at);
 void sim_set_up(struct sim *sim, int at, bool up);
 
-/* Tells host `at` about host `of`: endpoint when asked, both inner addresses. */
+/* Configures host `of` as a peer of host `at`: endpoint if requested, both inner addresses. */
 void sim_add_peer(struct sim *sim, int at, int of, bool with_endpoint);
 
-/* All hosts know one another, with endpoints. */
+/* Configures all hosts as peers of each other, with endpoints. */
 void sim_connect(struct sim *sim, int a, int b);
 void sim_configure(struct sim *sim, int at, const struct wg_device_config *config);
 void sim_configure_peer(struct sim *sim, int at, int of, struct wg_peer_config config);
@@ -110,13 +110,13 @@ enum wg_outbound_verdict sim_send(struct sim *sim, int from, int to, uint32_t nu
 enum wg_outbound_verdict sim_send_bytes(struct sim *sim, int from, const uint8_t *packet,
                                         size_t len);
 
-/* Where host `from`, which has a session, would send to host `to`, and from which address. */
+/* The endpoint and source that host `from`, which has a session, would use for host `to`. */
 struct wg_endpoint sim_way(struct sim *sim, int from, int to);
 
 /* A packet from one host to another at its address 198.51.100.N on interface 5, at once. */
 void sim_speak_to(struct sim *sim, int from, int to, uint8_t n);
 
-/* Delivers one datagram to whoever has its address, at once. */
+/* Delivers one datagram to the host with its address, at once. */
 void sim_deliver(struct sim *sim, struct sim_datagram *datagram);
 
 /* Lets time pass. */

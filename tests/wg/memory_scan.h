@@ -6,8 +6,7 @@
 
 enum { SECRET_LEN = 32 };
 
-/* A secret that is looked for. It is kept masked, so that what looks for it does not find itself.
- */
+/* A secret to search for. It is kept masked, so that the search does not find itself. */
 struct secret {
     const char *name;
     uint8_t masked[SECRET_LEN];
@@ -15,8 +14,7 @@ struct secret {
 
 void secret_note(struct secret *secret, const char *name, const uint8_t bytes[SECRET_LEN]);
 
-/* How often the secret occurs in the memory of this process: every readable mapping, at every
- * address. */
+/* Counts the secret in the memory of this process: every readable mapping, at every address. */
 size_t secret_count(const struct secret *secret);
 
 #endif

@@ -8,14 +8,14 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* ck_assert writes to a file each time that it holds; this one only when it does not. */
+/* ck_assert writes to a file each time it passes; this one only when it fails. */
 #define REQUIRE(condition)                                                                         \
     do {                                                                                           \
         if (!(condition))                                                                          \
             ck_abort_msg("%s", #condition);                                                        \
     } while (0)
 
-/* The linker sends the module's allocations here; see CMakeLists.txt. */
+/* The linker routes the module's allocations here; see CMakeLists.txt. */
 void *__real_malloc(size_t size);
 void *__wrap_malloc(size_t size);
 static bool armed; /* within an insert: Check allocates too */
@@ -160,7 +160,7 @@ START_TEST(moves_and_removals)
 }
 END_TEST
 
-/* A branching node without an owner can be given one, and keeps branching when it loses it. */
+/* A branching node without an owner can get one, and keeps branching when it loses it. */
 START_TEST(branch_owned_and_disowned)
 {
     begin();
@@ -276,7 +276,7 @@ static void remove_peer(int owner)
             model_remove(i);
 }
 
-/* The lists hold exactly the model's prefixes, and the trie no more nodes than that needs. */
+/* The lists hold exactly the model's prefixes, and the trie no more nodes than they need. */
 static void check_whole(long nodes)
 {
     size_t listed = 0;
@@ -367,8 +367,8 @@ static void *reader(void *arg)
     return NULL;
 }
 
-/* A reader beside a writer always finds the owner of what does not change, and one of both owners
- * of what moves, while neighbours and ancestors come and go. */
+/* A reader concurrent with a writer always finds the owner of a stable prefix, and one of both
+ * owners of a moving one, while neighbours and ancestors come and go. */
 START_TEST(reader_beside_writer)
 {
     static const char *const others[] = {"10.1.2.2/32", "10.1.0.0/24", "10.7.0.0/32",

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Configuration and information of a device; memory refused at every place. */
+/* Configuration and information of a device, with allocation failure at every place. */
 
 static struct sim sim;
 static long allowed_allocations = -1; /* -1: any number */
@@ -179,7 +179,7 @@ static const struct {
      {{'C', "", "fd00::1/64 1.2.3.4/8"}},
      "Ap:10.1.0.0/16,10.2.0.0/16 B:10.3.0.0/16 C:1.0.0.0/8,fd00::/64"},
     {false, {{'A', "pke", ""}, {'B', "p", ""}}, "Akpe:10.1.0.0/16,10.2.0.0/16 Bp:10.3.0.0/16 C:"},
-    /* a peer named again: in order, and still all or nothing */
+    /* a peer named more than once: in order, and still all or nothing */
     {false,
      {{'A', "", "10.9.0.0/16"}, {'B', "", "10.9.0.0/16"}, {'A', "k", "-10.9.0.0/16"}},
      "Akp:10.1.0.0/16,10.2.0.0/16 B:10.3.0.0/16,10.9.0.0/16 C:"},
@@ -256,7 +256,7 @@ START_TEST(refused_memory_changes_nothing)
             break;
         ck_assert_int_eq(result, -ENOMEM);
         assert_state(before_text);
-        ck_assert_int_eq(apply(&change), 0); /* nor is anything in the way of another try */
+        ck_assert_int_eq(apply(&change), 0); /* nor does anything block another attempt */
         assert_state(table[_i].after);
     }
     ck_assert_int_gt(n, 0);
@@ -339,7 +339,7 @@ START_TEST(refused_memory_of_info_and_handshakes_does_no_harm)
     enum wg_outbound_verdict verdict = sim_send(&sim, 0, 1, 1, 100);
     allowed_allocations = -1;
     ck_assert_int_eq(verdict, WG_OUT_DROP);
-    /* the initiation and then the response meet a lack of memory; the next ones get through */
+    /* allocation fails for the initiation and then the response; the next ones get through */
     sim.filter = catch_first;
     sim_send(&sim, 0, 1, 5, 100);
     sim_run(&sim, SIM_S(1));
@@ -360,7 +360,7 @@ START_TEST(own_key_is_no_peer)
     memcpy(peer.public_key, sim.hosts[0].public_key, WG_KEY_LEN);
     sim_configure(&sim, 0, &config);
     assert_state("");
-    /* a peer's key that becomes ours takes the peer away */
+    /* a peer's key that becomes ours removes the peer */
     sim_add_peer(&sim, 0, 1, true);
     sim_add_peer(&sim, 0, 2, true);
     struct wg_device_config key = {.has_private_key = true};
@@ -392,7 +392,7 @@ START_TEST(key_change_voids_sessions)
     ck_assert_uint_eq(sim.hosts[0].delivered, 0);
     ck_assert_int_eq(sim_send(&sim, 0, 1, 4, 100), WG_OUT_STAGED);
     sim_run(&sim, SIM_S(1));
-    ck_assert_uint_eq(sim.hosts[1].delivered, 2); /* under that key we are nobody to it */
+    ck_assert_uint_eq(sim.hosts[1].delivered, 2); /* the peer does not know that key */
     memcpy(key.private_key, sim.hosts[0].private_key, WG_KEY_LEN);
     sim_configure(&sim, 0, &key);
     sim_run(&sim, SIM_S(6));

@@ -141,7 +141,7 @@ START_TEST(under_load)
 }
 END_TEST
 
-/* A cookie given to `from` is worth something at `at` only if both agree. */
+/* A cookie given to `from` is valid at `at` only if both agree. */
 static const struct {
     const char *from, *at;
     bool valid;

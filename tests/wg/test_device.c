@@ -167,7 +167,7 @@ START_TEST(wrong_inner_source_is_dropped)
 {
     uint8_t packet[SIM_DATAGRAM];
     start_session();
-    sim_connect(&sim, 1, 2); /* whose address it is does not matter */
+    sim_connect(&sim, 1, 2); /* the address may be anyone's */
     size_t len = sim_make_packet(packet, 2, 1, 1, 100);
     ck_assert_int_eq(sim_send_bytes(&sim, 0, packet, len), WG_OUT_SEND);
     sim_run(&sim, SIM_MS(100));
@@ -264,7 +264,7 @@ START_TEST(removed_peer_is_cut_off_at_once)
     ck_assert_int_eq(sim_send(&sim, 1, 0, 3, 100), WG_OUT_NO_PEER);
     ck_assert_uint_eq(wg_device_deadline(sim.hosts[1].dev), WG_NEVER);
     sim_add_peer(&sim, 1, 0, true);
-    sim_run(&sim, SIM_S(20)); /* the sender notices that nobody answers */
+    sim_run(&sim, SIM_S(20)); /* the sender notices that no answer comes */
     sim_send(&sim, 0, 1, 4, 100);
     sim_run(&sim, SIM_S(20));
     ck_assert_uint_eq(sim.hosts[1].log[1], 4);
@@ -303,7 +303,7 @@ START_TEST(device_that_is_down_is_silent)
 }
 END_TEST
 
-/* The other side goes on with a session that only it still has. */
+/* The other side keeps a session that only it still has. */
 START_TEST(device_that_was_down_begins_again)
 {
     struct wg_sink sink = sim_sink(&sim.hosts[0]);

@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* What the device does of itself, and when: keepalives, handshakes, ends. */
+/* What the device does unprompted, and when: keepalives, handshakes, ends. */
 
 START_TEST(keepalive_answers_data_after_10_s)
 {
@@ -154,7 +154,7 @@ START_TEST(sessions_end_after_180_s)
     ck_assert_int_eq(sim_send(&sim, 1, 0, 5, 100), WG_OUT_SEND);
     sim_run(&sim, SIM_S(5));
     forget_counts();
-    /* the initiator has renewed on that packet; take it away again */
+    /* the initiator has renewed on that packet; remove the new session */
     sim_run(&sim, SIM_S(181));
     ck_assert_int_eq(sim_send(&sim, 1, 0, 6, 100), WG_OUT_STAGED);
     ck_assert_int_eq(sim_send(&sim, 0, 1, 6, 100), WG_OUT_STAGED);

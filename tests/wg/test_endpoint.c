@@ -18,7 +18,7 @@ static struct wg_endpoint make(const char *remote, const char *source, uint32_t 
     return endpoint;
 }
 
-/* Each is another endpoint than each other one, so that a packet from it is followed. */
+/* All endpoints differ, so a packet from each is followed. */
 static const struct {
     const char *remote;
     const char *source;
@@ -72,7 +72,7 @@ static void *load(void *unused)
     return unused;
 }
 
-/* A writer that is interrupted in the middle: nobody gets half of what it writes. */
+/* A writer is interrupted in the middle: no reader gets half of its write. */
 START_TEST(readers_wait_for_a_writer)
 {
     pthread_t thread;

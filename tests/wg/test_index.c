@@ -8,14 +8,14 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* ck_assert writes to a file each time that it holds; this one only when it does not. */
+/* ck_assert writes to a file each time it passes; this one only when it fails. */
 #define REQUIRE(condition)                                                                         \
     do {                                                                                           \
         if (!(condition))                                                                          \
             ck_abort_msg("%s", #condition);                                                        \
     } while (0)
 
-/* The linker sends the module's allocations here; see CMakeLists.txt. */
+/* The linker routes the module's allocations here; see CMakeLists.txt. */
 void *__real_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 static _Atomic bool no_memory;
@@ -106,7 +106,7 @@ START_TEST(against_array)
 }
 END_TEST
 
-/* Sessions come and go for ever: the memory follows the living. */
+/* Sessions come and go forever: memory stays proportional to the live ones. */
 START_TEST(churn_does_not_grow)
 {
     int entry;
@@ -128,7 +128,7 @@ START_TEST(churn_does_not_grow)
 }
 END_TEST
 
-/* Without memory: refused when nothing is left, and never harmful. */
+/* Out of memory: refused when no slot is left, and never harmful. */
 START_TEST(allocation_failure)
 {
     int entry;
@@ -176,7 +176,7 @@ static void *reader(void *arg)
     return NULL;
 }
 
-/* A reader beside a writer finds an index's own entry or none. */
+/* A reader concurrent with a writer finds an index's own entry or none. */
 START_TEST(reader_beside_writer)
 {
     static struct entry entries[64];

@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* One keypair's limits, and how sessions take one another's place. */
+/* One keypair's limits, and how sessions replace each other. */
 
 static struct keypair *make(bool initiator, uint32_t index, uint64_t born)
 {

@@ -210,7 +210,7 @@ START_TEST(timestamp_format)
 }
 END_TEST
 
-/* Any changed byte of the part that Noise covers is found, and the peer is as it was. */
+/* Any changed byte of the part that Noise covers is detected, and the peer is unchanged. */
 START_TEST(initiation_tampered)
 {
     meet();
@@ -263,7 +263,7 @@ START_TEST(wrong_keys)
     memset(&c, 0, sizeof c);
     set_identity(&c, 0x33);
     ck_assert(!noise_open_initiation(&opened, &c, &message));
-    /* B, but not from the peer that it is taken for */
+    /* for B, but not from the peer that it is taken for */
     ck_assert(noise_open_initiation(&opened, &b.identity, &message));
     ck_assert_mem_eq(opened.remote_static, a.identity.public_key, 32);
     noise_peer_init(&stranger, c.public_key);
@@ -281,7 +281,7 @@ START_TEST(wrong_keys)
 }
 END_TEST
 
-/* A knows B's key and claims to be somebody whose private key it does not have. */
+/* A knows B's key and claims a public key whose private key it lacks. */
 START_TEST(impostor)
 {
     meet();
@@ -296,8 +296,7 @@ START_TEST(impostor)
 }
 END_TEST
 
-/* The first fields of an initiation to B, by anybody who knows B's public key, claiming `sender`.
- */
+/* The first fields of an initiation to B, by anyone who knows B's public key, claiming `sender`. */
 static struct wire_initiation claim(const uint8_t sender[32])
 {
     struct wire_initiation message;
@@ -375,7 +374,7 @@ START_TEST(states)
     ck_assert(!noise_begin_session(&b.peer, &session));
     response = respond();
     ck_assert(!noise_create_response(&b.peer, &b.identity, 1, random_b, &response));
-    /* a new initiation makes the old response worthless */
+    /* a new initiation invalidates the old response */
     message = initiate(REAL_NS + NS_PER_SEC);
     ck_assert_int_eq(noise_consume_response(&a.peer, &a.identity, &response), NOISE_INVALID);
     noise_handshake_clear(&a.peer);
@@ -384,7 +383,7 @@ START_TEST(states)
 }
 END_TEST
 
-/* Where no handshake is under way, its keys are all zero, and anybody could make a response to
+/* Where no handshake is under way, its keys are all zero, and anyone could make a response to
  * them. */
 START_TEST(response_to_nothing)
 {
@@ -429,7 +428,7 @@ START_TEST(crossing_initiations)
 }
 END_TEST
 
-/* The static-static secret is made when first needed, kept, and made again for a new key. */
+/* The static-static secret is computed when first needed, kept, and recomputed for a new key. */
 START_TEST(identity_changed)
 {
     meet();

@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-/* Two devices on bad networks, over many seeds: nothing comes twice, nothing changes on its way,
- * and once the network is good again, so is the session. */
+/* Two devices on bad networks, over many seeds: no packet arrives twice or changed, and once the
+ * network is good again, so is the session. */
 
 static struct sim sim;
 
@@ -68,7 +68,8 @@ static void play(uint64_t seed, size_t row)
         if (table[row].roaming)
             sim_run(&sim, SIM_S(1));
     }
-    /* Both moved since they last heard of each other: only configuration can help, as in life. */
+    /* Both moved since they last heard from each other: only configuration helps, as in
+     * practice. */
     sim_connect(&sim, 0, 1);
     sim.loss_percent = sim.duplicate_percent = 0;
     sim.jitter_ns = 0;

@@ -31,7 +31,7 @@ static const struct {
     {14, 11, true},
     {15, 64, false},
     {16, 10 + bound, false},
-    /* the ring goes round: old bits must not show through */
+    /* the ring wraps: old bits must not show */
     {17, 10 + 2 * bound, true},
     {18, 10 + bound, false},
     {19, 11 + bound, true},
@@ -60,7 +60,7 @@ static const struct {
     {40, LIMIT, false},
 };
 
-/* A jump by a whole ring, and by more: the bit of the counter that it came from is in its way. */
+/* A jump by a whole ring, and by more: the bit of the counter before the jump is in its way. */
 START_TEST(jumps_over_the_ring)
 {
     for (uint64_t words = 127; words < 260; words++) {
@@ -102,7 +102,7 @@ START_TEST(backwards)
 }
 END_TEST
 
-/* Against a flag a counter, over jumps of every kind. */
+/* Against one flag for each counter, over jumps of every kind. */
 START_TEST(against_flags)
 {
     enum { COUNTERS = 400000 };

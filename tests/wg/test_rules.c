@@ -7,8 +7,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* Rules of the protocol that concern the whole device: who is followed where, what a forgery may
- * not do, and what bounds there are. */
+/* Protocol rules that concern the whole device: roaming, limits of a forgery, bounds. */
 
 static struct sim sim;
 static struct sim_datagram caught;
@@ -159,7 +158,7 @@ START_TEST(handshake_messages_are_followed)
 }
 END_TEST
 
-/* Whatever the load; who does not know our public key gets no answer of any kind. */
+/* At any load, a sender that does not know our public key gets no answer of any kind. */
 START_TEST(first_mac_is_always_checked)
 {
     static const int types[] = {WIRE_INITIATION, WIRE_RESPONSE};
@@ -430,7 +429,7 @@ START_TEST(late_data_of_an_old_session_renews_nothing)
 }
 END_TEST
 
-/* Both began, and only the other one's handshake came through: ours is not repeated. */
+/* Both sides initiate, and only the other's handshake gets through: ours is not repeated. */
 START_TEST(responder_ends_its_own_attempts)
 {
     sim.filter = lose_all;
@@ -489,7 +488,7 @@ START_TEST(link_down_drops_what_waits_and_what_comes)
 }
 END_TEST
 
-/* However many of its peers have something to do. */
+/* Regardless of how many peers have work. */
 START_TEST(a_batch_wakes_once)
 {
     enum { COUNT = 5 };
@@ -539,7 +538,7 @@ START_TEST(indices_are_drawn_again_when_taken)
 }
 END_TEST
 
-/* Without a key a device is as idle as one that is down, and begins at once when it has one. */
+/* A device without a key is as idle as one that is down, and begins at once when it gets one. */
 START_TEST(nothing_is_due_without_a_key)
 {
     struct wg_device_config config = {.has_private_key = true};

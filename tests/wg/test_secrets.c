@@ -10,10 +10,10 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* Secrets that are of no use any more are nowhere in the memory of the process: heap, data, and the
- * stack on which the engine ran. The devices live in a thread of their own, so that looking for
- * secrets does not write over what they left on their stack; it has steps, and the main thread
- * looks between them. */
+/* Secrets that are no longer needed are nowhere in the memory of the process: heap, data, and the
+ * stack of the engine. The devices live in a thread of their own, so that the search does not
+ * overwrite what they left on their stack. The thread works in steps, and the main thread searches
+ * between them. */
 
 static struct sim sim;
 static pthread_barrier_t barrier;
@@ -240,7 +240,7 @@ static const struct {
     const char *name;
     void (*begin)(void);
     void (*end)(void);
-    const char *kept; /* what of the secrets is still of use then */
+    const char *kept; /* which secrets are still needed then */
 } table[] = {
     /* 0 */ {"a session expires", begin_session, pass_540_s, ""},
     {"a session is displaced", begin_session, renew_twice, ""},
@@ -271,7 +271,7 @@ static void *run(void *place)
     return NULL;
 }
 
-/* Meanwhile the thread waits where it is shallow, above what its steps have left behind. */
+/* Meanwhile the thread waits at a shallow depth, above what its steps have left behind. */
 static void check(bool ended, const char *kept)
 {
     pthread_barrier_wait(&barrier);

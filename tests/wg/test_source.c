@@ -1,8 +1,7 @@
 #include "tests/unit.h"
 #include "tests/wg/harness.h"
 
-/* Which of our addresses a peer spoke to: learned from each authentic packet, given up on review.
- */
+/* Which of our addresses a peer sent to: learned from each authentic packet, dropped on review. */
 
 static struct sim sim;
 

@@ -10,9 +10,9 @@
 #include <string.h>
 #include <time.h>
 
-/* The three kinds of caller as three real threads a device, over queues in memory, while peers are
- * removed and added again and garbage is freed after grace periods. Its worth is in the sanitizers;
- * by itself it checks that traffic flows, and arrives once and unchanged. */
+/* Runs the three kinds of caller as three real threads a device, over queues in memory, while peers
+ * are removed and added and garbage is freed after grace periods. Its main use is under the
+ * sanitizers. By itself it checks that traffic flows, and arrives once and unchanged. */
 
 enum { QUEUE = 256, CAPACITY = 1600, BATCH = 20, ROUNDS = 30, TOTAL = 200000 };
 
@@ -268,7 +268,7 @@ static void pause_ms(long ms)
     nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
 }
 
-/* Every peer may have been replaced before its handshake was done: the last one has its time. */
+/* Any peer may have been replaced before its handshake was done: the last one gets time. */
 static void wait_for_deliveries(void)
 {
     for (int waited = 0; waited < 20000; waited += 20) {

@@ -13,9 +13,9 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* The stack on which a step ran holds none of its secrets afterwards. Each step runs in a thread
- * whose stack is the test's. What the secrets of the handshake are is worked out here from the
- * paper (section 5.4), and looked for as they are and as HMAC pads them. */
+/* The stack of a step holds none of its secrets afterwards. Each step runs in a thread whose stack
+ * is the test's. The test derives the secrets of the handshake from the paper (section 5.4), and
+ * searches for them as they are and as HMAC pads them. */
 
 enum { STACK = 1 << 18, MAX_SECRETS = 40 };
 
@@ -188,7 +188,7 @@ static const struct step {
     {"begin_session of b", begin_session_b},  {"set_identity", set_identity},
 };
 
-/* Below what a thread that ends writes over. */
+/* Below what an ending thread overwrites. */
 static __attribute__((noinline)) bool run_deep(bool (*run)(void))
 {
     uint8_t room[16384];
@@ -219,7 +219,8 @@ static void run_on_stack(bool (*run)(void))
     ck_assert(succeeded);
 }
 
-/* The name of a secret that is on the stack, or NULL. Not by the bits that clamping changes. */
+/* Returns the name of a secret found on the stack, or NULL. Ignores the bits that clamping
+ * changes. */
 static const char *find_secret(void)
 {
     static const uint8_t pads[] = {0, 0x36, 0x5c};
@@ -307,7 +308,7 @@ static bool finish_initiator(void)
     return hand_over(0);
 }
 
-/* Runs the step on the stack, for the host, with what was caught last. */
+/* Runs the step on the test's stack, for the host, with the messages caught last. */
 static void run_host(bool (*run)(void), int host)
 {
     message = caught;

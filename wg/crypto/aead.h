@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* ChaCha20-Poly1305 (RFC 8439), many packets a call, and the two single-shot forms that handshake
- * messages use. */
+/* ChaCha20-Poly1305 (RFC 8439): many packets a call, and the two single-message forms that
+ * handshakes use. */
 
 enum {
     AEAD_KEY_LEN = 32,
@@ -34,21 +34,21 @@ void aead_seal(struct aead_op *ops, size_t count);
  * `dst` are unspecified, but hold no plaintext. */
 size_t aead_open(struct aead_op *ops, size_t count);
 
-/* One way to do the above. */
+/* One implementation of the above. */
 struct aead_variant {
     const char *name;
-    bool (*usable)(void); /* on this processor */
+    bool (*usable)(void); /* this processor can run it */
     void (*seal)(struct aead_op *ops, size_t count);
     size_t (*open)(struct aead_op *ops, size_t count);
 };
 
-/* The variants of this build, best first; NULL behind the last. */
+/* Returns the variants of this build, best first; NULL behind the last. */
 const struct aead_variant *aead_variant_at(size_t place);
 
 extern const struct aead_variant aead_sodium;
 
-/* Forces a variant by name, or with NULL takes the best usable one. False leaves the choice as it
- * was. Not while other threads seal or open. */
+/* Forces a variant by name, or with NULL takes the best usable one. False leaves the choice
+ * unchanged. No other thread may seal or open meanwhile. */
 bool aead_select(const char *name);
 const char *aead_selected(void);
 
@@ -62,7 +62,7 @@ bool aead_open_one(uint8_t *plain, const uint8_t *sealed, size_t len, const uint
                    size_t aad_len, const uint8_t nonce[AEAD_NONCE_LEN],
                    const uint8_t key[AEAD_KEY_LEN]) __attribute__((warn_unused_result));
 
-/* A handshake field: the same under nonce 0. */
+/* The same with nonce 0, for a handshake field. */
 void aead_seal_field(uint8_t *sealed, const uint8_t *plain, size_t len, const uint8_t *aad,
                      size_t aad_len, const uint8_t key[AEAD_KEY_LEN]);
 bool aead_open_field(uint8_t *plain, const uint8_t *sealed, size_t len, const uint8_t *aad,

@@ -4,7 +4,8 @@
 #include <assert.h>
 #include <sodium.h>
 
-/* One packet after another by libsodium: what every other variant is checked against. */
+/* Seals and opens one packet after another with libsodium: the reference for every other
+ * variant. */
 
 static_assert(AEAD_KEY_LEN == crypto_aead_chacha20poly1305_ietf_KEYBYTES, "key");
 static_assert(AEAD_TAG_LEN == crypto_aead_chacha20poly1305_ietf_ABYTES, "tag");

@@ -5,11 +5,11 @@
 #include <assert.h>
 #include <blake2.h>
 
-/* The library's state is packed bytes, so that ours can hold one without showing its header. */
+/* The library's state is packed bytes, so ours can embed it without including its header. */
 static_assert(sizeof(blake2s_state) <= sizeof(struct blake2s), "room for the library's state");
 static_assert(_Alignof(blake2s_state) == 1, "no alignment needed");
 
-enum { LIBRARY_STACK = 512 }; /* what one call of it takes */
+enum { LIBRARY_STACK = 512 }; /* most bytes of one call */
 
 static blake2s_state *inner(struct blake2s *hash)
 {
@@ -31,7 +31,7 @@ void blake2s_absorb(struct blake2s *hash, const void *bytes, size_t len)
         blake2s_update(inner(hash), bytes, len);
 }
 
-/* The library leaves a copy of the result, which may be a key, on the stack where it ran. */
+/* The library leaves a copy of the result, which may be a key, on the stack. */
 static __attribute__((noinline)) void wipe_stack_below(void)
 {
     uint8_t room[LIBRARY_STACK];

@@ -4,20 +4,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* BLAKE2s (RFC 7693). The verbs of the incremental form differ from the library's underneath, whose
- * names are taken. */
+/* BLAKE2s (RFC 7693). The incremental form's verbs differ from the library's, whose names are
+ * taken. */
 
 enum {
     BLAKE2S_HASH_LEN = 32,
     BLAKE2S_BLOCK_LEN = 64,
-    BLAKE2S_MAC_LEN = 16, /* of WireGuard's MAC() */
+    BLAKE2S_MAC_LEN = 16, /* output of WireGuard's MAC() */
 };
 
 struct blake2s {
     uint8_t state[192];
 };
 
-/* `key` of 1 to 32 bytes, or NULL for none; `out_len` of 1 to 32 goes into the hash. */
+/* `key` has 1 to 32 bytes, or is NULL for none. `out_len`, 1 to 32, is part of the hash. */
 void blake2s_begin(struct blake2s *hash, size_t out_len, const uint8_t *key, size_t key_len);
 void blake2s_absorb(struct blake2s *hash, const void *bytes, size_t len);
 

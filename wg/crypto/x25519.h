@@ -7,10 +7,10 @@
 /* X25519 (RFC 7748). */
 enum { X25519_LEN = 32 };
 
-/* Makes 32 random bytes a private key, in place. Idempotent. */
+/* Turns 32 random bytes into a private key, in place. Idempotent. */
 void x25519_clamp(uint8_t key[X25519_LEN]);
 
-/* The private key is clamped on the way; it need not be. */
+/* Clamps a copy of the private key, so it may be unclamped. */
 void x25519_public(uint8_t public_key[X25519_LEN], const uint8_t private_key[X25519_LEN]);
 
 /* False, with `shared` zeroed, when the result is all zero: `public_key` is a low-order point. */

@@ -30,7 +30,7 @@ void alarm_set(struct alarm *alarm, uint64_t at)
         when.it_value.tv_sec = (time_t)(at / NS_PER_SEC);
         when.it_value.tv_nsec = (long)(at % NS_PER_SEC);
         if (at == 0)
-            when.it_value.tv_nsec = 1; /* zero would switch it off */
+            when.it_value.tv_nsec = 1; /* zero would disarm it */
     }
     timerfd_settime(alarm->fd, TFD_TIMER_ABSTIME, &when, NULL);
     alarm->at = at;

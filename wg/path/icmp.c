@@ -51,7 +51,7 @@ static bool is_host6(const uint8_t *addr)
     return addr[0] != 0xff && memcmp(addr, unspecified, 16) != 0;
 }
 
-/* Errors, and what this does not know, are never answered (RFC 1122 section 3.2.2). */
+/* Errors, and types unknown here, are never answered (RFC 1122 section 3.2.2). */
 static bool is_query4(uint8_t type)
 {
     return type == 0 || type == 8 || (type >= 13 && type <= 18);
@@ -94,7 +94,7 @@ static bool is_extension6(uint8_t next)
            next == IPPROTO_FRAGMENT;
 }
 
-/* RFC 4443 section 2.4 (e): walks to the upper layer to see that it is no ICMPv6 error. */
+/* RFC 4443 section 2.4 (e): walks to the upper layer to check that it is no ICMPv6 error. */
 static bool may_answer6(const uint8_t *packet, size_t len)
 {
     if (!is_host6(packet + 8) || !is_host6(packet + 24))

@@ -10,14 +10,14 @@
 
 enum { ICMP_MAX = 1280 }; /* bytes of the longest answer */
 
-/* Builds the answer to `packet`, an inner packet from its IP header on, and returns its length; 0
- * when none is due: no IP packet, itself an error message, a fragment other than the first, or to
- * or from an address that is not one host's. It comes from the unreachable address itself. */
+/* Builds the answer to `packet`, an inner packet from its IP header on. Returns its length, or 0
+ * when none is due: no IP packet, itself an error message, a fragment other than the first, or an
+ * address that is not one host's. The answer comes from the unreachable address itself. */
 size_t icmp_build_unreachable(uint8_t out[ICMP_MAX], const uint8_t *packet, size_t len);
 
 /* At most a burst of 50 answers, then 100 a second. */
 struct icmp_limit {
-    uint64_t full_at; /* boot time at which the burst is whole again */
+    uint64_t full_at; /* boot time at which the burst is full again */
 };
 
 bool icmp_limit_allow(struct icmp_limit *limit, uint64_t boot_ns);

@@ -5,10 +5,10 @@
 
 #include <poll.h>
 
-/* Each turn: a batch from each socket, opened in place; inner packets go to the interface,
- * handshake messages are copied into the queue. When neither socket had a full batch, sleep until
- * one has something. The sockets may be replaced during the sleep, so they are looked up anew each
- * turn. */
+/* Each turn: a batch from each socket, opened in place. Inner packets go to the interface,
+ * handshake messages are copied into the queue. When neither socket had a full batch, sleep
+ * until one has something. The sockets may be replaced during the sleep, so each turn loads them
+ * again. */
 
 enum {
     BATCH = UDP_BATCH,
@@ -29,7 +29,7 @@ static void deliver(struct path *path, const struct wg_inbound *datagram)
         .capacity = datagram->plain_len,
         .len = datagram->plain_len,
     };
-    (void)tun_write(path->tun, &packet); /* a link that is down loses it, as a wire would */
+    (void)tun_write(path->tun, &packet); /* a link that is down loses the packet, as a wire would */
 }
 
 static void process(struct inbound *in, size_t count)

@@ -11,7 +11,7 @@ struct load {
     uint64_t until; /* boot time */
 };
 
-/* Takes in how many messages wait, and says whether that is load. */
+/* Notes how many messages wait, and returns whether that is load. */
 bool load_is_high(struct load *load, size_t queued, uint64_t boot_ns);
 
 #endif

@@ -8,16 +8,16 @@
 #include <poll.h>
 #include <string.h>
 
-/* While the link is up, each turn: read the interface until it has no more or the batch is full,
- * seal the batch in place, send it, and answer what no peer takes. When the interface had no more,
- * sleep until it has. */
+/* While the link is up, each turn: read the interface until it is empty or the batch is full, seal
+ * the batch in place, send it, and answer packets that no peer takes. When the interface is empty,
+ * sleep until it has packets. */
 
 enum {
     BATCH = UDP_BATCH,
-    /* The data header's room in front, the tag's and the padding's behind. Not a multiple of the
-     * page size, so that slots do not compete for the same cache lines. */
+    /* Room for the data header in front, for tag and padding behind. Not a multiple of the page
+     * size, so that slots do not compete for the same cache lines. */
     SLOT = WG_HEADER_LEN + TUN_PACKET_MAX + 1 + WG_DATA_OVERHEAD + 80,
-    SEND_WAIT_MS = 20, /* how long a full socket may hold the interface up */
+    SEND_WAIT_MS = 20, /* how long a full socket may block the interface */
 };
 
 struct outbound {
@@ -61,7 +61,7 @@ static void answer_unreachable(struct outbound *out, const struct wg_outbound *p
     (void)tun_write(out->path->tun, &reply);
 }
 
-/* Seals the batch and collects what is to be sent; returns how many. */
+/* Seals the batch and collects the messages to send. Returns how many. */
 static size_t seal_packets(struct outbound *out)
 {
     struct wg_time now = path_now();
@@ -90,7 +90,8 @@ static size_t seal_packets(struct outbound *out)
     return ready;
 }
 
-/* Waits until the full socket of the message's family takes more; false when it does not. */
+/* Waits until the full socket of the message's family takes more. False when it does not in
+ * time. */
 static bool wait_writable(struct outbound *out, const struct udp_message *message)
 {
     struct path *path = out->path;
@@ -119,8 +120,8 @@ static void send_messages(struct outbound *out, size_t count)
 }
 
 /* Packets of a link that has just come up wait until the engine knows of it. The removal of an
- * interface is an error on its descriptor, which wakes only those that wait for what is readable:
- * POLLPRI is of that kind, and no packet raises it. */
+ * interface is an error on its descriptor, and poll reports it only to those that wait for input:
+ * POLLPRI counts as input, and no packet raises it. */
 static void wait_for_packets(struct outbound *out, bool up)
 {
     struct path *path = out->path;
@@ -133,7 +134,7 @@ static void wait_for_packets(struct outbound *out, bool up)
     if (fds[0].revents != 0)
         wake_clear(&path->wake_outbound);
     if (!up && fds[1].revents != 0)
-        read_packets(out); /* the end of the interface */
+        read_packets(out); /* sees that the interface is gone */
 }
 
 static void run(struct outbound *out)

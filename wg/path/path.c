@@ -15,9 +15,9 @@
 #include <string.h>
 #include <sys/random.h>
 
-/* The owner's side: threads and sockets come and go here. The threads are described in shared.h. */
+/* The owner's side: starts and ends threads and sockets. shared.h describes the threads. */
 
-enum { RANDOM_CHUNK = 256 }; /* what getentropy gives at most */
+enum { RANDOM_CHUNK = 256 }; /* limit of getentropy */
 
 static void fill_random(void *ctx, void *out, size_t len)
 {
@@ -118,7 +118,7 @@ int path_start(struct path *path, struct err *err)
     path_follow_link(path, tun_is_up(path->tun) != 0);
     pthread_mutex_unlock(&path->setup);
     atomic_store(&path->stopping, false);
-    /* Signals are for the program's own thread. */
+    /* The program's own thread handles signals. */
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -180,7 +180,8 @@ void path_destroy(struct path *path)
 
 /* ---- configuration ---- */
 
-/* Publishes other sockets and returns the former, which may still be in use. With `setup` held. */
+/* Publishes other sockets and returns the former ones, which may still be in use. With `setup`
+ * held. */
 static struct udp *swap_udp(struct path *path, struct udp *udp)
 {
     struct udp *former = atomic_exchange(&path->udp, udp);
@@ -211,7 +212,7 @@ static int open_port(struct path *path, struct udp **out, uint16_t port, uint32_
     return 0;
 }
 
-/* A change of the sockets in three steps, so that the engine's refusal can take it back. */
+/* A change of the sockets that can be undone when the engine refuses the configuration. */
 struct rebind {
     bool swapped;
     struct udp *former;
@@ -220,7 +221,7 @@ struct rebind {
     uint32_t former_mark;
 };
 
-/* Whether the port and the mark could be had, while the link is down. */
+/* Checks, while the link is down, that port and mark are available. */
 static int try_port(struct path *path, uint16_t port, uint32_t mark, struct err *err)
 {
     struct udp *udp = NULL;
@@ -293,7 +294,7 @@ int path_configure(struct path *path, const struct wg_device_config *config, str
         path_retire_udp(path, rebind.former);
 out:
     pthread_mutex_unlock(&path->setup);
-    wake_signal(&path->wake_slow); /* new deadlines, and garbage */
+    wake_signal(&path->wake_slow); /* for new deadlines, and garbage */
     return rc;
 }
 

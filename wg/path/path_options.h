@@ -6,13 +6,13 @@
 struct tun;
 
 struct path_options {
-    struct tun *tun; /* owned by the path once path_create has succeeded */
+    struct tun *tun; /* owned by the path after path_create has succeeded */
     /* The interface is gone or cannot be read any more. Called at most once a start, from one of
-     * the path's threads: hand it on to a loop of your own, and call path_destroy or path_reopen
-     * from there. */
+     * the path's threads: notify a loop of your own, and call path_destroy or path_reopen from
+     * there. */
     void (*on_closed)(void *ctx, const char *reason);
     void *ctx;
-    bool portable_udp; /* recvmsg and sendmsg instead of this system's best */
+    bool portable_udp; /* use recvmsg and sendmsg instead of this system's best */
 };
 
 #endif

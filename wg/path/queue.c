@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A ring. Each index is written by one side only and counts without wrapping at the limit; the
- * writer's release makes the message's bytes visible with it. */
+/* A ring. Each index is written by one side only and counts without wrapping at the limit. The
+ * writer's release publishes the message's bytes with it. */
 struct queue {
     alignas(64) _Atomic size_t pushed;
     alignas(64) _Atomic size_t popped;
@@ -16,7 +16,7 @@ struct queue {
 
 int queue_create(struct queue **out)
 {
-    /* Not cleared: pages that no flood ever fills are never touched. */
+    /* Not cleared: pages that no flood fills are never touched. */
     struct queue *queue = NULL;
     if (posix_memalign((void **)&queue, 64, sizeof *queue) != 0)
         return -ENOMEM;

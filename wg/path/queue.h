@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Handshake messages on their way from the receiving thread to the one that works on them: bounded,
- * one producer, one consumer, no lock. */
+/* Handshake messages from the receiving thread to the slow one: bounded, one producer, one
+ * consumer, no lock. */
 
 enum { QUEUE_LIMIT = 4096 }; /* messages */
 
@@ -23,7 +23,7 @@ struct queue;
 int queue_create(struct queue **out);
 void queue_destroy(struct queue *queue);
 
-/* Producer: copies the message; false when the queue is full or `len` above WG_HANDSHAKE_MAX. */
+/* Producer: copies the message. False when the queue is full or `len` above WG_HANDSHAKE_MAX. */
 bool queue_push(struct queue *queue, const uint8_t *bytes, size_t len,
                 const struct wg_endpoint *from);
 

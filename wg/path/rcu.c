@@ -13,7 +13,7 @@
 #ifdef RCU_TSAN
 #include <sanitizer/tsan_interface.h>
 /* One object stands for all grace periods: what a reader did before it quiesced is ordered before
- * what a writer does after its wait, and the other way round. */
+ * what a writer does after its wait, and vice versa. */
 static char grace_period;
 static void happened_before(void)
 {

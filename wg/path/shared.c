@@ -32,7 +32,8 @@ size_t path_send(struct path *path, struct udp_message *messages, size_t count)
     return done;
 }
 
-/* What does not fit into the socket now is lost, as on a full link; the timers send it again. */
+/* A message that does not fit into the socket now is lost, as on a full link. The timers send it
+ * again. */
 static void send_now(void *ctx, const struct wg_endpoint *to, uint8_t ds, const uint8_t *bytes,
                      size_t len)
 {
@@ -103,7 +104,7 @@ void path_retire_udp(struct path *path, struct udp *udp)
     wake_signal(&path->wake_inbound);
     wake_signal(&path->wake_outbound);
     rcu_wait();
-    /* Whoever had found the sockets is offline now: in poll, from which the wakes fetch it. */
+    /* A reader that loaded the old pointer is blocked in poll(), and the wakes end that. */
     while (udp_is_polled(udp))
         nanosleep(&(struct timespec){.tv_nsec = POLL_CHECK_NS}, NULL);
     atomic_fetch_add_explicit(&path->dropped, udp_refused(udp), memory_order_relaxed);
@@ -128,7 +129,7 @@ static void open_sockets(struct path *path)
     wake_signal(&path->wake_inbound);
 }
 
-/* What comes for a link that is down is for nobody: the kernel says so to whoever sent it. */
+/* Closed sockets let the kernel answer senders with "port unreachable". */
 static void close_sockets(struct path *path)
 {
     path_retire_udp(path, atomic_exchange(&path->udp, NULL));

@@ -13,8 +13,8 @@
 #include <string.h>
 
 /* Each turn: some handshake messages, then the timers, then garbage. Messages come in small batches
- * so that timers stay on time through a flood. Sleeps until woken, until the engine's deadline, or
- * until the link changes; with nothing to do, for ever. */
+ * so that timers stay on time during a flood. Sleeps until woken, until the engine's deadline, or
+ * until the link changes; forever when idle. */
 
 enum { HANDSHAKES_A_TURN = 32 };
 

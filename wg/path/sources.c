@@ -50,7 +50,7 @@ void sources_drop(struct wg_device *dev, const struct wg_endpoint *refused)
 {
     struct wg_endpoint copy = *refused;
     wg_device_review_sources(dev, is_other, &copy);
-    log_debug("the kernel refuses a source address: dropped");
+    log_debug("source address refused by the kernel, dropped");
 }
 
 /* ---- routes ---- */
@@ -89,7 +89,7 @@ struct review {
     unsigned dropped;
 };
 
-/* The source is still ours, and leads out where the peer's packets come in. */
+/* Whether the source is still ours and routes out where the peer's packets come in. */
 static bool fits(struct review *review, const struct wg_endpoint *endpoint)
 {
     struct ip_addr remote;
@@ -97,8 +97,8 @@ static bool fits(struct review *review, const struct wg_endpoint *endpoint)
     endpoint_addr(&endpoint->remote, &remote);
     bool ipv6 = remote.family == 6;
     if (ipv6 && endpoint->remote.in6.sin6_scope_id != 0)
-        return true; /* no route decides there, and a refusal tells the rest */
-    /* Of IPv6 the kernel tells the way also from an address that is not here. */
+        return true; /* no route decides there; a refusal covers the rest */
+    /* For IPv6 the kernel answers for addresses that are not here, too. */
     if (ipv6 && (ifconf_way_get(review->conf, &endpoint->source, NULL, 0, &way) != 0 || !way.local))
         return false;
     return ifconf_way_get(review->conf, &remote, &endpoint->source, review->fwmark, &way) == 0 &&

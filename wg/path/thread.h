@@ -3,7 +3,7 @@
 
 #include <pthread.h>
 
-/* Gives a thread a name of at most 15 characters, for those who look at the process. */
+/* Names a thread, with at most 15 characters, for process listings. */
 void thread_set_name(pthread_t thread, const char *name);
 
 #endif

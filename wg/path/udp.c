@@ -16,7 +16,7 @@ struct udp {
     int fds[UDP_FAMILIES];
     uint16_t port;
     _Atomic uint64_t refused;
-    _Atomic unsigned polls; /* under way */
+    _Atomic unsigned polls; /* polls in progress */
 };
 
 enum { FREE_PORT_TRIES = 100 };
@@ -75,7 +75,7 @@ static int bound_port(int fd, uint16_t *port)
     return 0;
 }
 
-/* Opens one family on udp->port, or on a free one that becomes udp->port. A family that the kernel
+/* Opens one family on udp->port, or on a free port that becomes udp->port. A family that the kernel
  * lacks, or has switched off, stays at -1. */
 static int open_family(struct udp *udp, enum udp_family family, uint32_t fwmark)
 {
@@ -130,7 +130,7 @@ int udp_open(struct udp **out, uint16_t port, uint32_t fwmark, const struct udp_
     udp->io = io != NULL ? io : udp_io_native();
     udp->fds[UDP_IPV4] = -1;
     udp->fds[UDP_IPV6] = -1;
-    /* The kernel picks a port for IPv4 that may be taken for IPv6. */
+    /* The kernel may pick a port for IPv4 that is taken for IPv6. */
     int rc = -EADDRINUSE;
     for (int i = 0; rc == -EADDRINUSE && i < (port == 0 ? FREE_PORT_TRIES : 1); i++)
         rc = open_families(udp, port, fwmark);
@@ -215,7 +215,7 @@ static void refuse(struct udp *udp, size_t count)
     atomic_fetch_add_explicit(&udp->refused, count, memory_order_relaxed);
 }
 
-/* Messages for one socket. Returns how many were dealt with. */
+/* Sends messages of one socket. Returns how many are done with. */
 static size_t send_run(struct udp *udp, int fd, struct udp_message *messages, size_t count)
 {
     size_t done = 0;

@@ -12,8 +12,9 @@
 
 struct udp;
 
-/* `io` NULL means udp_io_native. Port 0 takes one that is free for both. A family that the kernel does not have is left out;
- * neither is -EAFNOSUPPORT. -EADDRINUSE, -EACCES: the port is taken or not ours to take. */
+/* `io` NULL means udp_io_native. Port 0 takes one that is free for both. A family that the kernel
+ * lacks is left out; -EAFNOSUPPORT when it lacks both. -EADDRINUSE, -EACCES: the port is taken or
+ * not permitted. */
 int udp_open(struct udp **out, uint16_t port, uint32_t fwmark, const struct udp_io *io);
 void udp_close(struct udp *udp);
 
@@ -22,16 +23,16 @@ uint16_t udp_port(const struct udp *udp);
 /* -1 for a family that is left out. */
 int udp_fd(const struct udp *udp, enum udp_family family);
 
-/* Around a poll of the descriptors. The kernel keeps the port taken until poll has returned,
- * whoever closes them meanwhile. */
+/* Called around a poll of the descriptors. The kernel keeps the port taken until poll has returned,
+ * even if another thread closes them. */
 void udp_poll_begin(struct udp *udp);
 void udp_poll_end(struct udp *udp);
 bool udp_is_polled(const struct udp *udp);
 
-/* Both sockets or, on an error, none. 0 takes the mark away. */
+/* Sets the mark of both sockets or, on an error, of none. 0 removes the mark. */
 int udp_set_fwmark(struct udp *udp, uint32_t old_mark, uint32_t mark);
 
-/* Sends in order. Returns how many were dealt with, sent or refused by the kernel for good; fewer
+/* Sends in order. Returns how many are done with, sent or refused by the kernel for good; fewer
  * than `count` when the socket is full. */
 size_t udp_send(struct udp *udp, struct udp_message *messages, size_t count);
 

@@ -18,8 +18,8 @@ static void enlarge_buffer(int fd)
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
 }
 
-/* Outer packets may be fragmented on their way, as the kernel's own WireGuard lets them: with "do
- * not fragment" a smaller MTU behind a silent firewall would swallow every large packet. */
+/* Outer packets may be fragmented on their way, as with the kernel's own WireGuard: with "do not
+ * fragment" a smaller MTU behind a silent firewall would swallow every large packet. */
 static int prepare(int fd, enum udp_family family)
 {
     enlarge_buffer(fd);

@@ -14,7 +14,7 @@ static int prepare(int fd, enum udp_family family)
     return 0;
 }
 
-/* Marks are Linux's; taking away what cannot be there succeeds. */
+/* Only Linux has marks. Removing a mark succeeds. */
 static int set_mark(int fd, uint32_t mark)
 {
     (void)fd;

@@ -1,7 +1,7 @@
 #ifndef WG_PATH_WAKE_H
 #define WG_PATH_WAKE_H
 
-/* A descriptor by which one thread ends the sleep of another in poll(2). Signals add up to one. */
+/* A descriptor by which one thread ends another's poll(2). Several signals count as one. */
 struct wake {
     int fd;
 };
@@ -10,7 +10,7 @@ struct wake {
 int wake_init(struct wake *wake);
 void wake_fini(struct wake *wake);
 
-/* From any thread; readable until cleared. */
+/* Any thread may call it. Readable until cleared. */
 void wake_signal(const struct wake *wake);
 void wake_clear(const struct wake *wake);
 

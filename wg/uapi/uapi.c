@@ -20,7 +20,7 @@ enum {
 struct parse {
     struct wg_device_config *config;
     struct wg_peer_config *peer; /* the last public_key's, or NULL */
-    uint32_t seen;               /* keys of the device, then of the current peer, that were given */
+    uint32_t seen;               /* keys seen: of the device, then of the current peer */
     char value[VALUE_MAX];
 };
 
@@ -72,7 +72,7 @@ static int parse_unsigned(uint64_t *out, const char *value, uint64_t max)
     return parse_number(out, value, 0, max) ? 0 : -EINVAL;
 }
 
-/* The only value that flags have; to unset one, its line is left out. */
+/* Flags have one value. Leaving the line out unsets them. */
 static int parse_true(bool *out, const char *value)
 {
     *out = strcmp(value, "true") == 0;
@@ -112,7 +112,7 @@ static int set_replace_peers(struct parse *parse)
 
 /* ---- keys of a peer ---- */
 
-/* Starts a peer; room for all of them was made before. */
+/* Starts a peer. Room for all peers was allocated before. */
 static int set_public_key(struct parse *parse)
 {
     parse->peer = &parse->config->peers[parse->config->peer_count++];
@@ -243,7 +243,7 @@ static int parse_line(struct parse *parse, const char *line, size_t len)
     return -EINVAL;
 }
 
-/* Counted ahead, so that the array never moves and leaves no preshared key behind. */
+/* Counts peers ahead, so that the array never moves and leaves no preshared key behind. */
 static size_t count_peers(const char *text, size_t len)
 {
     static const char needle[] = "\npublic_key=";
@@ -331,7 +331,7 @@ static void format_peer(struct buffer *out, const struct wg_peer_info *peer)
     }
 }
 
-/* Enough for the whole answer, so that the buffer never moves and leaves no key behind. */
+/* Reserves the whole answer, so that the buffer never moves and leaves no key behind. */
 static size_t answer_size(const struct wg_device_info *device)
 {
     size_t size = DEVICE_TEXT_MAX;

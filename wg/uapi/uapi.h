@@ -25,16 +25,16 @@ struct uapi_info {
     uint32_t fwmark;      /* 0: none, left out */
 };
 
-/* Wipes and frees what is in it. */
+/* Wipes and frees the members. */
 void uapi_info_fini(struct uapi_info *info);
 
-/* The length of the first request in `text` including its empty line, or 0 while it is not
- * complete. `scanned` is where the search may start: the length at an earlier call that returned 0.
- */
+/* Returns the length of the first request in `text` including its empty line, or 0 while it is
+ * incomplete. `scanned` is where the search may start: the length at an earlier call that returned
+ * 0. */
 size_t uapi_request_len(const char *text, size_t len, size_t scanned);
 
-/* The operation of one complete request; -EPROTO when it is neither "get=1" nor "set=1", -EINVAL
- * when a get has anything behind its first line. */
+/* Returns the operation of one complete request. -EPROTO when it is neither "get=1" nor "set=1",
+ * -EINVAL when a get has more than its first line. */
 int uapi_parse_operation(enum uapi_operation *out, const char *text, size_t len);
 
 /* Reads one complete set request. Strict: an unknown key, a repeated key, an empty or malformed

@@ -17,9 +17,9 @@
 #include <uv.h>
 
 /* A client reads or is answered, never both: while an answer is on its way its socket is not read,
- * so that a client that asks without listening holds no more memory than one answer. One timer
- * bounds the time that it takes to ask, and then the time that it takes to listen; what we take in
- * between is not its fault. Everything runs on the loop's thread. */
+ * so that a client that asks without reading holds no more memory than one answer. One timer bounds
+ * the time to ask, and then the time to take the answer. Time that we need in between does not
+ * count. Everything runs on the loop's thread. */
 
 enum {
     READ_CHUNK = 4096,
@@ -32,12 +32,12 @@ struct uapi_socket {
     struct uapi_socket_options options;
     uv_pipe_t listener;
     uv_fs_event_t watcher;
-    uv_pipe_t refused;   /* what a connection is accepted into when memory is short */
+    uv_pipe_t refused;   /* accepts a connection when memory is short */
     bool refusing;       /* `refused` is in use */
-    bool waiting;        /* one more connection came meanwhile */
-    struct list clients; /* the one that has waited longest first */
+    bool waiting;        /* another connection came meanwhile */
+    struct list clients; /* longest waiting first */
     unsigned client_count;
-    unsigned references; /* handles of the server, and clients, that libuv still knows */
+    unsigned references; /* handles of the server and clients that libuv still holds */
     bool closing;
     bool removed;
     char path[UAPI_PATH_MAX]; /* empty: no file of ours */
@@ -236,7 +236,7 @@ static void answer_request(struct client *client, size_t len)
         uapi_format_errno(&client->answer, rc);
 }
 
-/* Answers the first complete request, if there is one; the next when that answer is out. */
+/* Answers the first complete request, if there is one. The next follows when that answer is out. */
 static void serve_requests(struct client *client)
 {
     size_t len = uapi_request_len(client->request, client->request_len, client->scanned);
@@ -257,7 +257,7 @@ static void serve_requests(struct client *client)
 
 /* ---- the server ---- */
 
-/* One more client: in the place of the one that has waited longest when all are taken. */
+/* Adds a client, in place of the one that has waited longest when all places are taken. */
 static void admit_client(struct uapi_socket *socket, struct client *client)
 {
     if (socket->client_count >= UAPI_CLIENTS_MAX)
@@ -367,7 +367,7 @@ static int connect_to(const struct sockaddr_un *addr)
     return rc;
 }
 
-/* Removes what a dead process left; anything that answers, or is no socket, stays. */
+/* Removes a socket left by a dead process. One that answers, or a file that is no socket, stays. */
 static int remove_stale(const struct sockaddr_un *addr, struct err *err)
 {
     struct stat st;
@@ -386,8 +386,8 @@ static int remove_stale(const struct sockaddr_un *addr, struct err *err)
     return 0;
 }
 
-/* Makes the socket beside its place and moves it there when it listens, with its mode: wg(8)
- * deletes a socket that refuses its connection, which one does between bind and listen. */
+/* Creates the socket beside its place and moves it there once it listens, with its mode: wg(8)
+ * deletes a socket that refuses its connection, as one does between bind and listen. */
 static int bind_and_listen(int fd, const struct sockaddr_un *addr, struct err *err)
 {
     struct sockaddr_un beside = {.sun_family = AF_UNIX};
@@ -406,7 +406,7 @@ static int bind_and_listen(int fd, const struct sockaddr_un *addr, struct err *e
     return rc;
 }
 
-/* The listening socket at its place, whose address is *addr. */
+/* Opens the listening socket at its place, whose address is *addr. */
 static int listen_at(struct sockaddr_un *addr, const char *folder, const char *name,
                      struct err *err)
 {
@@ -429,7 +429,7 @@ static int listen_at(struct sockaddr_un *addr, const char *folder, const char *n
     return fd;
 }
 
-/* A socket that was handed in, which may have a file. */
+/* Takes over a socket that was passed in, which may have a file. */
 static int adopt(struct sockaddr_un *addr, int fd)
 {
     socklen_t len = sizeof *addr;
@@ -438,7 +438,7 @@ static int adopt(struct sockaddr_un *addr, int fd)
     return fd;
 }
 
-/* Which file the listening socket has, so that its removal is seen. */
+/* Notes which file the listening socket has, so that its removal is seen. */
 static void learn_file(struct uapi_socket *socket, const struct sockaddr_un *addr)
 {
     struct stat st;

@@ -15,8 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Two devices with real threads and sockets on the loopback interface; their interfaces are pairs
- * in memory, of which the test holds the outer ends. */
+/* Two devices with real threads and sockets on the loopback interface. Their interfaces are pairs
+ * in memory; the test holds the outer ends. */
 
 enum { INNER_MAX = 1420 };
 
@@ -192,7 +192,7 @@ START_TEST(packets_cross_both_ways)
 }
 END_TEST
 
-/* What is staged before the handshake goes out in order behind it. */
+/* Packets staged before the handshake go out in order after it. */
 START_TEST(burst_stays_in_order)
 {
     enum { BURST = 100 };
@@ -309,7 +309,7 @@ START_TEST(unroutable_packet_is_answered)
     ck_assert_uint_eq(take(&a, packet, 5000), 128); /* 20 + 8 + the packet */
     ck_assert_uint_eq(packet[9], 1);
     ck_assert_uint_eq(packet[20], 3);
-    /* A peer without an endpoint is no way either. */
+    /* A peer without an endpoint is unreachable, too. */
     add_peer(&a, &b, NULL);
     make_packet(packet, 100, 1, 2, 0);
     put(&a, packet, 100);
@@ -331,7 +331,7 @@ static void set_link(struct side *side, bool up, uint32_t mtu)
     ck_assert(followed);
 }
 
-/* A device that is down neither sends nor takes; up again, it makes a new session. */
+/* A device that is down neither sends nor receives; up again, it makes a new session. */
 START_TEST(link_is_followed)
 {
     uint8_t packet[TUN_PACKET_MAX];
@@ -347,7 +347,7 @@ START_TEST(link_is_followed)
 }
 END_TEST
 
-/* As when the link has come up and the engine does not know it yet. */
+/* As if the link had come up and the engine did not know it yet. */
 START_TEST(packets_wait_for_the_link)
 {
     uint8_t packet[TUN_PACKET_MAX];
@@ -416,7 +416,7 @@ END_TEST
 
 enum { STRANGERS = 20000 };
 
-/* Holds the slow thread up: it waits for the device's lock meanwhile. */
+/* Delays the slow thread, which waits for the device's lock. */
 static void configure_strangers(struct side *side, bool remove)
 {
     static struct wg_peer_config peers[STRANGERS];
@@ -430,7 +430,7 @@ static void configure_strangers(struct side *side, bool remove)
 
 static atomic_bool flooding;
 
-/* Initiations that nobody made, but whose first mac is right, to b. */
+/* Forged initiations to b whose mac1 is right. */
 static void *flood(void *fd)
 {
     struct cookie_maker maker;
@@ -447,7 +447,7 @@ static void *flood(void *fd)
     return NULL;
 }
 
-/* Whoever floods is asked for a cookie, and only then. */
+/* A flooding source is asked for a cookie, and only then. */
 START_TEST(load_is_answered_with_cookies)
 {
     uint8_t answer[WIRE_INITIATION_LEN];
@@ -470,7 +470,7 @@ START_TEST(load_is_answered_with_cookies)
 }
 END_TEST
 
-/* Junk and a flood of false handshakes leave the session alone. */
+/* Junk and a flood of forged handshakes leave the session alone. */
 START_TEST(flood_does_not_stop_data)
 {
     enum { FLOOD = 20000 };

@@ -3,7 +3,7 @@
 #include "tests/unit.h"
 #include "tests/wg/harness.h"
 
-/* Host 0 speaks to addresses of host 1, from which host 1 then answers. */
+/* Host 0 sends to addresses of host 1, from which host 1 then answers. */
 
 static struct sim sim;
 

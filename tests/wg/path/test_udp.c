@@ -204,8 +204,7 @@ START_TEST(unsendable_message_does_not_stop_the_others)
 }
 END_TEST
 
-/* A port unreachable that comes back must not be taken for a failure of the next send or receive.
- */
+/* A received "port unreachable" must not be taken for a failure of the next send or receive. */
 START_TEST(icmp_errors_are_not_seen)
 {
     open_pair(runs[_i].io());

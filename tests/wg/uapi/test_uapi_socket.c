@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-/* The server runs on a loop that the test turns by hand; clients are plain sockets. */
+/* The server runs on a loop that the test turns. Clients are plain sockets. */
 
 enum { TURNS = 2000, MANY_PEERS = 10000 };
 
@@ -31,7 +31,7 @@ void *__wrap_calloc(size_t count, size_t size)
 
 int __real_uv_timer_start(uv_timer_t *timer, uv_timer_cb fire, uint64_t timeout, uint64_t repeat);
 int __wrap_uv_timer_start(uv_timer_t *timer, uv_timer_cb fire, uint64_t timeout, uint64_t repeat);
-static unsigned haste = 1; /* how many times as fast as it should the clock of clients goes */
+static unsigned haste = 1; /* factor by which the clients' clock is fast */
 
 int __wrap_uv_timer_start(uv_timer_t *timer, uv_timer_cb fire, uint64_t timeout, uint64_t repeat)
 {
@@ -364,7 +364,7 @@ START_TEST(handed_in_socket_is_served)
 }
 END_TEST
 
-/* Those who come while memory is short are turned away, and the next are served. */
+/* Clients that connect while memory is short are turned away, and the next are served. */
 START_TEST(short_of_memory_turns_clients_away)
 {
     ck_assert_int_eq(open_server(false, NULL), 0);
