@@ -46,7 +46,7 @@ static void call_free(struct rpc_call *call)
         free(call);
 }
 
-/* The handler's part ends without its answer. */
+/* Ends the handler's part without its answer. */
 static void call_cancel(struct rpc_call *call)
 {
     if (call->answered)
@@ -56,7 +56,7 @@ static void call_cancel(struct rpc_call *call)
         call->cancelled(call->cancelled_ctx, call);
 }
 
-/* Ends the call at the stream too; the caller does not touch it afterwards. */
+/* Ends the call and its stream; `call` is gone when it returns. */
 static void call_end(struct rpc_call *call, enum grpc_code code, const char *text)
 {
     struct rpc_connection *connection = call->connection;

@@ -35,10 +35,10 @@ struct rpc_client {
     uv_timer_t pinger;
     uint64_t pings;
     unsigned holds; /* timers and transport that still point here */
-    struct err err; /* the most telling one so far */
+    struct err err; /* the most informative one so far */
     bool busy;
     bool ending;
-    bool closed; /* `closed` has run or must not run */
+    bool closed; /* `closed` has run, or must not run */
     bool destroyed;
 };
 

@@ -170,7 +170,7 @@ static void conn_shut_down(uv_shutdown_t *request, int status)
     transport_conn_release(conn);
 }
 
-/* In ENDING, once everything is written: no more from us, then wait for the other side. */
+/* In ENDING, once everything is written: shuts this side down, then waits for the other one. */
 static void end_writing(struct transport_conn *conn)
 {
     if (conn->state != TRANSPORT_ENDING || conn->pending > 0 || conn->shut)
@@ -233,7 +233,7 @@ static int write_start(struct transport_conn *conn, struct write_request *write)
     return 0;
 }
 
-/* Sends what TLS has made. */
+/* Sends the records that TLS has made. */
 static int flush_session(struct transport_conn *conn)
 {
     size_t len = tls_session_output_len(conn->session);
@@ -266,7 +266,7 @@ static void conn_end(struct transport_conn *conn)
     end_writing(conn);
 }
 
-/* TLS went wrong: the alert that says so shall still reach the other side. */
+/* Ends after a failure of TLS, so that its alert still reaches the other side. */
 static void fail_tls(struct transport_conn *conn, const struct err *err)
 {
     char at[ADDRESS_TEXT];
@@ -371,7 +371,7 @@ static void conn_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
         transport_conn_fail(conn, -ECONNRESET,
                             "the other side closed the connection before it was authenticated");
     else
-        /* HTTP/2 says itself when it ends, so a cut-off shows there; no close_notify is needed */
+        /* no close_notify is needed: HTTP/2 marks its own end, so a truncation shows there */
         transport_conn_shut(conn);
 }
 
@@ -386,7 +386,7 @@ void transport_set_reading(struct transport_conn *conn, bool reading)
         (void)uv_read_start(&conn->io.stream, conn_alloc, conn_read);
 }
 
-/* libuv writes to sockets without MSG_NOSIGNAL. A handler of the program's own is left alone. */
+/* libuv writes to sockets without MSG_NOSIGNAL. Leaves a handler that the program has set. */
 static void ignore_sigpipe(void)
 {
     static atomic_bool ignored;
@@ -426,7 +426,7 @@ static void set_tcp_options(uv_tcp_t *tcp)
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
 }
 
-/* A client over a dual-stack listener is named by its IPv4 address. */
+/* Names an IPv4 client of a dual-stack listener by its IPv4 address. */
 static void name_remote(struct transport_conn *conn)
 {
     union endpoint remote = {0};

@@ -191,7 +191,7 @@ static int verify_certificate(int ok, X509_STORE_CTX *store)
     return 0;
 }
 
-/* Why a file cannot be used: the system's reason, or `otherwise`. */
+/* An error about a file: the system's reason, or `otherwise`. */
 static int file_error(struct err *err, const char *option, const char *path, const char *otherwise)
 {
     unsigned long first = ERR_peek_error();

@@ -1,4 +1,4 @@
-"""The control API from the clients of others: Python's grpcio, grpcurl by reflection, and the original's own way over grpc-go.
+"""The control API from foreign clients: Python's grpcio, grpcurl by reflection, and the original's client over grpc-go.
 
 Runs under the Python of tests/tools/python_venv.sh, which has grpcio, in the network namespace of the lab's host `client`."""
 import base64
@@ -30,7 +30,7 @@ CLONE_NEWNET = 0x40000000
 
 
 def setUpModule():
-    """Three nodes that differ in who may connect; everything below is their client."""
+    """Three nodes that differ in who may connect; the tests are their clients."""
     global lab, keyed, certs, open_, client, grpc, heimdall, heimdall_grpc, cluster, cluster_grpc, health, health_grpc
     global grpcurl, original
     grpcurl = tool("go_tool.sh", "grpcurl", "github.com/fullstorydev/grpcurl/cmd/grpcurl")  # while there is a way out
@@ -60,7 +60,7 @@ def pem(name):
 
 
 class KeyProxy:
-    """Lets a client that knows no pre-shared keys in: what it sends goes through `openssl s_client`."""
+    """Lets in a client without pre-shared keys: its bytes go through `openssl s_client`."""
 
     def __init__(self, address, secret, role):
         self.psk, self.identity = derive(secret, role)
@@ -88,7 +88,7 @@ class KeyProxy:
 
 
 class Way:
-    """A kind of connection: who one is over it, and how to make one."""
+    """A kind of connection: the roles it gives, and how to make one."""
 
     def __init__(self, roles, connect, host):
         self.roles, self.connect, self.host = roles, connect, host
@@ -209,7 +209,7 @@ class Roles(ApiTest):
                             self.assertEqual((got, text), (grpc.StatusCode.PERMISSION_DENIED, REFUSED))
 
     def test_nobody(self):
-        """Who is in no role gets no connection, whatever the call."""
+        """A client without a role gets no connection, whatever the call."""
         for way, of in WAYS.items():
             if of.roles:
                 continue
@@ -219,7 +219,7 @@ class Roles(ApiTest):
                         self.assertEqual(self.call(channel, name, request)[0], grpc.StatusCode.UNAVAILABLE)
 
     def test_as_itself(self):
-        """A peer names another one, of which it has heard: refused, and logged with its address"""
+        """A peer that names another peer's id is refused, and logged with its address"""
         for way in ("a peer's id", "a peer's certificate"):
             other = str(uuid.uuid4())
             node = globals()[WAYS[way].host].node
@@ -246,7 +246,7 @@ class Roles(ApiTest):
 
 
 class Grpcio(ApiTest):
-    """Python's client, by every way that an administrator has."""
+    """Python's client over every kind of connection that an administrator has."""
     ADMINS = {name: way for name, way in SERVED.items() if "admin" in way.roles}
 
     def each(self):
@@ -267,7 +267,7 @@ class Grpcio(ApiTest):
                 self.assertIn("without --insecure", problem.remedy)
 
     def test_watch(self):
-        """What there is, then each change, in order"""
+        """The whole state, then each change, in order"""
         for _, _, api, stub in self.each():
             stream = stub.Watch(cluster.WatchRequest(), timeout=20)
             first = next(stream)
@@ -288,7 +288,7 @@ class Grpcio(ApiTest):
             stream.cancel()
 
     def test_deadline(self):
-        """Of a stream; that the server itself ends what is late, test_grpc_python.py sees"""
+        """A stream's deadline; test_grpc_python.py has the server's own end of late calls"""
         for _, _, _, stub in self.each():
             began = time.monotonic()
             with self.assertRaises(grpc.RpcError) as caught:
@@ -313,7 +313,7 @@ class Grpcio(ApiTest):
             self.assertEqual(answers, [1] * 300)
 
     def test_status_of_a_peer(self):
-        """That never connected, that has connected, that watches, that went away"""
+        """Peers that never connected, have connected, watch, and went away"""
         with in_the_open() as channel:
             api, stub = heimdall_grpc.HeimdallStub(channel), cluster_grpc.ClusterStub(channel)
             peer_id, key = str(uuid.uuid4()), base64.b64encode(b"\x09" + bytes(31)).decode()
@@ -338,7 +338,7 @@ class Grpcio(ApiTest):
             api.DeauthorizePeer(heimdall.DeauthorizePeerRequest(id=peer_id), timeout=10)
 
     def test_busy_client(self):
-        """Window updates and pings that come with many calls are no flood"""
+        """Window updates and pings of many calls are no flood"""
         with in_the_open() as channel, concurrent.futures.ThreadPoolExecutor(4) as pool:
             stub = heimdall_grpc.HeimdallStub(channel)
             answers = list(pool.map(lambda _: len(stub.Nodes(heimdall.NodesRequest(), timeout=20).nodes), range(3000)))
@@ -363,7 +363,7 @@ class Grpcio(ApiTest):
 
 
 class Problems(ApiTest):
-    """What is wrong with a node stands in its status while it lasts."""
+    """A node's status lists its problems while they last."""
 
     def found(self):
         with by_socket() as channel:
@@ -378,7 +378,7 @@ class Problems(ApiTest):
         wait_until(lambda: self.found() == "", 5, self.found)
 
     def test_redis_dies(self):
-        """Reads and streams go on; the watcher misses nothing"""
+        """Reads and streams continue; the watcher misses nothing"""
         with by_socket() as channel:
             changes = cluster_grpc.ClusterStub(channel).Watch(cluster.WatchRequest(), timeout=60)
             self.assertTrue(next(changes).snapshot_complete)
@@ -397,7 +397,7 @@ class Problems(ApiTest):
 
 
 class Grpcurl(ApiTest):
-    """Nothing but the address is known to it: the rest it asks for."""
+    """A client that knows the address alone asks for the rest."""
 
     @classmethod
     def setUpClass(cls):
@@ -475,7 +475,7 @@ def fields(message):
 
 
 class OriginalClient(ApiTest):
-    """grpc-go in plain text with the original's field numbers alone: what its hctl does, and what its hpeer asks."""
+    """grpc-go in plaintext with the original's field numbers alone: what its hctl does, and what its hpeer asks."""
 
     def ask(self, method, *words, code="OK"):
         done = subprocess.run([original, "172.17.0.5:9000", method, *words], capture_output=True, text=True, timeout=60)
@@ -508,11 +508,11 @@ class OriginalClient(ApiTest):
         self.assertNotIn(peer, self.ask("AuthorizedPeers")["ids"])
 
     def test_a_peer_is_told_to_upgrade(self):
-        """It would have the node make its private key"""
+        """The original's hpeer wants the node to make its private key"""
         self.assertIn("upgrade", self.ask("Connect", f"id={PEER}", "name=laptop", code="FailedPrecondition"))
 
     def test_peers(self):
-        """A peer of ours, as the original's hctl sees it"""
+        """A peer of this program, as the original's hctl sees it"""
         peer_id = str(uuid.uuid4())
         self.ask("AuthorizePeer", f"id={peer_id}")
         with in_the_open() as channel:
@@ -533,10 +533,10 @@ class OriginalClient(ApiTest):
 
 
 class Shutdown(ApiTest):
-    """Last, as it ends a node: streams are told why, health says so first, and the connection closes in good order."""
+    """Last, because it ends a node: streams get a reason, health reports it first, and the connection closes in good order."""
 
     def ask_until_refused(self, channel):
-        """Calls one after the other; how many were answered before one was told that the node is gone."""
+        """Calls one after the other; returns how many were answered before the node was gone."""
         stub = heimdall_grpc.HeimdallStub(channel)
         for answered in range(100000):
             try:

@@ -1,4 +1,4 @@
-"""What anybody can do to a node's control API from outside: limits hold, memory stays bounded, others are served meanwhile."""
+"""Attacks on a node's control API from outside: limits hold, memory stays bounded, others are served meanwhile."""
 import json
 import pathlib
 import re
@@ -33,8 +33,8 @@ class Floods(LabTest):
         return int(re.search(rf"{field}:\s+(\d+)", text).group(1))
 
     def others_are_served(self):
-        """An administrator from elsewhere gets an answer; returns how long that took. A program that the machine keeps from
-        its handshake for longer than thousands of newcomers need loses its place to them, and asks again."""
+        """An administrator from elsewhere gets an answer; returns how long that took. A program that a busy machine keeps from
+        its handshake loses its place to thousands of newcomers, and retries."""
         begin = time.monotonic()
         for _ in range(3):
             done = self.net.router.run(["hctl", "-a", ADDR, *self.hctl_options(), "nodes", "list"], check=False)
@@ -44,7 +44,7 @@ class Floods(LabTest):
         return time.monotonic() - begin
 
     def flood(self, kinds, most, seconds=3):
-        """Runs attacks at once; returns what they say. `most`: by how many kB the node's memory may grow at its highest."""
+        """Runs attacks at once; returns their reports. `most`: by how many kB the node's memory may grow at its peak."""
         pathlib.Path(f"/proc/{self.pid}/clear_refs").write_text("5")  # the highest so far is what it is now
         before = self.memory("VmRSS")
         attacks = [self.net.client.start(["python3", "-B", FLOOD, kind, "172.17.0.2", "9000", str(seconds)])
@@ -62,7 +62,7 @@ class Floods(LabTest):
 
 
 class Open(Floods):
-    """Without TLS, where nothing stands before HTTP/2"""
+    """Without TLS, where nothing precedes HTTP/2"""
     options = ["--insecure"]
 
     def hctl_options(self):
@@ -80,11 +80,11 @@ class Open(Floods):
         self.flood("gibibyte", 24 * MIB)
 
     def test_answers_that_are_not_read(self):
-        """Who does not read is not read from either"""
+        """A client that does not read is not read from either"""
         self.assertTrue(self.flood("unread", 16 * MIB)["stuck"])
 
     def test_halves_of_messages(self):
-        """What all connections hold together is bounded: those that hold the most are ended"""
+        """The memory of all connections together is bounded: those that hold the most are ended"""
         said = self.flood("halves", 192 * MIB)
         self.assertTrue(0 < said["ended"] < said["connections"], said)
 
@@ -96,7 +96,7 @@ class Open(Floods):
 
 
 class Keyed(Floods):
-    """With TLS and keys: who has none holds a place for a moment at most"""
+    """With TLS and keys: a client without a key holds a place for a moment at most"""
 
     def hctl_options(self):
         return ["--cluster-key", self.key]
@@ -111,7 +111,7 @@ class Keyed(Floods):
         self.assertEqual(self.flood("garbage", 32 * MIB)["ended"], 200)
 
     def test_wrong_keys(self):
-        """Many who try keys at once, each of them a handshake"""
+        """Many clients try keys at once, each with a handshake"""
         tries = [self.net.client.start(["hctl", "-a", ADDR, "--cluster-key", str(uuid.uuid4()), "nodes", "list"])
                  for _ in range(30)]
         for each in tries:

@@ -1,7 +1,7 @@
-"""Requests that a node must refuse: over real gRPC, each with its exact code and a reason, and nothing is stored.
+"""Requests that a node must refuse: over gRPC, each with its exact code and a reason, and nothing is stored.
 
-Runs under the Python of tests/tools/python_venv.sh, in the network namespace of the lab's host `client`. What each role may call at
-all is for test_api.py."""
+Runs under the Python of tests/tools/python_venv.sh, in the network namespace of the lab's host `client`. test_api.py has what
+each role may call."""
 import base64
 import contextlib
 import ctypes
@@ -88,7 +88,7 @@ class Requests(LabTest):
 
 
 class Refused(Requests):
-    """Not a matter of roles."""
+    """For every role."""
 
     def setUp(self):
         """`known` has connected, `waiting` has not."""
@@ -115,7 +115,7 @@ class Refused(Requests):
                     ("DeleteRoute", {"network": "10.99.0.0/16"}))
 
     def test_taken(self):
-        """A name, an id, a key, a route that somebody else has"""
+        """A name, an id, a key or a route that is taken"""
         route = {"node_id": self.node.id, "network": "192.168.50.0/24"}
         self.api.call("CreateRoute", **route)
         self.addCleanup(self.api.call, "DeleteRoute", network=route["network"])
@@ -153,7 +153,7 @@ class Refused(Requests):
         self.assertIn(words, caught.exception.details())
 
     def test_streams_end(self):
-        """A peer's stream says why: watched from elsewhere, another key let in, deauthorized"""
+        """A peer's stream ends with a reason: watched from elsewhere, another key let in, deauthorized"""
         former, stream, new = self.watch(self.key), self.watch(self.key), key()
         self.ends(former, "ALREADY_EXISTS", "another hpeer with this id")
         self.api.call("RekeyPeer", id=self.known)
@@ -165,7 +165,7 @@ class Refused(Requests):
         self.api.call("AuthorizePeer", id=self.known)
 
     def test_of_the_original(self):
-        """It expects the server to make its key"""
+        """The original's client expects the server to make its key"""
         self.refuse("FAILED_PRECONDITION", self.connect(self.waiting, public_key=""))
 
     def test_ids(self):
@@ -185,7 +185,7 @@ class Refused(Requests):
                     *[self.connect(self.known, public_key=text) for text in keys])
 
     def test_names(self):
-        """What is not a label of the DNS"""
+        """Not a label of the DNS"""
         names = ["a b", "-a", "a-", "under_score", "a.b", "ä", "a\n", "a\0b", "x" * 64, "../a", "$(a)", " "]
         self.refuse("INVALID_ARGUMENT", *[self.connect(self.waiting, name, key()) for name in names],
                     *[self.connect(self.known, name) for name in names],
@@ -244,7 +244,7 @@ class Roles(Requests):
         self.assertNotIn(other, certs.node.output())
 
     def test_second_key(self):
-        """The same as without TLS; and its own calls work"""
+        """The same as without TLS; its own calls work"""
         mine = key()
         self.assertEqual(self.api.call("Connect", id=PEER, public_key=mine).address, "10.51.0.2/16")
         self.assertEqual(self.api.call("WatchPeer", id=PEER, public_key=mine).address, "10.51.0.2/16")

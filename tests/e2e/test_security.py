@@ -1,4 +1,4 @@
-"""What docs/security.md promises, seen from outside: rights given up, secrets where they belong. TLS: test_security_tls.py."""
+"""The promises of docs/security.md, seen from outside: dropped rights, and where secrets are. TLS: test_security_tls.py."""
 import base64
 import os
 import pathlib
@@ -89,7 +89,7 @@ class Rights(InLab):
         self.assertNotIn("does not let us", self.net.node.output())
 
     def test_still_works(self):
-        """Redis killed, the interface deleted, DNS bound anew, the firewall changed, the resolver put back"""
+        """Redis killed, the interface deleted, DNS rebound, the firewall changed, the resolver restored"""
         net = self.net
         resolver = net.router.resolv_conf(), net.client.resolv_conf()
         self.connect()
@@ -110,7 +110,7 @@ class Rights(InLab):
 
     @unittest.skipUnless(filtered(), "a filter is what this looks at")
     def test_no_call_is_refused(self):
-        """A whole life under strace: every call that is made is on the list, so that nothing fails in silence"""
+        """A whole life under strace: the filter allows every call, so nothing fails silently"""
         net = self.net
         strace = ["strace", "-f", "-Z", "-qq", "-o", "/tmp/calls"]
         node = net.router.start([*strace, "heimdall", "-D", "--name", "router", "--metrics-address", "172.17.0.2:9100"])
@@ -137,7 +137,7 @@ class Rights(InLab):
             self.assertIn("EAGAIN", process.host.sh("cat /tmp/calls"), "calls are not seen")
 
     def test_helpers_killed(self):
-        """Without the keeper there is no Redis any more, and all else goes on"""
+        """Without the keeper Redis is gone, and everything else continues"""
         net = self.net
         self.connect()
         os.kill(descendants(self.node_pid)["heimdall-redis"], signal.SIGKILL)
@@ -160,12 +160,12 @@ class Rights(InLab):
 
 
 class RightsOfFew(Rights):
-    """The same when there were only two rights to begin with."""
+    """The same with only two rights at the start."""
     least_privilege = True
 
 
 class Unprivileged(unittest.TestCase):
-    """Not root at all: a user with the two rights, as a service manager gives them."""
+    """An unprivileged user with the two rights, as a service manager grants them."""
 
     USER = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps", "+net_admin,+net_bind_service",
             "--ambient-caps", "+net_admin,+net_bind_service"]
@@ -190,7 +190,7 @@ class Unprivileged(unittest.TestCase):
 
 
 class Refused(unittest.TestCase):
-    """A container's runtime that allows less than we want."""
+    """A container runtime that allows less than the daemon asks for."""
 
     # Loads a filter that refuses prctl(PR_CAPBSET_DROP) and all of seccomp, then becomes the program.
     RUNTIME = """
@@ -239,7 +239,7 @@ def memory_of(pid):
 class Secrets(unittest.TestCase):
     @unittest.skipUnless(filtered(), "a sanitizer's shadow memory is too much to search")
     def test_ids_are_hidden(self):
-        """All that a peer was ever sent is in its memory: no other peer's id is, nor the cluster key"""
+        """A peer's memory holds what it was ever sent: no other peer's id, and no cluster key"""
         with Lab(BIN) as lab:
             net = Network(lab)
             other = str(uuid.uuid4())
@@ -260,7 +260,7 @@ class Secrets(unittest.TestCase):
             self.assertNotIn(net.router.sh("cat /var/lib/heimdall/cluster.key").strip().encode(), seen)
 
     def test_where_secrets_are(self):
-        """private keys and the cluster key are in their files only; a peer is not told of other peers' ids"""
+        """Private keys and the cluster key are in their files only; a peer never gets other peers' ids"""
         with Lab(BIN) as lab:
             net = Network(lab)
             other = str(uuid.uuid4())
@@ -288,7 +288,7 @@ class Secrets(unittest.TestCase):
     OTHER = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
 
     def test_other_users(self):
-        """of the host: not the files, not the sockets; and Redis wants a password that stands nowhere"""
+        """Other users of the host reach neither files nor sockets; Redis wants a password that is stored nowhere"""
         with Lab(BIN) as lab:
             net = Network(lab)
             net.router.sh("install -d -m 777 /var/lib/heimdall")  # made by somebody with less care
@@ -314,7 +314,7 @@ class Secrets(unittest.TestCase):
 
 
 class Search(unittest.TestCase):
-    """The search for secrets in what was logged, which ends every lab."""
+    """The search of the logs for secrets, which ends every lab."""
 
     def test_a_leak_is_found(self):
         def leak():
@@ -348,7 +348,7 @@ class Search(unittest.TestCase):
                 self.assertEqual(bool(list(secrets.in_texts([("host", argv, f"one\n{said}\n")]))), found)
 
     def test_nobody_goes_without(self):
-        """Programs of ours are started by a lab alone"""
+        """Only a lab starts the project's programs"""
         texts = {path.stem: path.read_text() for path in pathlib.Path(__file__).parent.rglob("*.py")}
 
         def uses_lab(name):

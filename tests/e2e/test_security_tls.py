@@ -1,4 +1,4 @@
-"""What docs/security.md promises of control traffic: who gets in, and what an impostor or a downgrade gets from us."""
+"""The promises of docs/security.md on control traffic: who gets in, and what an impostor or a downgrade gets."""
 import re
 import time
 import unittest
@@ -23,7 +23,7 @@ class Tls(LabTest):
         cls.key = cls.net.router.sh(f"cat {DATA}/cluster.key").strip()
 
     def s_client(self, *options, secret=None, role="admin", name=None):
-        """The stock client, with our key under its name unless `secret` is ""."""
+        """The stock client, with the cluster key under its name unless `secret` is ""."""
         psk, identity = derive(secret or self.key, role)
         proof = [] if secret == "" else ["-psk", psk, "-psk_identity", name or identity]
         done = self.net.client.run(["openssl", "s_client", "-connect", ADDR, *proof, *options], check=False, input="")
@@ -42,7 +42,7 @@ class Tls(LabTest):
         self.assertIn("Early data was not sent", said)
 
     def test_downgrades(self):
-        """Older TLS, other suites, another protocol inside, a proof that is wrong or missing: an alert, and nothing is served"""
+        """Older TLS, other suites, another protocol inside, a wrong or missing proof: an alert, and nothing is served"""
         for options, secret in ((["-tls1_2"], None), (["-tls1_2", "-cipher", "PSK:@SECLEVEL=0"], None),
                                 (["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"], None),
                                 (["-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384"], None),
@@ -58,14 +58,14 @@ class Tls(LabTest):
         self.net.node.wait_for("speaks an older TLS only, not TLS 1.3")
 
     def test_no_protocol(self):
-        """The right key, and no word on what is spoken inside: closed without a byte of HTTP/2"""
+        """The right key and no ALPN: closed without a byte of HTTP/2"""
         said = self.s_client("-tls1_3", "-ign_eof")
         self.assertIn("No ALPN negotiated", said)
         self.assertIn("unexpected eof", said)
         self.net.node.wait_for("did not agree to speak HTTP/2")
 
     def test_plain_text(self):
-        """Without TLS: not one byte back, and a line with the address"""
+        """Without TLS: at most an alert comes back, and a line names the address"""
         for first in ("PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n", "GET / HTTP/1.1\\r\\n\\r\\n"):
             with self.subTest(first=first):
                 script = f"exec 3<>/dev/tcp/172.17.0.2/9000; printf '{first}' >&3; timeout 5 cat <&3 | od -An -v -tx1"
@@ -108,7 +108,7 @@ class Tls(LabTest):
         self.assertNotIn(unknown[:8], self.net.node.output())
 
     def test_certificate(self):
-        """Where there are none"""
+        """A client with a certificate at a server without"""
         self.net.client.sh(Impostors.CERTIFICATE)
         options = ["--cert", "/tmp/cert.pem", "--key", "/tmp/key.pem", "--ca", "/tmp/cert.pem"]
         expected = "the server uses no certificates: leave out --cert, --key and --ca"
@@ -126,13 +126,13 @@ class Tls(LabTest):
             self.assertIn("uuidgen", done.stderr)
 
     def test_key_of_the_data_dir(self):
-        """On a node's host `hctl` needs no option: the unix socket, or over TCP the key that lies there"""
+        """On a node's host `hctl` needs no option: it uses the unix socket, or over TCP the key in the data dir"""
         for options in ([], ["-a", f"tcp://{ADDR}"], ["-a", f"unix://{DATA}/control.sock"]):
             self.assertEqual(len(table(self.net.router.run(["hctl", *options, "nodes", "list"]).stdout)), 1)
 
 
 def s_server(test, host, *options, address=ADDR):
-    """A server that prints, decrypted, whatever it gets."""
+    """A server that prints, decrypted, what it gets."""
     serve = 'exec openssl s_server "$@" < <(sleep 60)'  # it ends with its standard input
     server = host.start(["bash", "-c", serve, "s_server", "-accept", address, *options])
     server.wait_for("ACCEPT")
@@ -141,7 +141,7 @@ def s_server(test, host, *options, address=ADDR):
 
 
 class Impostors(LabTest):
-    """Servers that do not know the key: our clients send nothing after the handshake, and say so."""
+    """Servers that do not know the key: clients send nothing after the handshake, and report it."""
 
     CERTIFICATE = ("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=x "
                    "-addext subjectAltName=URI:heimdall:node/impostor -keyout /tmp/key.pem -out /tmp/cert.pem 2>/dev/null")
@@ -156,7 +156,7 @@ class Impostors(LabTest):
         return s_server(self, self.net.router, *options)
 
     def told(self, server, expected):
-        """Both clients say it, and the impostor got no byte of ours."""
+        """Both clients report it, and the impostor got none of their bytes."""
         secret = str(uuid.uuid4())
         done = self.net.client.run(["hctl", "-a", f"tcp://{ADDR}", "--cluster-key", secret, "nodes", "list"], check=False)
         self.assertNotEqual(done.returncode, 0)
@@ -177,7 +177,7 @@ class Impostors(LabTest):
         self.told(server, "does not prove that it knows the key.*nothing was sent")
 
     def test_older_protocol(self):
-        """A server that would speak TLS 1.2 only, with a certificate or with a key for everybody"""
+        """A server that speaks TLS 1.2 only, with a certificate or with a key for everybody"""
         for options in (["-cert", "/tmp/cert.pem", "-key", "/tmp/key.pem"],
                         ["-nocert", "-psk", "00" * 32, "-cipher", "PSK:@SECLEVEL=0"]):
             with self.subTest(options=options):
@@ -186,7 +186,7 @@ class Impostors(LabTest):
                 server.stop()
 
     def test_another_key(self):
-        """A pre-shared key under the right name, which anybody on the way can read"""
+        """A pre-shared key under the right name, which anybody on the path can read"""
         for secret, role in ((self.net.id, "peer"), (str(uuid.uuid4()), "admin")):
             server = self.impostor("-tls1_3", "-alpn", "h2", "-nocert", "-psk", "00" * 32, "-psk_identity", derive(secret, role)[1])
             expected = "not the key (an impostor): nothing was sent to it"
@@ -222,7 +222,7 @@ class Impostors(LabTest):
 
 
 class Certificates(LabTest):
-    """With an authority of one's own: role and id come from a certificate's URI, and from nothing else."""
+    """With an own authority: role and id come from a certificate's URI, and from nothing else."""
 
     PEER = str(uuid.uuid4())
     # NAME AUTHORITY URI DAYS
@@ -282,7 +282,7 @@ make() {
         self.assertIn("certificate", done.stderr)
 
     def test_server_that_is_no_node(self):
-        """A peer, or an administrator, of our own network in the place of a node"""
+        """A peer or an administrator of the same network in a node's place"""
         for name in ("peer", "admin"):
             with self.subTest(name=name):
                 server = s_server(self, self.net.client, "-tls1_3", "-alpn", "h2", "-cert", f"/tmp/{name}.pem", "-key",
@@ -300,7 +300,7 @@ make() {
         self.assertEqual((done.returncode, done.stdout), (DENIED, ""))
 
     def test_peer(self):
-        """Its id is the certificate's; another one is refused"""
+        """A peer's id must be the certificate's"""
         options = ["--cert", "/tmp/peer.pem", "--key", "/tmp/peer.key", "--ca", "/tmp/ca.pem"]
         self.net.hctl("peers", "authorize", self.PEER)
         other = str(uuid.uuid4())

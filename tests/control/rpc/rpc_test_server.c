@@ -1,5 +1,6 @@
 /* A gRPC server with the real schemas and toy answers, for clients written in other languages:
- * rpc_test_server ADDRESS [CERT KEY CA]. Says "ready PORT", ends with its standard input. */
+ * rpc_test_server ADDRESS [CERT KEY CA]. Prints "ready PORT" and ends with its
+ * standard input. */
 #include "control/rpc/server.h"
 
 #include "base/log.h"
@@ -15,7 +16,7 @@ enum { BIG = 3 << 20, ALL = TRANSPORT_ANY };
 static unsigned cancels;
 static struct rpc_server *server;
 
-/* The name back as the address, the caller and a header as "DNS". */
+/* Answers with the name as the address, and with the caller and a header as "DNS". */
 static void handle_connect(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Pb__ConnectRequest *request = (const void *)message;
@@ -34,7 +35,7 @@ static void handle_connect(void *ctx, struct rpc_call *call, const ProtobufCMess
     rpc_call_reply(call, &response.base);
 }
 
-/* The id is the status to end with. */
+/* Ends with the status that the id names. */
 static void handle_authorize(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Pb__AuthorizePeerRequest *request = (const void *)message;
@@ -90,7 +91,7 @@ static void handle_ids(void *ctx, struct rpc_call *call, const ProtobufCMessage 
     free(big);
 }
 
-/* As many messages as the id says; stays open when the key is "hold". */
+/* Sends as many messages as the id says; stays open when the key is "hold". */
 static void handle_watch(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Pb__WatchPeerRequest *request = (const void *)message;
@@ -139,7 +140,7 @@ static void on_shut_down(void *ctx)
     rpc_server_destroy(ctx);
 }
 
-/* "quit" in good order or the end of the input at once. */
+/* Ends in good order after "quit", at once at the end of the input. */
 static void on_input(uv_stream_t *input, ssize_t len, const uv_buf_t *buf)
 {
     (void)buf;

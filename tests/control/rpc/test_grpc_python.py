@@ -1,4 +1,4 @@
-"""Python's grpcio against our server: test_grpc_python.py RPC_TEST_SERVER SOURCE_ROOT."""
+"""Python's grpcio against the server: test_grpc_python.py RPC_TEST_SERVER SOURCE_ROOT."""
 import concurrent.futures
 import pathlib
 import subprocess
@@ -37,7 +37,7 @@ def pem(name):
 
 
 class Calls:
-    """What must work over every kind of connection; `roles` is what the server sees."""
+    """Works over every kind of connection; `roles` is what the server sees."""
     roles = None
     id = ""
 

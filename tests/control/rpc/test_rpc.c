@@ -308,7 +308,7 @@ START_TEST(message_size)
 }
 END_TEST
 
-/* More than the server takes at once: the rest waits for its turn. */
+/* The server takes some of the calls at once; the others wait for their turn. */
 START_TEST(many_calls_at_once)
 {
     bool never = false;
@@ -494,7 +494,7 @@ START_TEST(disconnected_by_id)
 }
 END_TEST
 
-/* Without a first call; after the last one; while there is one. */
+/* 0: without a first call; 1: after the last one; 2: while a call is open. */
 START_TEST(idle_connections_are_ended)
 {
     rpc_server_set_patience(server, 200, 800);
@@ -517,7 +517,7 @@ static void count_late(void *ctx, const char *method, enum grpc_code which, uint
         *(uint64_t *)ctx += count;
 }
 
-/* The headers of a call, and then nothing. */
+/* A call sends its headers and nothing else. */
 START_TEST(request_that_does_not_come)
 {
     static const char bytes[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -543,7 +543,7 @@ START_TEST(request_that_does_not_come)
         rpc_server_each_count(server, count_late, &late);
     }
     ck_assert_uint_eq(late, 1);
-    ck_assert(!closed); /* others are left alone */
+    ck_assert(!closed); /* the server keeps the connection */
     close(fd);
 }
 END_TEST
@@ -576,7 +576,7 @@ START_TEST(second_address_is_tried)
 }
 END_TEST
 
-/* A server that is there and says nothing. */
+/* Connects to a server that accepts and sends nothing. */
 static void connect_to_mute(uint32_t ping_ms)
 {
     char command[256];
@@ -602,7 +602,7 @@ START_TEST(ping_without_answer)
 }
 END_TEST
 
-/* Asked for, also without pings of its own. */
+/* With pings of the client's own, and without. */
 START_TEST(probe_without_answer)
 {
     connect_to_mute(_i == 0 ? 60000 : 0);

@@ -163,7 +163,7 @@ static struct transport_tls *certificate(const char *name, const char *authority
     return tls;
 }
 
-/* A free port of 127.0.0.1: address_parse takes no port 0, so it is put in behind it. */
+/* A free port of 127.0.0.1, set after address_parse, which takes no port 0. */
 static struct address any_port(void)
 {
     struct address address;
@@ -205,7 +205,7 @@ static void dial(struct transport_tls *tls, const char *host)
     transport_tls_destroy(tls);
 }
 
-/* Bytes both ways, then a clean end. */
+/* Sends bytes both ways, then ends. */
 static void exchange(void)
 {
     static uint8_t data[300000];
@@ -370,7 +370,7 @@ static void on_exit_of_child(uv_process_t *process, int64_t status, int signal)
     uv_close((uv_handle_t *)process, NULL);
 }
 
-/* The stock client, with the right key, but by other rules. */
+/* The stock client has the right key, but other settings. */
 static const char *const stock_clients[] = {
     "-tls1_2 -psk %s -cipher PSK",
     "-tls1_2",
@@ -439,7 +439,7 @@ START_TEST(silent_client_is_dropped)
 }
 END_TEST
 
-/* Clients that say nothing, and clients that have begun to speak. */
+/* 0: clients that send nothing; 1: clients that have begun their handshake. */
 START_TEST(too_many_handshakes)
 {
     struct transport_limits limits = transport_limits_default;
@@ -453,7 +453,7 @@ START_TEST(too_many_handshakes)
             ck_assert_int_eq(write(fd[i], "\x16\x03", 2), 2);
         loop_run_for(&loop, 30);
     }
-    /* the oldest makes room, so that who has a key gets in */
+    /* the oldest makes room, so that a client with a key gets in */
     ck_assert(is_closed_by_server(fd[0]));
     ck_assert(!is_closed_by_server(fd[1]));
     ck_assert(!is_closed_by_server(fd[2]));
@@ -504,7 +504,7 @@ START_TEST(unix_socket)
     ck_assert_int_eq(listen_at(&second, &address, NULL, NULL, &err), -EADDRINUSE);
     ck_assert_ptr_nonnull(strstr(err.text, address.path));
     ck_assert_int_eq(stat(address.path, &st), 0);
-    /* the second one looked whether anybody listens */
+    /* the second listener probed whether the first one is alive */
     ck_assert(loop_run_until(&loop, &server.closed, 10000));
     memset(&server, 0, sizeof server);
     ck_assert_int_eq(dial_to(&address, NULL), 0);
@@ -595,7 +595,7 @@ START_TEST(key_derivation)
 }
 END_TEST
 
-/* NULL: a file that is good. What is not there, and what is something else. */
+/* NULL: a good file. The others are missing, or hold something else. */
 static const struct {
     const char *cert, *key, *ca;
     const char *said;

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Attacks a node's control API: flood.py KIND ADDRESS PORT [SECONDS]. Prints what came of it as one JSON object."""
+"""Attacks a node's control API: flood.py KIND ADDRESS PORT [SECONDS]. Prints the outcome as one JSON object."""
 import contextlib
 import json
 import os
