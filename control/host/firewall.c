@@ -3,6 +3,7 @@
 #include "control/host/firewall.h"
 
 #include "base/log.h"
+#include "base/log_once.h"
 #include "control/host/worker.h"
 
 #include <errno.h>
@@ -18,7 +19,8 @@ struct firewall {
     struct err err;
     bool busy;
     bool closing;
-    bool failed;
+    bool refused; /* nft did not take the last rules */
+    struct log_once refusal;
     char table[];
 };
 
@@ -47,11 +49,13 @@ static void end(struct firewall *firewall)
 
 static void report(struct firewall *firewall, int code, const struct err *err)
 {
-    if (code < 0 && !firewall->failed)
+    firewall->refused = code < 0;
+    if (code == 0)
+        (void)log_once_reset(&firewall->refusal);
+    else if (log_once(&firewall->refusal))
         log_warn("the firewall is not set up: networks behind this node are reached only if they "
                  "know the way back",
                  F_STR("error", err->text));
-    firewall->failed = code < 0;
 }
 
 static void firewall_done(struct worker_job *job)
@@ -105,7 +109,7 @@ void firewall_set(struct firewall *firewall, const struct nft_config *config)
 
 bool firewall_is_set(const struct firewall *firewall)
 {
-    return !firewall->failed;
+    return !firewall->refused;
 }
 
 void firewall_close(struct firewall *firewall)

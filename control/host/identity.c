@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "control/host/datadir.h"
+#include "wg/crypto/x25519.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -51,8 +52,7 @@ static int make_private_key(struct datadir *dir, uint8_t out[32], struct err *er
     char line[BASE64_KEY_LEN + 1];
     if (getrandom(out, 32, 0) != 32)
         return err_set_errno(err, -EIO, "no random bytes");
-    out[0] &= 248; /* RFC 7748 section 5 */
-    out[31] = (uint8_t)((out[31] & 127) | 64);
+    x25519_clamp(out);
     bytes_to_base64(line, out, 32);
     int code = datadir_write(dir, FILE_PRIVATE_KEY, line, err);
     bytes_wipe(line, sizeof line);

@@ -239,10 +239,9 @@ static void warn_of_strict_filter(struct interface *interface, const struct plan
 {
     struct ifconf_default way;
     char message[160];
-    if (interface->filter_told || !covers_an_endpoint(plan) ||
-        ifconf_default_get(interface->conf, 4, &way) < 0 || !ifconf_filters_strictly(way.name))
+    if (!covers_an_endpoint(plan) || ifconf_default_get(interface->conf, 4, &way) < 0 ||
+        !ifconf_filters_strictly(way.name) || !log_once(&interface->strict_filter))
         return;
-    interface->filter_told = true;
     snprintf(message, sizeof message,
              "the kernel drops the tunnel's own packets (rp_filter): run sysctl -w "
              "net.ipv4.conf.%s.rp_filter=2",
@@ -349,10 +348,8 @@ int interface_come_up(struct interface *interface, uint32_t ifindex, const struc
     interface->ifindex = ifindex;
     interface->mtu = 0;
     interface->ipv6 = ifconf_ipv6_enabled(interface->name);
-    if (!interface->ipv6 && !interface->ipv6_told) {
-        interface->ipv6_told = true;
+    if (!interface->ipv6 && log_once(&interface->no_ipv6))
         log_warn("IPv6 is switched off on this host: the network is served over IPv4 only");
-    }
     follow_mtu(interface, plan);
     int code = ifconf_link_set_up(interface->conf, ifindex, true);
     if (code < 0)

@@ -2,6 +2,7 @@
 #define CONTROL_HOST_INTERFACE_H
 
 #include "base/err.h"
+#include "base/log_once.h"
 #include "control/state/plan.h"
 #include "control/state/plan_diff.h"
 #include "tun/ifconf.h"
@@ -20,10 +21,10 @@ struct interface {
     uint32_t mark;    /* of our own sockets; also the number of the table */
     uint32_t mtu;     /* as set last */
     bool ipv6;        /* the interface takes IPv6 addresses */
-    bool ipv6_told;
-    bool filter_told; /* that the kernel drops what the tunnel needs */
-    bool exit;        /* everything goes through the tunnel, or nowhere */
-    size_t missing;   /* routes that the kernel did not keep when they were set last */
+    struct log_once no_ipv6;
+    struct log_once strict_filter;
+    bool exit;      /* everything goes through the tunnel, or nowhere */
+    size_t missing; /* routes that the kernel did not keep when they were set last */
 };
 
 /* 0 or a negative errno; fini is allowed after a failure. */

@@ -5,12 +5,15 @@
 #include "control/host/tunnel.h"
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/log_once.h"
 #include "control/host/firewall.h"
+#include "control/host/forwarding.h"
 #include "control/host/interface.h"
+#include "control/host/tunnel_watch.h"
 #include "control/state/plan_diff.h"
 #include "control/state/plan_part.h"
-#include "tun/route_watch.h"
 #include "tun/tun.h"
 #include "wg/uapi/uapi_socket.h"
 
@@ -24,41 +27,28 @@ enum {
     REOPEN_MS = 1000,       /* the second pause before the interface is made anew; the first is 0 */
     REOPEN_DOUBLINGS = 5,   /* of the pauses that follow */
     SETTLED_MS = 60000,     /* an interface that lived this long may be made anew at once again */
-    ROUTES_MS = 300,        /* for changes of routes and links to be looked at together */
 };
 
 #define NFT_TABLE "heimdall_" /* and the interface's name */
-
-/* What the loop holds; it outlives the tunnel until all of it is closed. */
-struct watchers {
-    struct tunnel *tunnel; /* NULL: closing */
-    unsigned open;
-    uv_async_t gone;  /* from the path's thread */
-    uv_timer_t again; /* until the interface is made anew */
-    uv_poll_t routes;
-    uv_timer_t routes_rest;
-};
 
 struct tunnel {
     struct plan plan;
     struct interface interface;
     struct path *path;
     struct uapi_socket *uapi;
-    struct watchers *watchers;
-    struct firewall *firewall;       /* NULL: a peer's tunnel has none */
-    struct route_watch *route_watch; /* NULL: the MTU is what it was at the last change */
+    struct tunnel_watch *watch;
+    struct firewall *firewall; /* NULL: a peer's tunnel has none */
+    struct forwarding forwarding;
     void *ctx;
     void (*recreated)(void *ctx);
     void (*network_changed)(void *ctx);
     char *node_interface;
-    char reason[128]; /* written once by the path's thread before it rings `gone` */
+    char reason[128]; /* written once by the path's thread before it rings the watch */
     uint8_t public_key[WG_KEY_LEN];
-    uint64_t made_ms;  /* when the interface was made last, in the loop's time */
+    uint64_t made_ns;  /* when the interface was made last */
     unsigned removals; /* since it last lived for SETTLED_MS, and attempts that failed */
-    bool reopen_told;  /* that it cannot be made */
+    struct log_once reopen_failed;
     bool peer_to_peer;
-    bool no_forwarding;  /* neither found on nor switched on */
-    bool switched_on[2]; /* forwarding of IPv4 and IPv6, by us */
 };
 
 uint32_t tunnel_mark_of(const char *interface_name)
@@ -206,12 +196,10 @@ static void on_path_closed(void *ctx, const char *reason)
 {
     struct tunnel *tunnel = ctx;
     strncpy(tunnel->reason, reason, sizeof tunnel->reason - 1);
-    (void)uv_async_send(&tunnel->watchers->gone);
+    tunnel_watch_ring(tunnel->watch);
 }
 
-static void on_again(uv_timer_t *timer);
-
-/* 0, then ever longer. */
+/* The first time at once, then after ever longer pauses. */
 static void reopen_later(struct tunnel *tunnel)
 {
     uint64_t pause_ms = 0;
@@ -219,123 +207,54 @@ static void reopen_later(struct tunnel *tunnel)
         pause_ms = (uint64_t)REOPEN_MS << (tunnel->removals - 1);
     if (tunnel->removals <= REOPEN_DOUBLINGS)
         tunnel->removals++;
-    (void)uv_timer_start(&tunnel->watchers->again, on_again, pause_ms, 0);
+    tunnel_watch_pause(tunnel->watch, pause_ms);
 }
 
 /* Sessions went with the link; peers, endpoints and the port did not. */
-static void on_again(uv_timer_t *timer)
+static void on_again(void *ctx)
 {
-    struct tunnel *tunnel = ((struct watchers *)timer->data)->tunnel;
+    struct tunnel *tunnel = ctx;
     struct err err;
     int code = path_reopen(tunnel->path, &err);
     if (code < 0) {
-        if (!tunnel->reopen_told)
-            log_error("the tunnel's interface cannot be made again; it is tried further",
-                      F_STR("error", err.text));
-        tunnel->reopen_told = true;
+        if (log_once(&tunnel->reopen_failed))
+            log_error("cannot recreate the tunnel's interface, retrying",
+                      F_STR("interface", tunnel->interface.name), F_STR("error", err.text));
         reopen_later(tunnel);
         return;
     }
-    tunnel->reopen_told = false;
-    tunnel->made_ms = uv_now(timer->loop);
+    (void)log_once_reset(&tunnel->reopen_failed);
+    tunnel->made_ns = clock_boottime_ns();
     if (interface_come_up(&tunnel->interface, path_ifindex(tunnel->path), &tunnel->plan, &err) < 0)
-        log_error("the tunnel does not come up", F_STR("error", err.text));
+        log_error("cannot bring the tunnel up", F_STR("error", err.text));
     else
-        log_info("made the tunnel's interface again", F_STR("interface", tunnel->interface.name));
+        log_info("recreated the tunnel's interface", F_STR("interface", tunnel->interface.name));
     if (tunnel->recreated != NULL)
         tunnel->recreated(tunnel->ctx);
 }
 
-static void on_gone(uv_async_t *async)
+static void on_gone(void *ctx)
 {
-    struct tunnel *tunnel = ((struct watchers *)async->data)->tunnel;
-    if (tunnel == NULL)
-        return;
+    struct tunnel *tunnel = ctx;
     log_warn("the tunnel's interface was removed", F_STR("interface", tunnel->interface.name),
              F_STR("reason", tunnel->reason));
     tunnel->interface.ifindex = 0;
-    if (uv_now(async->loop) - tunnel->made_ms >= SETTLED_MS)
+    if (clock_boottime_ns() - tunnel->made_ns >= SETTLED_MS * NS_PER_MS)
         tunnel->removals = 0;
     reopen_later(tunnel);
 }
 
-/* ---- routes and links of the host ---- */
-
-static void on_routes_rest(uv_timer_t *timer)
+static void on_host_changed(void *ctx)
 {
-    struct tunnel *tunnel = ((struct watchers *)timer->data)->tunnel;
+    struct tunnel *tunnel = ctx;
     interface_heal(&tunnel->interface, &tunnel->plan);
     if (tunnel->network_changed != NULL)
         tunnel->network_changed(tunnel->ctx);
 }
 
-static void on_routes(uv_poll_t *poll, int status, int events)
-{
-    struct watchers *watchers = poll->data;
-    (void)status;
-    (void)events;
-    if (watchers->tunnel != NULL && route_watch_read(watchers->tunnel->route_watch) &&
-        !uv_is_active((uv_handle_t *)&watchers->routes_rest))
-        (void)uv_timer_start(&watchers->routes_rest, on_routes_rest, ROUTES_MS, 0);
-}
-
-static int watch_routes(struct tunnel *tunnel, uv_loop_t *loop)
-{
-    struct watchers *watchers = tunnel->watchers;
-    int code = route_watch_open(&tunnel->route_watch, true);
-    if (code < 0)
-        return code;
-    code = uv_poll_init(loop, &watchers->routes, route_watch_fd(tunnel->route_watch));
-    if (code < 0)
-        return code;
-    watchers->routes.data = watchers;
-    watchers->open++;
-    return uv_poll_start(&watchers->routes, UV_READABLE, on_routes);
-}
-
 /* ---- opening and closing ---- */
 
-static void on_watcher_closed(uv_handle_t *handle)
-{
-    struct watchers *watchers = handle->data;
-    if (--watchers->open == 0)
-        free(watchers);
-}
-
-static int open_watchers(struct tunnel *tunnel, uv_loop_t *loop)
-{
-    struct watchers *watchers = calloc(1, sizeof *watchers);
-    if (watchers == NULL)
-        return -ENOMEM;
-    int code = uv_async_init(loop, &watchers->gone, on_gone);
-    if (code < 0) {
-        free(watchers);
-        return code;
-    }
-    (void)uv_timer_init(loop, &watchers->again);
-    (void)uv_timer_init(loop, &watchers->routes_rest);
-    watchers->gone.data = watchers->again.data = watchers->routes_rest.data = watchers;
-    watchers->open = 3;
-    watchers->tunnel = tunnel;
-    tunnel->watchers = watchers;
-    code = watch_routes(tunnel, loop);
-    if (code < 0)
-        log_warn("changes of the host's routes are not seen", F_STR("error", strerror(-code)));
-    return 0;
-}
-
-static void close_watchers(struct watchers *watchers)
-{
-    if (watchers == NULL)
-        return;
-    bool has_routes = watchers->open == 4;
-    watchers->tunnel = NULL; /* what was sent and not yet delivered goes nowhere */
-    uv_close((uv_handle_t *)&watchers->gone, on_watcher_closed);
-    uv_close((uv_handle_t *)&watchers->again, on_watcher_closed);
-    uv_close((uv_handle_t *)&watchers->routes_rest, on_watcher_closed);
-    if (has_routes)
-        uv_close((uv_handle_t *)&watchers->routes, on_watcher_closed);
-}
+static const struct tunnel_watch_events watch_events = {on_gone, on_again, on_host_changed};
 
 static int open_path(struct tunnel *tunnel, const struct tunnel_options *options, struct err *err)
 {
@@ -375,30 +294,6 @@ static int learn_public_key(struct tunnel *tunnel, struct err *err)
     return 0;
 }
 
-/* One line tells it: who may not switch IPv4 on may not switch IPv6 on either. */
-static void enable_forwarding(struct tunnel *tunnel)
-{
-    int code = 0;
-    for (int i = 0; i < (tunnel->interface.ipv6 ? 2 : 1) && code == 0; i++) {
-        bool was = true;
-        code = ifconf_forwarding_enable(i == 0 ? 4 : 6, &was);
-        tunnel->switched_on[i] = code == 0 && !was;
-        tunnel->no_forwarding = code < 0;
-        if (code < 0)
-            log_warn("the kernel does not forward packets and cannot be told to: only this host is "
-                     "reached through its tunnel",
-                     F_INT("ip_version", i == 0 ? 4 : 6), F_STR("error", strerror(-code)));
-    }
-}
-
-/* A host that did not forward before us does not do so after us. */
-static void restore_forwarding(struct tunnel *tunnel)
-{
-    for (int i = 0; i < 2; i++)
-        if (tunnel->switched_on[i])
-            (void)ifconf_forwarding_disable(i == 0 ? 4 : 6);
-}
-
 static int bring_up(struct tunnel *tunnel, const struct tunnel_options *options, struct err *err)
 {
     int code = learn_public_key(tunnel, err);
@@ -407,9 +302,9 @@ static int bring_up(struct tunnel *tunnel, const struct tunnel_options *options,
     code = interface_come_up(&tunnel->interface, path_ifindex(tunnel->path), &tunnel->plan, err);
     if (code < 0)
         return code;
-    tunnel->made_ms = uv_now(options->loop);
+    tunnel->made_ns = clock_boottime_ns();
     if (tunnel->firewall != NULL)
-        enable_forwarding(tunnel);
+        forwarding_enable(&tunnel->forwarding, tunnel->interface.ipv6);
     open_uapi(tunnel, options->loop);
     return 0;
 }
@@ -437,7 +332,7 @@ int tunnel_open(struct tunnel **out, const struct tunnel_options *options, struc
             code = -ENOMEM;
     }
     if (code == 0)
-        code = open_watchers(tunnel, options->loop);
+        code = tunnel_watch_open(&tunnel->watch, options->loop, &watch_events, tunnel);
     if (code < 0) {
         err_set_errno(err, code, "the tunnel cannot be set up");
         goto fail;
@@ -468,12 +363,11 @@ void tunnel_close(struct tunnel *tunnel)
     uapi_socket_close(tunnel->uapi);
     firewall_close(tunnel->firewall);
     if (tunnel->path != NULL) {
-        restore_forwarding(tunnel);
+        forwarding_restore(&tunnel->forwarding);
         interface_clean(&tunnel->interface);
         path_destroy(tunnel->path);
     }
-    close_watchers(tunnel->watchers);
-    route_watch_close(tunnel->route_watch);
+    tunnel_watch_close(tunnel->watch);
     interface_fini(&tunnel->interface);
     plan_fini(&tunnel->plan);
     free(tunnel->node_interface);
@@ -497,7 +391,9 @@ bool tunnel_has_ipv6(const struct tunnel *tunnel)
 
 bool tunnel_forwards(const struct tunnel *tunnel)
 {
-    return !tunnel->no_forwarding;
+    const struct forwarding *forwarding = &tunnel->forwarding;
+    return tunnel->firewall == NULL ||
+           (forwarding->works[0] && (!tunnel->interface.ipv6 || forwarding->works[1]));
 }
 
 bool tunnel_has_firewall(const struct tunnel *tunnel)

@@ -75,7 +75,7 @@ class Removed(Routing):
                 before = self.everything(host)
                 resolver = host.resolv_conf()
                 host.run(["ip", "link", "del", "darknet"])
-                program.wait_for("made the tunnel's interface again", timeout=3)
+                program.wait_for("recreated the tunnel's interface", timeout=3)
                 wait_until(lambda: self.everything(host) == before, 3,
                            lambda: f"{self.everything(host)}\ninstead of\n{before}")
                 self.reaches(net.client, SERVER, timeout=3)
