@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 
-/* Of the rights to keep, those that we hold: asking for more would be refused. */
+/* The rights in `keep` that this process holds: the kernel refuses a request for more. */
 static uint64_t held_of(uint64_t keep)
 {
     uint64_t held = 0;
@@ -18,8 +18,8 @@ static uint64_t held_of(uint64_t keep)
     return held;
 }
 
-/* The library does not tell of each refusal. Without the right to change the bounding set it stays;
- * no_new_privs sees to it that nothing comes from it. */
+/* The library does not report each refusal. Without the right to change the bounding set, that set
+ * stays as it is, which is harmless under no_new_privs. */
 static bool is_done(uint64_t keep, bool bounded)
 {
     if (capng_get_caps_process() < 0)
@@ -42,7 +42,8 @@ static int keep_in_sets(uint64_t keep, bool pass_on)
     for (unsigned cap = 0; cap <= CAP_LAST_CAP; cap++)
         if ((held >> cap & 1) != 0 && capng_update(CAPNG_ADD, type, cap) < 0)
             return -EINVAL;
-    /* The bounding set first, while we may; ambient rights last, since they must be inheritable. */
+    /* The bounding set goes first, while it may be changed; ambient rights go last, because they
+     * must be inheritable. */
     if (may_bound)
         (void)capng_apply(CAPNG_SELECT_BOUNDS);
     (void)capng_apply(CAPNG_SELECT_CAPS);
@@ -62,14 +63,14 @@ void confine_self(void)
     int rc =
         confine_rights(UINT64_C(1) << CAP_NET_ADMIN | UINT64_C(1) << CAP_NET_BIND_SERVICE, false);
     if (rc < 0)
-        log_warn("this host does not let us give up all other rights; going on",
+        log_warn("cannot give up all other rights on this host, continuing with them",
                  F_STR("error", strerror(-rc)));
 #ifdef HEIMDALL_SANITIZED
     log_info("this build has no system call filter: sanitizers need more calls");
 #else
     rc = confine_calls();
     if (rc < 0)
-        log_warn("this host does not let us filter system calls; going on without",
+        log_warn("cannot filter system calls on this host, continuing without a filter",
                  F_STR("error", strerror(-rc)));
 #endif
 }

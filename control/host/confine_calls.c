@@ -11,7 +11,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-/* By name: which of them an architecture has differs. */
+/* Names, because the numbers and the set differ between architectures. */
 static const char *const allowed[] = {
     /* descriptors */
     "read", "readv", "write", "writev", "pread64", "pwrite64", "preadv", "pwritev", "close",
@@ -39,12 +39,12 @@ static const char *const allowed[] = {
     "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigpending", "rt_sigtimedwait",
     "rt_sigsuspend", "sigaltstack", "restart_syscall", "pause", "exit", "exit_group", "wait4",
     "waitid",
-    /* questions about ourselves and the host */
+    /* queries about this process and the host */
     "getpid", "getppid", "gettid", "getuid", "geteuid", "getgid", "getegid", "getresuid",
     "getresgid", "getgroups", "capget", "prctl", "getrlimit", "prlimit64", "getrusage", "times",
     "uname", "sysinfo", "getrandom"};
 
-/* What the C library uses in place of some of them on machines of 32 bits. */
+/* The C library's substitutes for some of them on 32-bit machines. */
 static const char *const allowed32[] = {"mmap2",
                                         "_llseek",
                                         "stat64",
@@ -101,15 +101,15 @@ static const char *const fatal[] = {"execve",
                                     "pivot_root",
                                     "userfaultfd"};
 
-/* A forced signal: the thread stands right behind the refused call. */
+/* The signal is synchronous: the thread is right behind the refused call. */
 static void on_refused(int number, siginfo_t *info, void *context)
 {
     (void)context;
     char *name = seccomp_syscall_resolve_num_arch(info->si_arch, info->si_syscall);
-    log_error("a system call that this program never makes was refused; ending",
+    log_error("refused a system call that this program never makes, ending",
               F_STR("call", name != NULL ? name : "?"), F_INT("number", info->si_syscall));
     (void)signal(number, SIG_DFL);
-    (void)raise(number); /* comes when we return */
+    (void)raise(number); /* delivered on return */
 }
 
 static int add_names(scmp_filter_ctx filter, uint32_t action, const char *const *names,
@@ -126,9 +126,9 @@ static int add_names(scmp_filter_ctx filter, uint32_t action, const char *const 
     return 0;
 }
 
-/* Those that depend on an argument: threads but no processes, signals to ourselves, and no input
- * into somebody's terminal. clone3 has its flags in memory, where a filter cannot look, so that
- * the C library is told to use clone. */
+/* Rules that depend on an argument allow threads but no processes, signals to this process alone,
+ * and no input into a terminal. clone3 keeps its flags in memory, where a filter cannot look:
+ * ENOSYS makes the C library fall back to clone. */
 static int add_conditions(scmp_filter_ctx filter)
 {
     int rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);

@@ -17,7 +17,7 @@ struct datadir {
     int lock_fd;
 };
 
-/* The folder is 0700; parents that are missing get the usual mode. */
+/* The folder gets mode 0700; missing parents get the usual mode. */
 static int make_folders(const char *path)
 {
     char part[PATH_MAX];
@@ -34,7 +34,7 @@ static int make_folders(const char *path)
     return mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : 0;
 }
 
-/* Keys are in there, so nobody else may look, whoever made the folder. */
+/* The folder holds keys, so that nobody else may read it, whoever created it. */
 static int close_to_others(int fd, const char *path, struct err *err)
 {
     struct stat st;
@@ -42,25 +42,25 @@ static int close_to_others(int fd, const char *path, struct err *err)
         return err_set_errno(err, -errno, "data dir %s", path);
     if (st.st_uid != geteuid())
         return err_set(err, -EPERM,
-                       "data dir %s belongs to uid %u, not to uid %u, as which this runs", path,
+                       "data dir %s belongs to uid %u, but this program runs as uid %u", path,
                        (unsigned)st.st_uid, (unsigned)geteuid());
     if ((st.st_mode & 0077) != 0 && fchmod(fd, 0700) < 0)
-        return err_set_errno(err, -errno,
-                             "data dir %s: others can read it, and that cannot be changed", path);
+        return err_set_errno(
+            err, -errno, "data dir %s is readable by others and cannot be closed to them", path);
     return 0;
 }
 
-/* A record lock, because it names its holder and is not inherited by children. */
+/* A record lock names its holder and is not inherited by children. */
 static int take_lock(struct datadir *dir, struct err *err)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     dir->lock_fd = openat(dir->fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (dir->lock_fd < 0)
-        return err_set_errno(err, -errno, "data dir %s cannot be written", dir->path);
+        return err_set_errno(err, -errno, "cannot write data dir %s", dir->path);
     if (fcntl(dir->lock_fd, F_SETLK, &lock) < 0) {
         int code = errno;
         if (code != EACCES && code != EAGAIN)
-            return err_set_errno(err, -code, "data dir %s cannot be locked", dir->path);
+            return err_set_errno(err, -code, "cannot lock data dir %s", dir->path);
         if (fcntl(dir->lock_fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK && lock.l_pid > 0)
             return err_set(err, -EBUSY, "data dir %s is in use by process %ld", dir->path,
                            (long)lock.l_pid);
@@ -74,7 +74,7 @@ int datadir_open(struct datadir **out, const char *path, struct err *err)
     int code = make_folders(path);
     *out = NULL;
     if (code < 0)
-        return err_set_errno(err, code, "data dir %s cannot be made", path);
+        return err_set_errno(err, code, "cannot create data dir %s", path);
     struct datadir *dir = calloc(1, sizeof *dir);
     if (dir == NULL)
         return err_set(err, -ENOMEM, "out of memory");
@@ -135,7 +135,7 @@ static int read_whole(int fd, char *out, size_t capacity)
     return -EFBIG;
 }
 
-/* One line: its end may be missing, nothing follows it, no control characters are in it. */
+/* Accepts one line without control characters. Its end may be missing; nothing may follow it. */
 static int cut_line(char *text, size_t len)
 {
     if (len > 0 && text[len - 1] == '\n')
@@ -224,6 +224,6 @@ int datadir_write(struct datadir *dir, const char *name, const char *line, struc
     if (code == 0 && fsync(dir->fd) < 0)
         code = -errno;
     if (code < 0)
-        return err_set_errno(err, code, "file %s/%s cannot be written", dir->path, name);
+        return err_set_errno(err, code, "cannot write file %s/%s", dir->path, name);
     return 0;
 }

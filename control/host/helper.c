@@ -11,7 +11,7 @@
 
 enum { SOCKET_FD = STDERR_FILENO + 1 };
 
-/* Signals of a terminal are for the daemon, which then ends us in order. */
+/* A terminal's signals are for the daemon, which then ends its helpers in order. */
 static void settle_signals(void)
 {
     static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};

@@ -13,7 +13,7 @@
 #define FILE_PRIVATE_KEY "wireguard.key"
 #define FILE_CLUSTER_KEY "cluster.key"
 
-/* Reads an id or key that must be strong. 0 also when there is none: then `out` is "". */
+/* Reads an id or key that must be strong. A missing file is 0 and leaves "" in `out`. */
 static int read_strong(struct datadir *dir, const char *file, char out[ACCESS_ID_MAX + 1],
                        struct err *err)
 {
@@ -32,7 +32,7 @@ static int read_strong(struct datadir *dir, const char *file, char out[ACCESS_ID
     return code;
 }
 
-/* 1 when there is none. */
+/* 1 when the file does not exist. */
 static int read_private_key(struct datadir *dir, uint8_t out[32], struct err *err)
 {
     char line[BASE64_KEY_LEN + 3];
@@ -104,14 +104,15 @@ static int check_cluster(const struct identity *identity, const struct datadir *
     if (cluster_key == NULL || identity->cluster_key[0] == '\0' ||
         strcmp(identity->cluster_key, cluster_key) == 0)
         return 0;
-    return err_set(err, -EINVAL,
-                   "data dir %s belongs to another cluster: the cluster key that is given is not "
-                   "the one in its file cluster.key; name another --data-dir",
-                   datadir_path(dir));
+    return err_set(
+        err, -EINVAL,
+        "data dir %s belongs to another cluster: the given cluster key is not the one in "
+        "its file cluster.key; name another --data-dir",
+        datadir_path(dir));
 }
 
-/* A peer has a private key and may have an id, but no cluster key; a node's is made before its id.
- */
+/* A peer has a private key and may have an id, but has no cluster key. A node's cluster key is
+ * created before its id. */
 static int check_not_a_peers(const struct identity *identity, const struct datadir *dir,
                              struct err *err)
 {

@@ -24,7 +24,7 @@
  *       }
  *   }
  *
- * What may pass needs no rule: an "accept" here could not overrule a "drop" of another table. */
+ * What may pass needs no rule: an "accept" here cannot overrule a "drop" of another table. */
 
 enum {
     PRIORITY_MANGLE = -150,
@@ -34,7 +34,7 @@ enum {
     ERROR_LEN = 256,
 };
 
-/* ---- JSON: a failed allocation anywhere leaves a NULL, which cJSON takes and the end notices */
+/* ---- JSON: a failed allocation leaves a NULL, which cJSON takes and script_print notices */
 
 struct script {
     cJSON *root;
@@ -64,7 +64,7 @@ static void append(struct script *script, cJSON *array, cJSON *value)
     }
 }
 
-/* {KEY: VALUE}; takes the value over. */
+/* {KEY: VALUE}. Owns the value from here. */
 static cJSON *wrap(struct script *script, const char *key, cJSON *value)
 {
     cJSON *object = cJSON_CreateObject();
@@ -72,7 +72,7 @@ static cJSON *wrap(struct script *script, const char *key, cJSON *value)
     return object;
 }
 
-/* {VERB: {KIND: OBJECT}}, the object with the family and table that all have. */
+/* {VERB: {KIND: OBJECT}}, with the family and table that every object has. */
 static void command(struct script *script, const char *verb, const char *kind, cJSON *object)
 {
     put_string(script, object, "family", "inet");
@@ -100,7 +100,7 @@ static void add_chain(struct script *script, const char *name, const char *type,
     command(script, "add", "chain", chain);
 }
 
-/* Takes the expressions over. */
+/* Owns the expressions from here. */
 static void add_rule(struct script *script, const char *chain, cJSON *expr)
 {
     cJSON *rule = cJSON_CreateObject();
@@ -109,7 +109,7 @@ static void add_rule(struct script *script, const char *chain, cJSON *expr)
     command(script, "add", "rule", rule);
 }
 
-/* Takes both sides over. */
+/* Owns both sides from here. */
 static cJSON *match(struct script *script, const char *op, cJSON *left, cJSON *right)
 {
     cJSON *object = cJSON_CreateObject();
@@ -176,8 +176,8 @@ static void add_forward(struct script *script)
     }
 }
 
-/* `key` as in match_interface: whichever side opens a connection, and of the two routes the
- * narrower one counts. */
+/* `key` is as in match_interface. Both directions need the rule, because either side may open a
+ * connection and the narrower of the two routes counts. */
 static void add_mss_rule(struct script *script, const char *key)
 {
     cJSON *expr = cJSON_CreateArray();
@@ -210,7 +210,7 @@ static void add_postrouting(struct script *script)
         cJSON *expr = cJSON_CreateArray();
         if (config->interface != NULL) {
             append(script, expr, match_interface(script, "==", "oifname", config->interface));
-        } else { /* what the node says to itself keeps its address */
+        } else { /* traffic of the node to itself keeps its address */
             append(script, expr, match_interface(script, "!=", "oifname", config->tunnel));
             append(script, expr, match_interface(script, "!=", "oifname", "lo"));
         }
@@ -222,7 +222,7 @@ static void add_postrouting(struct script *script)
 
 /* ---- the program */
 
-/* What nft says first, on one line. */
+/* The first line of nft's own message. */
 static int explain(struct err *err, char text[ERROR_LEN])
 {
     text[strcspn(text, "\n")] = '\0';
@@ -242,7 +242,7 @@ int nft_load(const char *json, struct err *err)
     if (rc == -ENOENT)
         return err_set(err, rc, "nft is missing: install the package nftables");
     if (rc == -ETIMEDOUT)
-        return err_set(err, rc, "nft did not end in time");
+        return err_set(err, rc, "nft did not end within 5 s");
     if (rc < 0)
         return err_set_errno(err, rc, "cannot run nft");
     return rc == 0 ? 0 : explain(err, text);
@@ -261,7 +261,7 @@ static bool table_valid(const char *name)
     return true;
 }
 
-/* A star at the end would match other interfaces too. */
+/* A trailing star would match other interfaces too. */
 static bool interface_valid(const char *name)
 {
     return name == NULL || (name[0] != '\0' && strchr(name, '*') == NULL);

@@ -7,13 +7,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The firewall of a node: one table of our own, written by the `nft` program from JSON (never
- * through a shell). Other tables are left alone, so that a drop elsewhere still drops. */
+/* The firewall of a node: one table, written by the `nft` program from JSON, never through a shell.
+ * Other tables are left alone, so that a drop elsewhere still drops. */
 
 struct nft_config {
-    const char *table;     /* "heimdall"; letters, digits and _ */
-    const char *tunnel;    /* our interface */
-    const char *interface; /* the node's outer interface, or NULL: every one but the tunnel */
+    const char *table;                /* "heimdall"; letters, digits and _ */
+    const char *tunnel;               /* the tunnel's interface */
+    const char *interface;            /* the node's outer interface; NULL: all but the tunnel */
     const struct ip_prefix *overlays; /* peer and node networks: masqueraded on their way out */
     size_t overlay_count;
     const struct ip_prefix *peer_networks; /* v4 and v6 */

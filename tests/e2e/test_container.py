@@ -44,7 +44,7 @@ class Packages(unittest.TestCase):
             self.assertIn("installed", self.in_image("dpkg-query", "-W", "-f", "${db:Status-Status}", name))
 
     def test_build_stage(self):
-        """builds as ./dev does, and hands over what `cmake --install` installs"""
+        """builds as ./dev does, and copies what `cmake --install` installs"""
         steps = image.Dockerfile()
         self.assertIn("./dev build release programs && DESTDIR=/image cmake --install build/release --prefix /usr --strip",
                       [rest for _, rest in steps.build])
@@ -102,7 +102,7 @@ class Story(InLab):
         return container.run(check, check=False).returncode == 0
 
     def traces(self, host):
-        """What is left in the container's network and files."""
+        """The state of the container's network and files."""
         sockets = f"find {Container.file('/run')} {Container.file('/tmp')} /var/lib/heimdall* -type s"
         return {
             "links": [link["ifname"] for link in json.loads(host.sh("ip -j link"))],
@@ -145,7 +145,7 @@ class Story(InLab):
         self.assertTrue(self.is_healthy(self.router))
 
     def test_killed(self):
-        """`docker kill` and `docker start`: the same peer again; the resolver is put back in the end"""
+        """`docker kill` and `docker start`: the same peer again; the resolver is restored in the end"""
         before = [self.traces(host) for host in self.outer]
         self.connect()
         key = table(self.net.hctl("peers", "list").stdout)[0]["PUBLIC KEY"]
@@ -161,7 +161,7 @@ class Story(InLab):
         self.assertEqual([self.traces(host) for host in self.outer], before)
 
     def test_resolver_is_written_over(self):
-        """as a DHCP client does, and Docker when a container joins another network: taken as what was there before"""
+        """written by a DHCP client, or by Docker when a container joins a network: counts as the former file"""
         self.connect()
         self.reaches(self.client, "router")
         outer = self.client.outer
@@ -174,7 +174,7 @@ class Story(InLab):
         self.assertEqual(outer.resolv_conf(), text)
 
     def test_without_rights(self):
-        """no nftables, no forwarding to switch on, a resolv.conf that cannot be written: each said once, and all else runs"""
+        """no nftables, no forwarding, a read-only resolv.conf: each is logged once, and all else runs"""
         router, client = self.outer
         router.sh(f"sysctl -qw net.ipv4.ip_forward=0; rm {Container.file('/usr/sbin/nft')}")
         client.sh("mount -o remount,bind,ro /etc/resolv.conf")
@@ -226,7 +226,7 @@ remote-control:
         return server
 
     def test_address_changes(self):
-        """the node comes back with another address; its name in the network is the same as Docker's"""
+        """the node returns with another address; its overlay name equals Docker's"""
         server = self.serve("172.17.0.2")
         self.net.start_node()
         self.net.authorize()

@@ -1,4 +1,4 @@
-"""An exit node: everything goes through it or nowhere, and nothing is left of it afterwards."""
+"""An exit node: all traffic goes through it or nowhere, and nothing of it is left afterwards."""
 import os
 import pathlib
 import signal
@@ -15,14 +15,14 @@ V4, V6 = "203.0.113.10", "2001:db8:3::10"
 
 
 class Internet(Network):
-    """client - isp - router, and behind the isp a server that says whom it sees."""
+    """client - isp - router, and behind the isp a server that reports the address it sees."""
 
     def __init__(self, lab, least_privilege=False):
         self.lab, self.least_privilege = lab, least_privilege
         self.router, self.client, self.server, self.isp = (
             lab.host(name) for name in ("router", "client", "server", "isp"))
         for number, (host, addrs, gateways) in enumerate((
-                # whoever forwards IPv6 asks for neighbours from a link-local address
+                # a forwarding host solicits neighbors from a link-local address
                 (self.router, "172.17.0.2/24 2001:db8:1::2/64 fe80::2/64", "172.17.0.1/24 2001:db8:1::1/64"),
                 (self.client, "192.0.2.3/24 2001:db8:2::3/64", "192.0.2.1/24 2001:db8:2::1/64"),
                 (self.server, f"{V4}/24 {V6}/64", "203.0.113.1/24 2001:db8:3::1/64"))):
@@ -34,7 +34,7 @@ class Internet(Network):
         self.server.start(["python3", "-B", WHOAMI, "serve"]).wait_for("listening")
 
     def whoami(self, address):
-        """Which address of ours the server sees; "" when it is not reached."""
+        """The client's address as the server sees it; "" when the server is not reached."""
         return self.client.run(["python3", "-B", WHOAMI, "ask", address], check=False).stdout.strip()
 
     def publish(self, *networks, verb="create"):
@@ -108,7 +108,7 @@ class ExitNode(InLab):
         return next(line.split()[1] for line in counters.splitlines() if line.startswith("Ip6OutForwDatagrams"))
 
     def test_node_away(self):
-        """nothing leaks while the node is away, killed or stopped; all is well when it is back"""
+        """nothing leaks while the node is away, killed or stopped; traffic resumes when it is back"""
         net = self.net
         net.publish("0.0.0.0/0")
         self.connect(env={"HEIMDALL_EXIT_NODE": "router"})
@@ -119,7 +119,7 @@ class ExitNode(InLab):
         self.sees(V4, "172.17.0.2")
 
     def test_killed(self):
-        """the next start finds the rest of a crash, and takes it away"""
+        """the next start removes what a crash left"""
         net = self.net
         net.publish("0.0.0.0/0", "::/0")
         self.connect("--exit-node", "router")
@@ -132,7 +132,7 @@ class ExitNode(InLab):
         self.assertEqual(self.traces(), self.before)
 
     def test_deauthorized(self):
-        """a peer that is put out is not kept from the world"""
+        """a deauthorized peer reaches the Internet directly again"""
         net = self.net
         net.publish("0.0.0.0/0", "::/0")
         self.connect("--exit-node", "router")
@@ -146,7 +146,7 @@ class ExitNode(InLab):
         self.sees(V4, "172.17.0.2")
 
     def test_interface_removed(self):
-        """nothing leaks until it is there again"""
+        """nothing leaks until the interface is back"""
         net = self.net
         net.publish("0.0.0.0/0")
         self.connect("--exit-node", "router")
@@ -164,12 +164,12 @@ class ExitNode(InLab):
         self.assertIn("nowhere", line)
         self.assertIn("--exit-node", line)
         self.assertEqual(net.whoami(V4), "192.0.2.3")
-        net.publish("::/0")  # a new configuration arrives, and it is not told again
+        net.publish("::/0")  # a new configuration does not repeat the line
         time.sleep(0.5)
         self.assertEqual(self.peer.output().count("no such node"), 1)
 
     def test_strict_filter(self):
-        """where the kernel would drop the tunnel's answers, the line says what to run"""
+        """where the kernel would drop the tunnel's answers, the log says what to run"""
         net = self.net
         net.publish("0.0.0.0/0")
         net.client.sh("sysctl -qw net.ipv4.conf.eth0.rp_filter=1")
@@ -180,7 +180,7 @@ class ExitNode(InLab):
         self.sees(V4, "172.17.0.2")
 
     def test_route_covers_the_endpoints(self):
-        """a route to the network that the node itself is in: through the tunnel, without a loop"""
+        """a route to the node's own network goes through the tunnel without a loop"""
         net = self.net
         self.connect()
         net.publish("172.17.0.0/24", "203.0.113.0/24")

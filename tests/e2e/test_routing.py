@@ -1,5 +1,4 @@
-"""What surrounds the data plane of a node: forwarding, NAT, the peer-to-peer rule, and a peer that is not authorized any
-more."""
+"""Around a node's data plane: forwarding, NAT, the peer-to-peer rule, and a peer that loses its authorization."""
 import os
 import signal
 import sys
@@ -43,7 +42,7 @@ class PeerToPeer(Routing):
 
 class Networks(Routing):
     def test_of_the_host(self):
-        """the node takes no network that its host is in already; one that appears later does not stop it"""
+        """a node avoids the networks of its host; a network that appears later does not stop it"""
         net = self.net
         net.router.run(["ip", "addr", "add", "10.11.7.1/24", "dev", "eth1"])
         log = net.start_node().output()
@@ -69,11 +68,11 @@ class Nat(Routing):
         wait_until(lambda: self.whoami() == "10.51.0.2", 10, "the server does not see the peer's own address")
 
     def rest(self):
-        """What is left on the router outside its data dir."""
+        """The router's state outside the data dir."""
         return self.net.router.sh("sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding; nft list ruleset")
 
     def test_leaves_nothing(self):
-        """neither after a clean end nor, once it has run again, after a kill; other tables are left alone"""
+        """after a clean end, and after a kill once it has run again; other tables are left alone"""
         net = self.net
         net.router.sh("sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0")
         net.router.sh("nft add table inet other; nft 'add chain inet other c { type filter hook forward priority 0; }'")
@@ -95,7 +94,7 @@ class Nat(Routing):
         self.assertEqual(self.rest().split("\n", 2)[2], before.split("\n", 2)[2])
 
     def test_forwarding_of_others(self):
-        """a host that is a router already stays one"""
+        """a host that was a router before stays one"""
         self.net.router.sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
         before = self.rest()
         self.net.start_node()
@@ -127,7 +126,7 @@ class Nat(Routing):
 
 class Deauthorized(Routing):
     def test_cut_off(self):
-        """from the moment that hctl is done no packet gets through, and the address is given out again"""
+        """once hctl returns no packet gets through, and the address is free for others"""
         net = self.net
         self.connect()
         self.reaches(net.client, "10.11.0.1")

@@ -1,4 +1,4 @@
-"""The tunnel's interface: MTU and MSS, and what happens when somebody removes it."""
+"""The tunnel's interface: MTU, MSS, and its removal by another program."""
 import os
 import re
 import signal
@@ -8,7 +8,7 @@ from lab.netns import wait_until
 from lab.routing import SERVER, WHOAMI, Routing
 
 
-# Prints the MSS of the next SYN that comes in.
+# Prints the MSS of the next SYN that arrives.
 SYN = """
 import socket, struct
 s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
@@ -40,7 +40,7 @@ class Sizes(Routing):
         self.assertIn("mss 1380", watch.wait_for("mss"))
 
     def test_transfers(self):
-        """whatever the way to the server or to the node carries"""
+        """whatever the path to the server or to the node carries"""
         net = self.net
         self.connect()
         self.publish()
@@ -65,7 +65,7 @@ class Removed(Routing):
         return re.sub(r"fe80::[0-9a-f:]+", "fe80::", shown)  # random, for each interface
 
     def test_interface(self):
-        """removed on either side: made anew with all that was on it, and traffic goes on"""
+        """removed on either side: recreated with all that was on it, and traffic continues"""
         net = self.net
         self.connect()
         self.publish()

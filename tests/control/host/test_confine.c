@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* What the filter does needs a build that has it. */
+/* The filter exists in builds without sanitizers only. */
 #ifdef HEIMDALL_SANITIZED
 static const bool filtered = false;
 #else
@@ -94,7 +94,7 @@ START_TEST(rights)
 }
 END_TEST
 
-/* What a daemon does all day. */
+/* A daemon's everyday calls. */
 static int work(void)
 {
     char path[] = "/tmp/heimdall-test-XXXXXX";
@@ -104,7 +104,7 @@ static int work(void)
     return file >= 0 && udp >= 0 && netlink >= 0 && fsync(file) == 0 && unlink(path) == 0 ? 0 : 1;
 }
 
-/* What fails without ending the program: our code has other ways, or does without. */
+/* Calls that fail without ending the program: the code has alternatives. */
 static int refused_quietly(void)
 {
     char letter = 'x';

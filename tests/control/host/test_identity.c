@@ -121,7 +121,7 @@ START_TEST(options_of_a_node)
 }
 END_TEST
 
-/* A folder is a node's or a peer's, not first one and then the other. */
+/* A folder belongs to a node or to a peer, never to both. */
 START_TEST(not_of_the_other_program)
 {
     struct identity identity;
@@ -158,7 +158,7 @@ START_TEST(peer_keeps_only_an_id_that_it_made)
 }
 END_TEST
 
-/* A file, a content that it may not have; nothing else is made or changed. */
+/* Each row is a file with forbidden content; nothing else is created or changed. */
 static const struct {
     const char *file;
     const char *content;

@@ -133,7 +133,7 @@ START_TEST(names_refused)
 }
 END_TEST
 
-/* What nft itself refuses changes nothing, and its words come back. */
+/* A refusal by nft changes nothing, and its message is returned. */
 START_TEST(refused_by_nft)
 {
     static char out[8192];
@@ -202,7 +202,7 @@ START_TEST(hanging_is_ended)
     fclose(file);
     run("chmod 755 /usr/sbin/nft");
     ck_assert_int_eq(nft_apply(&config, &err), -ETIMEDOUT);
-    ck_assert_str_eq(err.text, "nft did not end in time");
+    ck_assert_str_eq(err.text, "nft did not end within 5 s");
     ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
 }
 END_TEST
@@ -265,7 +265,7 @@ START_TEST(masquerades_and_clamps)
     close(fd);
     close(listener);
 
-    /* the other way round: a connection into the tunnel is told what fits through it */
+    /* in the other direction, a connection into the tunnel learns what fits through it */
     run("ip -n out route add 10.51.0.0/16 via 192.0.2.1");
     listener = listen_in("peer", "10.51.0.2");
     run("timeout 5 ip netns exec out bash -c 'exec 3<>/dev/tcp/10.51.0.2/7777'");
