@@ -1,5 +1,5 @@
-/* Administers the network. Every command is a row of `commands`: its words, what may follow them,
- * and the function that asks the node and prints the answer. */
+/* Administers the network. Every command is a row of `commands`: its words, its arguments, and the
+ * function that asks the node and prints the answer. */
 #include "cmd/hctl_changes.h"
 #include "cmd/hctl_command.h"
 #include "cmd/hctl_json.h"
@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What scripts can tell apart; the manual page lists them. */
+/* Scripts rely on these numbers; the manual page lists them. */
 enum exit_status {
     STATUS_OK = 0,
     STATUS_FAILED = 1,
@@ -29,7 +29,7 @@ enum exit_status {
 
 struct command {
     const char *group;
-    const char *name; /* "": the group is the command */
+    const char *name; /* "": the group alone is the command */
     const char *args; /* for the help */
     const char *help;
     size_t args_min;
@@ -65,7 +65,7 @@ enum { COMMANDS = sizeof commands / sizeof commands[0], COMMAND_TEXT = 80 };
 
 /* ---- the command line ---- */
 
-/* What a node or network must look like, the node knows. */
+/* The node checks the syntax of names and networks. */
 static bool parse_word(void *out, const char *text)
 {
     *(const char **)out = text;
@@ -92,7 +92,7 @@ static struct option_set route_set(struct invocation *invocation)
                                .out = &invocation->route};
 }
 
-/* Its words and what may follow them. */
+/* The command and its arguments, as the help shows them. */
 static const char *command_text(const struct command *command, char out[COMMAND_TEXT])
 {
     snprintf(out, COMMAND_TEXT, "%s%s%s%s%s", command->group, command->name[0] != '\0' ? " " : "",
@@ -121,7 +121,7 @@ static const struct command *find_command(char **words, size_t count, struct err
 {
     bool group_known = false;
     if (count == 0) {
-        err_set(err, -EINVAL, "expects a command: --help lists them");
+        err_set(err, -EINVAL, "no command given: --help lists them");
         return NULL;
     }
     for (size_t i = 0; i < COMMANDS; i++) {
@@ -157,14 +157,14 @@ static enum options_outcome check_args(const struct command *command,
         return OPTIONS_BAD;
     }
     if (!command->has_route_options && (route->node_id != NULL || route->network != NULL)) {
-        err_set(err, -EINVAL, "option %s is for routes create alone",
+        err_set(err, -EINVAL, "option %s is for routes create only",
                 route->node_id != NULL ? "--node-id" : "--network");
         return OPTIONS_BAD;
     }
     return OPTIONS_OK;
 }
 
-/* Global options, the command's words, then options and arguments in any order. */
+/* Reads global options and the command's words, then options and arguments in any order. */
 static enum options_outcome read_command_line(struct invocation *invocation, int argc, char **argv,
                                               const struct command **command, struct err *err)
 {
@@ -228,7 +228,7 @@ static enum exit_status report(bool json, const char *code, const struct err *er
     return status;
 }
 
-/* Whether -o json was meant, on a command line that was not read to its end. */
+/* Whether the user asked for JSON, also on a command line that cannot be parsed to its end. */
 static bool asks_for_json(int argc, char **argv)
 {
     static const char *const spellings[] = {"-ojson", "-o=json", "--output=json"};
@@ -244,7 +244,7 @@ static bool asks_for_json(int argc, char **argv)
     return variable != NULL && strcmp(variable, "json") == 0;
 }
 
-static enum exit_status run(struct invocation *invocation, const struct command *command)
+static enum exit_status run_command(struct invocation *invocation, const struct command *command)
 {
     struct err err = {0};
     bool json = invocation->config.json;
@@ -273,11 +273,11 @@ int main(int argc, char **argv)
     struct err err = {0};
     enum exit_status status = STATUS_OK;
     (void)setlocale(LC_CTYPE, "");
-    bool json = asks_for_json(argc, argv); /* before words are moved */
+    bool json = asks_for_json(argc, argv); /* before the parser reorders argv */
     enum options_outcome outcome = read_command_line(&invocation, argc, argv, &command, &err);
     switch (outcome) {
     case OPTIONS_OK:
-        status = run(&invocation, command);
+        status = run_command(&invocation, command);
         break;
     case OPTIONS_HELP:
         print_usage(&invocation);

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-/* `about` is what the change is about, for the error. */
+/* Makes one change. An error begins with `about`, the thing that the change concerns. */
 static enum grpc_code change(struct invocation *invocation, const char *path,
                              const ProtobufCMessage *request, const char *about, struct err *err)
 {
@@ -25,8 +25,8 @@ static enum grpc_code change(struct invocation *invocation, const char *path,
     return code;
 }
 
-/* A change of the peer or node that a person named. The field is the request's for its id, and
- * holds the word; what the node does not know as an id is looked up, and the field becomes `id`. */
+/* A change of a peer or node that the user named by id, name or the beginning of an id. The word is
+ * first sent as an id in `*field`; if the node does not know it, the lookup's `id` replaces it. */
 struct named_change {
     const char *path;
     const ProtobufCMessage *request;
@@ -48,11 +48,11 @@ static enum grpc_code change_named(struct invocation *invocation, struct named_c
         *named->field = named->id;
         return change(invocation, named->path, named->request, word, err);
     }
-    if (found == GRPC_INVALID_ARGUMENT) { /* it may mean several */
+    if (found == GRPC_INVALID_ARGUMENT) { /* ambiguous */
         *err = unknown;
         return found;
     }
-    return code; /* the node has said why */
+    return code; /* with the node's text */
 }
 
 static enum grpc_code no_memory(struct err *err)
@@ -61,7 +61,8 @@ static enum grpc_code no_memory(struct err *err)
     return GRPC_RESOURCE_EXHAUSTED;
 }
 
-/* `code` is that of the last change, those before it are done: with -o json they are told. */
+/* Prints the ids that were changed, with -o json alone. `code` is the outcome of the last change;
+ * the changes before it were made. */
 static enum grpc_code output_ids(const struct invocation *invocation, char **ids, size_t count,
                                  enum grpc_code code, struct err *err)
 {

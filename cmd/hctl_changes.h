@@ -3,9 +3,9 @@
 
 #include "cmd/hctl_command.h"
 
-/* Commands that change the network. They print nothing, and with -o json what they did. Peers may
- * be given by id, name or the beginning of their id. `peers_authorize` without an id makes and
- * prints one. */
+/* Commands that change the network. They print nothing, and with -o json what they changed. A peer
+ * is given by its id, its name or the beginning of its id. `peers_authorize` without an id makes
+ * one and prints it. */
 
 enum grpc_code peers_authorize(struct invocation *invocation, struct err *err);
 enum grpc_code peers_deauthorize(struct invocation *invocation, struct err *err);

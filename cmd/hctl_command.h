@@ -7,7 +7,7 @@
 
 #include <stddef.h>
 
-/* What the commands of hctl work on. */
+/* Shared state of a command of hctl. */
 
 struct route_options {
     const char *node_id;
@@ -19,9 +19,9 @@ struct invocation {
     struct route_options route;
     struct session *session;
     struct page page; /* of standard output */
-    char **args;      /* words behind the command */
+    char **args;      /* that follow the command */
     size_t arg_count;
-    bool has_problems; /* `status` found some */
+    bool has_problems; /* `status` listed at least one */
 };
 
 #endif

@@ -1,7 +1,7 @@
 #include "cmd/hctl_condition.h"
 
-/* A session is renewed every two minutes while anything is sent, and peers send keepalives; the
- * protocol gives one up after three. */
+/* Peers send keepalives, so that a session is renewed every two minutes. The protocol rejects it
+ * after three. */
 enum { HANDSHAKE_OLD_S = 180 };
 
 bool tunnel_works(const Pb__TunnelStatus *tunnel, int64_t now)

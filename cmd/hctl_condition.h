@@ -7,23 +7,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* How peers and nodes are doing, judged from a node's status. `now` is in seconds since the UNIX
+/* The condition of peers and nodes, judged from a node's status. `now` is in seconds since the UNIX
  * epoch. */
 
-/* Whether there was a handshake lately; NULL: there is no tunnel. */
+/* Whether the last handshake is recent. False without a tunnel (NULL). */
 bool tunnel_works(const Pb__TunnelStatus *tunnel, int64_t now);
 
 enum peer_condition {
-    PEER_NEVER,        /* authorized, and never connected */
-    PEER_CONNECTED,    /* its tunnel works */
-    PEER_NO_HANDSHAKE, /* it reaches the control API, but not the tunnel */
+    PEER_NEVER,        /* authorized, but never connected */
+    PEER_CONNECTED,    /* with a working tunnel */
+    PEER_NO_HANDSHAKE, /* reaches the control API, but has no tunnel */
     PEER_OFFLINE,
 };
 
-/* `nodes`: how many there are: with several a peer's stream may be another one's. */
+/* `nodes` is their number: in a network of several, the peer's stream may be open to another one.
+ */
 enum peer_condition peer_condition(const Pb__PeerStatus *peer, size_t nodes, int64_t now);
 
-/* "connected" and so on. */
+/* "connected", "offline", ... */
 const char *peer_condition_text(enum peer_condition condition);
 
 #endif

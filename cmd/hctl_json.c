@@ -31,7 +31,7 @@ static cJSON *json_of_submessage(const ProtobufCMessage *message)
     return json_of_message(message);
 }
 
-/* Of the types that our schema has. */
+/* Handles the field types that the schema uses. */
 static cJSON *json_of_value(const ProtobufCFieldDescriptor *field, const void *value)
 {
     if (field->type == PROTOBUF_C_TYPE_STRING) {
@@ -43,7 +43,7 @@ static cJSON *json_of_value(const ProtobufCFieldDescriptor *field, const void *v
     if (field->type == PROTOBUF_C_TYPE_BOOL)
         return cJSON_CreateBool(*(const protobuf_c_boolean *)value);
     if (field->type == PROTOBUF_C_TYPE_UINT64) {
-        char digits[24]; /* whole: a double is exact up to 2^53 only */
+        char digits[24]; /* exact: a double holds integers up to 2^53 only */
         snprintf(digits, sizeof digits, "%" PRIu64, *(const uint64_t *)value);
         return cJSON_CreateRaw(digits);
     }
@@ -76,13 +76,13 @@ static cJSON *json_of_message(const ProtobufCMessage *message)
     cJSON *object = cJSON_CreateObject();
     for (unsigned i = 0; object != NULL && i < message->descriptor->n_fields; i++) {
         const ProtobufCFieldDescriptor *field = &message->descriptor->fields[i];
-        if (strcmp(field->name, "private_key") != 0) /* always empty, and never to be shown */
+        if (strcmp(field->name, "private_key") != 0) /* always empty */
             cJSON_AddItemToObject(object, field->name, json_of_field(message, field));
     }
     return object;
 }
 
-/* Takes `object`, which may be NULL. */
+/* Takes ownership of `object`, which may be NULL. */
 static int print_object(FILE *file, cJSON *object, bool indented)
 {
     char *text = object == NULL ? NULL

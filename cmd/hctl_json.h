@@ -4,13 +4,13 @@
 #include <protobuf-c/protobuf-c.h>
 #include <stdio.h>
 
-/* JSON for scripts. */
+/* JSON output for scripts. */
 
-/* Any message as a JSON object with the names of its fields; timestamps as RFC 3339. 0 or -ENOMEM.
- */
+/* Prints any message as a JSON object with the schema's field names and RFC 3339 timestamps. 0 or
+ * -ENOMEM. */
 int json_print(FILE *file, const ProtobufCMessage *message);
 
-/* {"error":{"code":"NOT_FOUND","message":"...","exit_status":3}} on one line. 0 or -ENOMEM. */
+/* Prints one line, {"error":{"code":"NOT_FOUND","message":"...","exit_status":3}}. 0 or -ENOMEM. */
 int json_print_error(FILE *file, const char *code, const char *message, int exit_status);
 
 #endif

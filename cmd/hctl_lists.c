@@ -15,7 +15,7 @@ static const char *key_of(const Pb__KeyPair *keypair)
     return keypair != NULL ? keypair->public_key : "";
 }
 
-static enum grpc_code print_nodes(void *ctx, const ProtobufCMessage *message, struct err *err)
+static enum grpc_code list_nodes(void *ctx, const ProtobufCMessage *message, struct err *err)
 {
     static const char *const headers[] = {"ID",      "ADDR",    "ENDPOINT",
                                           "GATEWAY", "UPDATED", "PUBLIC KEY"};
@@ -47,7 +47,7 @@ static void format_allowed(char *out, size_t size, const Pb__Peer *peer)
             (size_t)snprintf(out + len, size - len, "%s%s", i > 0 ? "," : "", peer->allowed_ips[i]);
 }
 
-static enum grpc_code print_peers(void *ctx, const ProtobufCMessage *message, struct err *err)
+static enum grpc_code list_peers(void *ctx, const ProtobufCMessage *message, struct err *err)
 {
     static const char *const headers[] = {"ID",      "PUBLIC KEY", "ENDPOINT",
                                           "ALLOWED", "PEER IP",    "NAME"};
@@ -68,7 +68,7 @@ static enum grpc_code print_peers(void *ctx, const ProtobufCMessage *message, st
     return output_table(ctx, &table, err);
 }
 
-static enum grpc_code print_authorized(void *ctx, const ProtobufCMessage *message, struct err *err)
+static enum grpc_code list_authorized(void *ctx, const ProtobufCMessage *message, struct err *err)
 {
     static const char *const headers[] = {"ID"};
     const Pb__AuthorizedPeersResponse *response = (const Pb__AuthorizedPeersResponse *)message;
@@ -79,7 +79,7 @@ static enum grpc_code print_authorized(void *ctx, const ProtobufCMessage *messag
     return output_table(ctx, &table, err);
 }
 
-static enum grpc_code print_routes(void *ctx, const ProtobufCMessage *message, struct err *err)
+static enum grpc_code list_routes(void *ctx, const ProtobufCMessage *message, struct err *err)
 {
     static const char *const headers[] = {"NODE", "NETWORK"};
     const Pb__RoutesResponse *response = (const Pb__RoutesResponse *)message;
@@ -95,24 +95,24 @@ static enum grpc_code print_routes(void *ctx, const ProtobufCMessage *message, s
 enum grpc_code nodes_list(struct invocation *invocation, struct err *err)
 {
     return output_call(invocation, SESSION_HEIMDALL "Nodes", &pb__nodes_request__descriptor,
-                       &pb__nodes_response__descriptor, print_nodes, err);
+                       &pb__nodes_response__descriptor, list_nodes, err);
 }
 
 enum grpc_code peers_list(struct invocation *invocation, struct err *err)
 {
     return output_call(invocation, SESSION_HEIMDALL "Peers", &pb__peers_request__descriptor,
-                       &pb__peers_response__descriptor, print_peers, err);
+                       &pb__peers_response__descriptor, list_peers, err);
 }
 
 enum grpc_code peers_authorized(struct invocation *invocation, struct err *err)
 {
     return output_call(invocation, SESSION_HEIMDALL "AuthorizedPeers",
                        &pb__authorized_peers_request__descriptor,
-                       &pb__authorized_peers_response__descriptor, print_authorized, err);
+                       &pb__authorized_peers_response__descriptor, list_authorized, err);
 }
 
 enum grpc_code routes_list(struct invocation *invocation, struct err *err)
 {
     return output_call(invocation, SESSION_HEIMDALL "Routes", &pb__routes_request__descriptor,
-                       &pb__routes_response__descriptor, print_routes, err);
+                       &pb__routes_response__descriptor, list_routes, err);
 }

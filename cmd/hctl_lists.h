@@ -3,7 +3,7 @@
 
 #include "cmd/hctl_command.h"
 
-/* Commands that list what there is, with the columns of the original. */
+/* Commands that print lists, with the original's columns. */
 
 enum grpc_code nodes_list(struct invocation *invocation, struct err *err);
 enum grpc_code peers_list(struct invocation *invocation, struct err *err);

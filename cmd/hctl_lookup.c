@@ -37,7 +37,7 @@ static enum grpc_code no_memory(struct err *err)
     return GRPC_RESOURCE_EXHAUSTED;
 }
 
-/* As an error; `kind` is what was looked for. */
+/* Turns an outcome into an error. `kind` is "peer" or "node". */
 static enum grpc_code told(enum lookup_outcome outcome, const char *kind, const char *word,
                            struct err *err)
 {
@@ -48,8 +48,8 @@ static enum grpc_code told(enum lookup_outcome outcome, const char *kind, const 
         err_set(err, -ENOENT, "no %s has the id or name \"%s\"", kind, word);
         return GRPC_NOT_FOUND;
     case LOOKUP_MANY:
-        err_set(err, -EINVAL, "the ids of several %ss begin with \"%s\": give more of it", kind,
-                word);
+        err_set(err, -EINVAL, "the ids of several %ss begin with \"%s\": give more characters",
+                kind, word);
         return GRPC_INVALID_ARGUMENT;
     }
     return GRPC_OK;
@@ -79,7 +79,7 @@ enum grpc_code lookup_peer_status(const Pb__StatusResponse *status, const char *
 
 struct lookup {
     const char *word;
-    char *id; /* the result, ACCESS_ID_MAX + 1 */
+    char *id; /* out, ACCESS_ID_MAX + 1 */
 };
 
 static enum grpc_code settle(const struct lookup *lookup, const char *id, struct err *err)
@@ -90,7 +90,7 @@ static enum grpc_code settle(const struct lookup *lookup, const char *id, struct
     return GRPC_INTERNAL;
 }
 
-static enum grpc_code on_status(void *ctx, const ProtobufCMessage *message, struct err *err)
+static enum grpc_code lookup_in_status(void *ctx, const ProtobufCMessage *message, struct err *err)
 {
     const struct lookup *lookup = ctx;
     const Pb__PeerStatus *found = NULL;
@@ -99,7 +99,7 @@ static enum grpc_code on_status(void *ctx, const ProtobufCMessage *message, stru
     return code == GRPC_OK ? settle(lookup, found->peer->id, err) : code;
 }
 
-static enum grpc_code on_nodes(void *ctx, const ProtobufCMessage *message, struct err *err)
+static enum grpc_code lookup_in_nodes(void *ctx, const ProtobufCMessage *message, struct err *err)
 {
     const struct lookup *lookup = ctx;
     const Pb__NodesResponse *response = (const Pb__NodesResponse *)message;
@@ -121,7 +121,7 @@ enum grpc_code lookup_peer(struct session *session, const char *word, char id[AC
     Pb__StatusRequest request = PB__STATUS_REQUEST__INIT;
     struct lookup lookup = {word, id};
     return session_call(session, SESSION_CLUSTER "Status", &request.base,
-                        &pb__status_response__descriptor, on_status, &lookup, err);
+                        &pb__status_response__descriptor, lookup_in_status, &lookup, err);
 }
 
 enum grpc_code lookup_node(struct session *session, const char *word, char id[ACCESS_ID_MAX + 1],
@@ -131,5 +131,5 @@ enum grpc_code lookup_node(struct session *session, const char *word, char id[AC
     struct lookup lookup = {word, id};
     pb__nodes_request__init(&request);
     return session_call(session, SESSION_HEIMDALL "Nodes", &request.base,
-                        &pb__nodes_response__descriptor, on_nodes, &lookup, err);
+                        &pb__nodes_response__descriptor, lookup_in_nodes, &lookup, err);
 }

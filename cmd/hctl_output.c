@@ -45,7 +45,7 @@ output_call(struct invocation *invocation, const char *path,
             enum grpc_code (*print)(void *ctx, const ProtobufCMessage *response, struct err *err),
             struct err *err)
 {
-    union { /* requests without fields are all alike */
+    union { /* requests without fields have one layout */
         ProtobufCMessage base;
         Pb__StatusRequest status;
     } empty;

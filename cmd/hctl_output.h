@@ -6,7 +6,7 @@
 /* Prints a message as JSON. */
 enum grpc_code output_json(const ProtobufCMessage *message, struct err *err);
 
-/* What a change did: with -o json the message, else nothing. */
+/* Prints the message with -o json, else nothing. */
 enum grpc_code output_change(const struct invocation *invocation, const ProtobufCMessage *message,
                              struct err *err);
 
@@ -14,8 +14,8 @@ enum grpc_code output_change(const struct invocation *invocation, const Protobuf
 enum grpc_code output_table(const struct invocation *invocation, struct table *table,
                             struct err *err);
 
-/* Calls a method without arguments and prints its answer: as JSON with -o json, else with `print`,
- * whose `ctx` is the invocation. */
+/* Calls a method without arguments and prints its answer: as JSON with -o json, else through
+ * `print`, whose `ctx` is the invocation. */
 enum grpc_code
 output_call(struct invocation *invocation, const char *path,
             const ProtobufCMessageDescriptor *request, const ProtobufCMessageDescriptor *response,

@@ -21,7 +21,7 @@ struct session {
     struct rpc_client *client;
     struct address address;
     bool opened;
-    bool done; /* of the call under way, or the connection is lost */
+    bool done; /* the call has ended, or the connection is lost */
     enum grpc_code code;
     struct err *err;
     enum grpc_code (*answer)(void *ctx, const ProtobufCMessage *response, struct err *err);
@@ -91,12 +91,12 @@ static bool is_about_trust(int code)
            code == TRANSPORT_EIMPOSTOR || code == TRANSPORT_ETLS;
 }
 
-static void on_closed(void *ctx, struct rpc_client *client, const struct err *err)
+static void session_closed(void *ctx, struct rpc_client *client, const struct err *err)
 {
     struct session *session = ctx;
     char addr[ADDRESS_TEXT];
     (void)client;
-    if (session->done) { /* the call that was lost ended first, without knowing why */
+    if (session->done) { /* the lost call ended first, without the cause */
         if (session->code == GRPC_UNAVAILABLE && is_about_trust(err->code))
             session->code = GRPC_UNAUTHENTICATED;
         return;
@@ -105,7 +105,7 @@ static void on_closed(void *ctx, struct rpc_client *client, const struct err *er
     session->code = is_about_trust(err->code) ? GRPC_UNAUTHENTICATED : GRPC_UNAVAILABLE;
     if (err->code == TRANSPORT_EUNKNOWN)
         err_set(session->err, err->code,
-                "the node at %s does not accept this cluster key: take the one in its data dir "
+                "the node at %s does not accept this cluster key: use the one in its data dir "
                 "(/var/lib/heimdall/cluster.key)",
                 address_format(&session->address, addr));
     else if (!session->opened && session->code == GRPC_UNAVAILABLE)
@@ -114,14 +114,14 @@ static void on_closed(void *ctx, struct rpc_client *client, const struct err *er
         err_set(session->err, err->code, "%s", err->text);
 }
 
-static void on_opened(void *ctx, struct rpc_client *client)
+static void session_opened(void *ctx, struct rpc_client *client)
 {
     struct session *session = ctx;
     (void)client;
     session->opened = true;
 }
 
-/* A failure before the first byte; `code` is a negative errno. */
+/* The gRPC code of a failure before the first byte; `code` is a negative errno. */
 static enum grpc_code open_failure(int code)
 {
     switch (code) {
@@ -140,7 +140,7 @@ static enum grpc_code open_failure(int code)
 
 enum grpc_code session_open(struct session **out, const struct ctl_config *config, struct err *err)
 {
-    static const struct rpc_client_events events = {on_opened, on_closed};
+    static const struct rpc_client_events events = {session_opened, session_closed};
     struct transport_tls *tls = NULL;
     *out = NULL;
     struct session *session = calloc(1, sizeof *session);
@@ -150,7 +150,7 @@ enum grpc_code session_open(struct session **out, const struct ctl_config *confi
     int code = uv_loop_init(&session->loop);
     if (code < 0) {
         free(session);
-        return open_failure(err_set_errno(err, code, "no event loop"));
+        return open_failure(err_set_errno(err, code, "cannot create an event loop"));
     }
     session->err = err;
     code = find_address(config, &session->address, err);
@@ -180,14 +180,14 @@ void session_close(struct session *session)
 
 /* ---- calls ---- */
 
-static void on_answer(void *ctx, enum grpc_code code, const char *text,
-                      const ProtobufCMessage *response)
+static void session_answered(void *ctx, enum grpc_code code, const char *text,
+                             const ProtobufCMessage *response)
 {
     struct session *session = ctx;
-    if (session->done) /* the connection was lost, and on_closed has said so */
+    if (session->done) /* the connection was lost; session_closed has set the error */
         return;
     if (!session->opened)
-        return; /* on_closed knows why */
+        return; /* session_closed follows and sets the error */
     session->done = true;
     session->code = code;
     if (code != GRPC_OK)
@@ -207,10 +207,10 @@ session_call(struct session *session, const char *path, const ProtobufCMessage *
     session->code = GRPC_OK;
     session->answer = answer;
     session->answer_ctx = ctx;
-    int code = rpc_client_call(session->client, path, request, response, CALL_TIMEOUT_MS, on_answer,
-                               session);
+    int code = rpc_client_call(session->client, path, request, response, CALL_TIMEOUT_MS,
+                               session_answered, session);
     if (code < 0) {
-        err_set_errno(err, code, "the call cannot be made");
+        err_set_errno(err, code, "cannot send the call");
         return code == -ENOMEM ? GRPC_RESOURCE_EXHAUSTED : GRPC_UNAVAILABLE;
     }
     while (!session->done && uv_run(&session->loop, UV_RUN_ONCE) != 0)

@@ -28,13 +28,13 @@ static const Pb__Node *node_of(const Pb__StatusResponse *status, const char *id)
     return NULL;
 }
 
-/* The name, else the id. */
+/* Returns the name, else the id. */
 static const char *called(const char *name, const char *id)
 {
     return name[0] != '\0' ? name : id;
 }
 
-/* One line of what is known about one thing; an empty value is left out. */
+/* Prints one labelled line; an empty value is left out. */
 static void print_fact(const char *label, const char *value)
 {
     if (value[0] == '\0')
@@ -113,7 +113,7 @@ static enum grpc_code print_nodes(const struct invocation *invocation,
     return output_table(invocation, &table, err);
 }
 
-/* The peer's state; of one that is offline also since when. */
+/* Formats the peer's state; for an offline peer, also when it was last seen. */
 static void describe(char *out, size_t size, const Pb__PeerStatus *peer, size_t nodes, int64_t now)
 {
     char age[TEXT_AGE];

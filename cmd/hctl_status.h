@@ -3,7 +3,7 @@
 
 #include "cmd/hctl_command.h"
 
-/* How the network is doing, and how one peer of it is. */
+/* The status of the network and of one peer. */
 
 enum grpc_code status_show(struct invocation *invocation, struct err *err);
 enum grpc_code peers_show(struct invocation *invocation, struct err *err);

@@ -14,7 +14,7 @@ enum {
     COLUMNS_MAX = 16,
     GAP = 3,
     GAP_TIGHT = 2,
-    CUT_MIN = 5, /* a column is cut to no less, even when the page is narrower still */
+    CUT_MIN = 5, /* the least width of a column, even on a narrower page */
 };
 
 struct page page_of(FILE *file)
@@ -48,7 +48,7 @@ void table_set(struct table *table, size_t row, size_t column, const char *text)
     *cell = copy;
 }
 
-/* Of the line of headers (0) or of a row behind it. */
+/* The text of a cell in the header line (0) or in a row. */
 static const char *text_at(const struct table *table, size_t line, size_t column)
 {
     if (line == 0)
@@ -65,7 +65,7 @@ static size_t line_width(const struct table *table, const size_t *widths, size_t
     return sum;
 }
 
-/* Takes a column off each of the widest ones until the line fits. */
+/* Narrows the widest columns, one character at a time, until the line fits. */
 static void fit(const struct table *table, size_t *widths, size_t gap, size_t width)
 {
     size_t limit = 0;
@@ -78,7 +78,7 @@ static void fit(const struct table *table, size_t *widths, size_t gap, size_t wi
     }
 }
 
-/* The mark is of as many columns as it has letters: one for the ellipsis, else three. */
+/* A mark that is not ASCII is the ellipsis, one column wide. */
 static void print_cell(FILE *file, const char *text, size_t width, const char *mark)
 {
     size_t mark_width = (unsigned char)mark[0] > 0x7f ? 1 : strlen(mark);
@@ -91,7 +91,7 @@ static void print_cell(FILE *file, const char *text, size_t width, const char *m
 static void print_line(const struct table *table, size_t line, FILE *file, const size_t *widths,
                        size_t gap, const char *mark)
 {
-    size_t owed = 0; /* spaces, written only when something follows */
+    size_t owed = 0; /* pending spaces, written when something follows */
     for (size_t c = 0; c < table->columns; c++) {
         const char *text = text_at(table, line, c);
         size_t len = strlen(text);

@@ -17,7 +17,7 @@ struct rpc_health {
 struct watcher {
     struct list link;
     struct rpc_call *call;
-    bool known; /* the service that it asks for */
+    bool known; /* the server has the service */
 };
 
 static void fill(Pb__HealthCheckResponse *response, const struct rpc_health *health, bool known)
@@ -36,7 +36,7 @@ static bool knows(const struct rpc_health *health, const char *service)
     return service[0] == '\0' || rpc_server_has_service(health->server, service);
 }
 
-static void handle_check(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
+static void handle_health_check(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const struct rpc_health *health = ctx;
     const Pb__HealthCheckRequest *request = (const void *)message;
@@ -49,16 +49,16 @@ static void handle_check(void *ctx, struct rpc_call *call, const ProtobufCMessag
     rpc_call_reply(call, &response.base);
 }
 
-static void watcher_free(struct watcher *watcher)
+static void health_watcher_free(struct watcher *watcher)
 {
     list_remove(&watcher->link);
     free(watcher);
 }
 
-static void on_cancelled(void *ctx, struct rpc_call *call)
+static void health_watch_cancelled(void *ctx, struct rpc_call *call)
 {
     (void)call;
-    watcher_free(ctx);
+    health_watcher_free(ctx);
 }
 
 static void watcher_tell(const struct rpc_health *health, struct watcher *watcher)
@@ -68,12 +68,12 @@ static void watcher_tell(const struct rpc_health *health, struct watcher *watche
     fill(&response, health, watcher->known);
     if (rpc_call_send(call, &response.base) == 0)
         return;
-    watcher_free(watcher);
+    health_watcher_free(watcher);
     rpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
 }
 
-/* The first answer comes at once; an unknown service is told so and may yet appear. */
-static void handle_watch(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
+/* The first answer comes at once. An unknown service may appear later, so the stream stays open. */
+static void handle_health_watch(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
     struct rpc_health *health = ctx;
     const Pb__HealthCheckRequest *request = (const void *)message;
@@ -85,7 +85,7 @@ static void handle_watch(void *ctx, struct rpc_call *call, const ProtobufCMessag
     watcher->call = call;
     watcher->known = knows(health, request->service);
     list_append(&health->watchers, &watcher->link);
-    rpc_call_on_cancel(call, on_cancelled, watcher);
+    rpc_call_on_cancel(call, health_watch_cancelled, watcher);
     watcher_tell(health, watcher);
 }
 
@@ -103,10 +103,10 @@ int rpc_health_create(struct rpc_health **out, struct rpc_server *server)
     static const struct rpc_method methods[] = {
         {"/grpc.health.v1.Health/Check", RPC_UNARY, TRANSPORT_NODE | TRANSPORT_ADMIN,
          &pb__health_check_request__descriptor, &pb__health_check_response__descriptor,
-         handle_check},
+         handle_health_check},
         {"/grpc.health.v1.Health/Watch", RPC_SERVER_STREAM, TRANSPORT_NODE | TRANSPORT_ADMIN,
          &pb__health_check_request__descriptor, &pb__health_check_response__descriptor,
-         handle_watch},
+         handle_health_watch},
     };
     *out = NULL;
     struct rpc_health *health = calloc(1, sizeof *health);
@@ -128,6 +128,6 @@ void rpc_health_destroy(struct rpc_health *health)
     if (health == NULL)
         return;
     list_for_each_safe (pos, &health->watchers)
-        watcher_free(container_of(pos, struct watcher, link));
+        health_watcher_free(container_of(pos, struct watcher, link));
     free(health);
 }

@@ -15,8 +15,8 @@ struct entry {
     uint8_t hash[TRANSPORT_HASH_LEN];
 };
 
-/* Ordered by id, as the state's authorizations are; each entry is its own allocation, because the
- * map borrows the hashes. */
+/* Ordered by id, like the state's authorizations. Each entry is its own allocation, because the map
+ * borrows the hashes. */
 struct entries {
     struct entry **at;
     size_t count;
@@ -74,14 +74,14 @@ static struct entry *entry_make(const char *id)
     return entry;
 }
 
-/* The order of an id against the i-th kept one; behind the last when there is none. */
+/* Compares the i-th kept id with `id`; the end of the list compares greater. */
 static int order(const struct keyring *keyring, size_t i, const char *id)
 {
     return i < keyring->peers.count ? strcmp(keyring->peers.at[i]->id, id) : 1;
 }
 
-/* Merges the two ordered lists: kept entries move over, new ones are made. True when they differ.
- */
+/* Merges the two ordered lists: kept entries are reused, new ones are made. `differs` reports
+ * whether the lists differ. */
 static int merge(const struct keyring *keyring, const struct state *state, struct entries *next,
                  bool *differs)
 {
@@ -106,7 +106,7 @@ static int merge(const struct keyring *keyring, const struct state *state, struc
     return 0;
 }
 
-/* Entries that are in one list only, given to `each`. */
+/* Calls `each` for every entry of `from` that is missing in `in`. */
 static void each_missing(const struct entries *from, const struct entries *in,
                          void (*each)(void *ctx, struct entry *entry), void *ctx)
 {
@@ -191,7 +191,7 @@ static bool entry_is_before(const void *ctx, size_t place)
     return strcmp(sought->entries->at[place]->id, sought->id) < 0;
 }
 
-/* The place of the id among the kept ones, or where it belongs. */
+/* The index of the id, or where it belongs. */
 static size_t place_of(const struct keyring *keyring, const char *id)
 {
     return search_place(keyring->peers.count, entry_is_before,
@@ -240,8 +240,9 @@ int keyring_update_id(struct keyring *keyring, const struct state *state, const 
     return 0;
 }
 
-static bool find(void *ctx, enum transport_role role, const uint8_t hash[TRANSPORT_HASH_LEN],
-                 char secret[TRANSPORT_SECRET_MAX], char id[TRANSPORT_ID_MAX])
+static bool keyring_find(void *ctx, enum transport_role role,
+                         const uint8_t hash[TRANSPORT_HASH_LEN], char secret[TRANSPORT_SECRET_MAX],
+                         char id[TRANSPORT_ID_MAX])
 {
     const struct keyring *keyring = ctx;
     if (role != TRANSPORT_PEER) {
@@ -261,5 +262,5 @@ static bool find(void *ctx, enum transport_role role, const uint8_t hash[TRANSPO
 
 struct transport_secrets keyring_secrets(struct keyring *keyring)
 {
-    return (struct transport_secrets){.find = find, .ctx = keyring};
+    return (struct transport_secrets){.find = keyring_find, .ctx = keyring};
 }

@@ -5,22 +5,22 @@
 
 #include <stdint.h>
 
-/* Who may open a connection without a certificate: holders of the cluster key, and every authorized
- * peer id. Looked up by the hash that stands for the secret on the wire. */
+/* The secrets that open a connection without a certificate: the cluster key and every authorized
+ * peer id, looked up by the hash that stands for them on the wire. */
 
 struct keyring;
 struct state;
 
-/* Keeps a copy of the cluster key, wiped by destroy. `seed` is random. 0 or -ENOMEM. */
+/* Copies the cluster key; destroy wipes it. `seed` is random. 0 or -ENOMEM. */
 int keyring_create(struct keyring **out, const char *cluster_key, const uint8_t seed[16]);
 void keyring_destroy(struct keyring *keyring);
 
-/* Follows the state's authorizations. `removed` runs for each id that is authorized no more. 0, or
- * -ENOMEM with the keyring as before. */
+/* Follows the state's authorizations. `removed` runs for each id that lost its authorization. 0, or
+ * -ENOMEM with the keyring unchanged. */
 int keyring_update(struct keyring *keyring, const struct state *state,
                    void (*removed)(void *ctx, const char *id), void *ctx);
 
-/* The same for one id whose authorization may have changed. */
+/* The same, for one id whose authorization may have changed. */
 int keyring_update_id(struct keyring *keyring, const struct state *state, const char *id,
                       void (*removed)(void *ctx, const char *id), void *ctx);
 

@@ -12,10 +12,10 @@
 #include <string.h>
 
 enum {
-    NAMED_MAX = 5, /* hosts that a problem names; the rest is counted */
-    /* A session is refused 180 s after its handshake (wg/timers.h), and `hpeer` keeps one up. */
+    NAMED_MAX = 5, /* hosts that one problem names; the rest is counted */
+    /* wg rejects a session 180 s after its handshake (wg/timers.h), and `hpeer` keeps one up. */
     HANDSHAKE_AGE_MAX_S = 180,
-    FIRST_HANDSHAKE_S = 15, /* a peer that has just come is given this long */
+    FIRST_HANDSHAKE_S = 15, /* grace period of a new stream */
 };
 
 static void problem_add(struct problems *problems, const char *remedy, const char *format, ...)
@@ -44,10 +44,10 @@ static void check_tunnel(struct problems *problems, const struct report_facts *f
     const struct report_host *host = facts->host;
     if (!facts->live->known) {
         problem_add(problems, "give this host more memory",
-                    "the tunnel cannot say how it is: memory is short");
+                    "memory is short: the tunnel's state is unknown");
     } else if (!facts->live->info.up) {
         snprintf(remedy, sizeof remedy, "ip link set %s up", host->interface_name);
-        problem_add(problems, remedy, "the interface %s is down: nobody is reached",
+        problem_add(problems, remedy, "the interface %s is down: no host can be reached",
                     host->interface_name);
     }
     if (!host->forwards)
@@ -58,7 +58,7 @@ static void check_tunnel(struct problems *problems, const struct report_facts *f
     if (!host->has_firewall)
         problem_add(problems, "install nftables, and start heimdall again with CAP_NET_ADMIN",
                     "the firewall is not set up: networks behind this node are reached only if "
-                    "they know the way back");
+                    "they have a route back");
 }
 
 static void check_store(struct problems *problems, const struct report_facts *facts)
@@ -67,19 +67,19 @@ static void check_store(struct problems *problems, const struct report_facts *fa
     const struct report_host *host = facts->host;
     size_t damaged = state_damaged(facts->state);
     if (host->disk_full)
-        problem_add(problems, "make room on it", "the disk of %s is full: nothing can be changed",
+        problem_add(problems, "free space on it", "the disk of %s is full: nothing can be changed",
                     host->data_dir);
     if (!host->redis_runs || !host->takes_changes) {
-        snprintf(remedy, sizeof remedy,
-                 "it heals by itself; if this lasts, %s/redis/redis.log says why", host->data_dir);
-        problem_add(problems, remedy, "%s: nothing can be changed; tunnels and names go on",
+        snprintf(remedy, sizeof remedy, "this heals by itself; if it lasts, see %s/redis/redis.log",
+                 host->data_dir);
+        problem_add(problems, remedy, "%s: nothing can be changed; tunnels and names keep working",
                     host->redis_runs ? "the store does not take changes"
                                      : "redis-server does not run");
     }
     if (damaged > 0)
         problem_add(problems,
                     "the node's log names them: authorize these peers or create these routes again",
-                    "%zu damaged records of the store are left out", damaged);
+                    "%zu damaged records of the store are ignored", damaged);
 }
 
 static void check_names(struct problems *problems, const struct report_facts *facts)
@@ -88,7 +88,7 @@ static void check_names(struct problems *problems, const struct report_facts *fa
         problem_add(problems,
                     "the node's log says why: free the address, or choose another one with "
                     "--dns-address",
-                    "DNS is not served: the network's names are not found");
+                    "DNS is not served: the network's names cannot be resolved");
 }
 
 static void check_security(struct problems *problems, const struct report_facts *facts)
@@ -149,7 +149,7 @@ static void check_versions(struct problems *problems, const struct report_facts 
     }
     if (nodes.count > 0)
         problem_add(problems, "upgrade heimdall so that all nodes run one version",
-                    "this node runs version %s, others do not: %s", facts->version,
+                    "this node runs version %s, other nodes do not: %s", facts->version,
                     naming_end(&nodes));
     if (peers.count > 0)
         problem_add(problems, "upgrade hpeer there, or heimdall here",
@@ -157,7 +157,7 @@ static void check_versions(struct problems *problems, const struct report_facts 
                     naming_end(&peers));
 }
 
-/* True for a peer that is connected over TCP while its tunnel is not. */
+/* Whether the peer is connected over TCP while it has no tunnel. */
 static bool is_cut_off(const struct report_facts *facts, const struct state_peer *peer)
 {
     const struct wg_peer_info *info = live_find(facts->live, peer->public_key);
@@ -183,16 +183,16 @@ static void check_handshakes(struct problems *problems, const struct report_fact
     }
     if (peers.count == 0)
         return;
-    snprintf(remedy, sizeof remedy, "let UDP port %u of this host through the firewalls on the way",
+    snprintf(remedy, sizeof remedy, "allow UDP port %u to this host in every firewall on the path",
              facts->live->info.listen_port);
     problem_add(problems, remedy, "connected, but without a tunnel: %s", naming_end(&peers));
 }
 
 void problems_add_cut(struct problems *problems, size_t shown, size_t peers)
 {
-    problem_add(
-        problems, "ask for one with hctl peers show, or use Cluster.Watch, which has no end",
-        "only %zu of %zu peers are shown: there is no room for more in one answer", shown, peers);
+    problem_add(problems,
+                "ask for one with hctl peers show, or use Cluster.Watch, which has no end",
+                "only %zu of %zu peers are shown: the answer is full", shown, peers);
 }
 
 void problems_find(struct problems *out, const struct report_facts *facts)

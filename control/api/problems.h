@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-/* What is wrong with a node and its network, and what to do about it. */
+/* Finds what is wrong with a node and its network, and what to do about it. */
 
 struct report_facts;
 
@@ -19,10 +19,10 @@ struct problems {
     char remedy[PROBLEMS_MAX][PROBLEM_TEXT];
 };
 
-/* The gravest first. `out` is filled in place and must not be moved. */
+/* Lists the gravest problems first. `out` is filled in place and must not be moved. */
 void problems_find(struct problems *out, const struct report_facts *facts);
 
-/* Says that an answer shows a part of the peers only. */
+/* Adds the problem that an answer shows a part of the peers only. */
 void problems_add_cut(struct problems *problems, size_t shown, size_t peers);
 
 #endif

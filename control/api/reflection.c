@@ -1,5 +1,5 @@
-/* v1alpha differs from v1 in the package's name alone, which is not on the wire: one handler and
- * one set of messages serve both. */
+/* v1alpha differs from v1 in the name of the package alone, which is not on the wire. One handler
+ * and one set of messages serve both. */
 #include "control/api/reflection.h"
 
 #include "control/rpc/server.h"
@@ -13,7 +13,7 @@ struct rpc_reflection {
     struct descriptors *descriptors;
 };
 
-/* An answer with room for everything that it may point at. */
+/* An answer with storage for everything that it may point at. */
 struct answer {
     Pb__ServerReflectionResponse pb;
     Pb__FileDescriptorResponse files;
@@ -61,7 +61,7 @@ static void answer_file(struct answer *answer, const struct descriptors *descrip
     answer->pb.file_descriptor_response = &answer->files;
 }
 
-/* No message of ours has extensions. */
+/* The schema has no extensions. */
 static void answer_extensions(struct answer *answer, const struct descriptors *descriptors,
                               char *type)
 {

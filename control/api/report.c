@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A host's part of the tunnel, as a message with what it points at. */
+/* A host's tunnel, as a message with its storage. */
 struct tunnel_view {
     Pb__TunnelStatus pb;
     Google__Protobuf__Timestamp last_handshake;
@@ -21,7 +21,7 @@ struct tunnel_view {
 struct node_entry {
     Pb__NodeStatus pb;
     struct tunnel_view tunnel;
-    Pb__Node self; /* of the node that answers: it lives now */
+    Pb__Node self; /* of the answering node, which is alive now */
     Google__Protobuf__Timestamp now;
 };
 
@@ -39,7 +39,7 @@ struct report {
     struct problems problems;
 };
 
-/* NULL without an answer of the tunnel. */
+/* Returns NULL when the tunnel has no such host. */
 static Pb__TunnelStatus *tunnel_fill(struct tunnel_view *out, const struct wg_peer_info *info)
 {
     if (info == NULL)
@@ -112,7 +112,7 @@ static int add_nodes(struct report *report, const struct report_facts *facts)
     return 0;
 }
 
-/* First those with a record, then those that never connected. */
+/* Adds peers with a record, then those that never connected. */
 static int add_peers(struct report *report, const struct report_facts *facts)
 {
     size_t peers = state_peer_count(facts->state);
@@ -149,10 +149,10 @@ int report_create(struct report **out, const struct report_facts *facts)
     if (report == NULL)
         return -ENOMEM;
     pb__status_response__init(&report->pb);
-    /* protobuf-c's messages have no const; nothing writes there */
+    /* protobuf-c's messages have no const; nothing writes to them */
     report->pb.version = (char *)(uintptr_t)facts->version;
     report->pb.node_id = (char *)(uintptr_t)facts->node_id;
-    report->pb.master_id = report->pb.node_id; /* one node is its own master */
+    report->pb.master_id = report->pb.node_id; /* a single node is its own master */
     report->pb.cluster_id = (char *)(uintptr_t)state_settings(facts->state)->cluster;
     report->pb.epoch = state_epoch(facts->state);
     report->pb.rev = state_rev(facts->state);

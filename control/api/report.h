@@ -17,7 +17,8 @@ void report_destroy(struct report *report);
 
 const Pb__StatusResponse *report_response(const struct report *report);
 
-/* Leaves peers out, and says so, until the packed response has at most `size` bytes. */
+/* Drops peers until the packed response has at most `size` bytes, and adds a problem that says so.
+ */
 void report_cut(struct report *report, size_t size);
 
 #endif

@@ -1,7 +1,7 @@
 #ifndef CONTROL_API_STATUS_H
 #define CONTROL_API_STATUS_H
 
-/* Cluster.Status: how this node and its network are. */
+/* Cluster.Status: the status of this node and its network. */
 
 struct api_env;
 struct rpc_server;

@@ -1,9 +1,7 @@
-/*
- * A watcher walks through what there is, kind by kind, one message each time that its stream is
- * empty, so that a slow one costs no memory. Changes go to every watcher as they are made, whether
- * or not it has got that far: an event says how a record is now, so that one which comes twice does
- * no harm. Only changes can pile up; a watcher that leaves too many of them unread is cut off.
- */
+/* A watcher first walks through all records, kind by kind, one message each time that its stream
+ * has drained, so that a slow reader costs no memory. Changes go to every watcher at once, whether
+ * or not the walk has come that far: an event holds the whole present record, so a repeated one
+ * does no harm. Only changes can pile up; a watcher that leaves too many unread is cut off. */
 #include "control/api/watch.h"
 
 #include "base/list.h"
@@ -20,7 +18,7 @@
 
 enum {
     BATCH = 128,               /* events of one message */
-    PENDING_MAX = 1024 * 1024, /* bytes of a stream that are not read */
+    PENDING_MAX = 1024 * 1024, /* unread bytes of a stream */
 };
 
 struct watch {
@@ -29,15 +27,15 @@ struct watch {
     size_t count;
 };
 
-/* What a watcher gets at the start, in this order. */
+/* The snapshot's parts, in order. */
 enum part { PART_NODES, PART_ROUTES, PART_AUTHORIZATIONS, PART_PEERS, PART_END };
 
 struct watcher {
     struct list link;
-    struct watch *events;
+    struct watch *watch;
     struct rpc_call *call;
     enum part part;
-    bool begun; /* with the part: what follows says the last record that was sent of it */
+    bool begun; /* in this part: the fields below name the last record sent */
     uint64_t join_seq;
     struct ip_prefix network;
     char id[ACCESS_ID_MAX + 1];
@@ -45,16 +43,20 @@ struct watcher {
 
 /* ---- messages ---- */
 
+/* A removed record, with its name alone. */
+union removed {
+    ProtobufCMessage base;
+    Pb__Node node;
+    Pb__Peer peer;
+    Pb__Route route;
+    Pb__Authorization authorization;
+};
+
 struct batch {
     Pb__WatchResponse pb;
     Pb__Event *list[BATCH];
     Pb__Event events[BATCH];
-    union { /* what names a record that is gone */
-        Pb__Node node;
-        Pb__Peer peer;
-        Pb__Route route;
-        Pb__Authorization authorization;
-    } removed[BATCH];
+    union removed removed[BATCH];
 };
 
 static void batch_init(struct batch *batch, const struct state *state)
@@ -73,104 +75,99 @@ static Pb__Event *batch_next(struct batch *batch)
     return &batch->events[i];
 }
 
-static void event_of_node(Pb__Event *event, Pb__Node *node)
+/* The members of the event's union are all pointers to messages. */
+static void event_set(Pb__Event *event, Pb__Event__RecordCase kind, ProtobufCMessage *record)
 {
-    event->record_case = PB__EVENT__RECORD_NODE;
-    event->node = node;
-}
-
-static void event_of_route(Pb__Event *event, Pb__Route *route)
-{
-    event->record_case = PB__EVENT__RECORD_ROUTE;
-    event->route = route;
-}
-
-static void event_of_peer(Pb__Event *event, Pb__Peer *peer)
-{
-    event->record_case = PB__EVENT__RECORD_PEER;
-    event->peer = peer;
-}
-
-static void event_of_authorization(Pb__Event *event, Pb__Authorization *authorization)
-{
-    event->record_case = PB__EVENT__RECORD_AUTHORIZATION;
-    event->authorization = authorization;
+    event->record_case = kind;
+    event->node = (Pb__Node *)(void *)record;
 }
 
 /* ---- changes ---- */
 
-static void put_node(struct batch *batch, const struct state *state, char *id)
+static ProtobufCMessage *find_node(const struct state *state, const char *id)
 {
-    Pb__Node *gone = &batch->removed[batch->pb.n_events].node;
     const struct state_node *node = state_node(state, id);
-    Pb__Event *event = batch_next(batch);
-    pb__node__init(gone);
-    gone->id = id;
-    event->removed = node == NULL;
-    event_of_node(event, node != NULL ? node->pb : gone);
+    return node != NULL ? &node->pb->base : NULL;
 }
 
-static void put_peer(struct batch *batch, const struct state *state, char *id)
+static ProtobufCMessage *find_peer(const struct state *state, const char *id)
 {
-    Pb__Peer *gone = &batch->removed[batch->pb.n_events].peer;
     const struct state_peer *peer = state_peer(state, id);
-    Pb__Event *event = batch_next(batch);
-    pb__peer__init(gone);
-    gone->id = id;
-    event->removed = peer == NULL;
-    event_of_peer(event, peer != NULL ? peer->pb : gone);
+    return peer != NULL ? &peer->pb->base : NULL;
 }
 
-static void put_route(struct batch *batch, const struct state *state, char *text)
+static ProtobufCMessage *find_route(const struct state *state, const char *text)
 {
-    Pb__Route *gone = &batch->removed[batch->pb.n_events].route;
     struct ip_prefix network;
     const struct state_route *route =
         ip_prefix_parse(&network, text) ? state_route(state, &network) : NULL;
-    Pb__Event *event = batch_next(batch);
-    pb__route__init(gone);
-    gone->network = text;
-    event->removed = route == NULL;
-    event_of_route(event, route != NULL ? route->pb : gone);
+    return route != NULL ? &route->pb->base : NULL;
 }
 
-static void put_authorization(struct batch *batch, const struct state *state, char *id)
+static ProtobufCMessage *find_authorization(const struct state *state, const char *id)
 {
-    Pb__Authorization *gone = &batch->removed[batch->pb.n_events].authorization;
     const struct state_authorization *authorization = state_authorization(state, id);
-    Pb__Event *event = batch_next(batch);
-    pb__authorization__init(gone);
-    gone->id = id;
-    event->removed = authorization == NULL;
-    event_of_authorization(event, authorization != NULL ? authorization->pb : gone);
+    return authorization != NULL ? &authorization->pb->base : NULL;
 }
 
-/* How the record is now, whatever the operation was: one that is damaged counts as removed. */
-static void put_op(struct batch *batch, const struct state *state, const struct record_op *op)
+/* A kind of record that events carry. */
+struct kind {
+    Pb__Event__RecordCase record;
+    const ProtobufCMessageDescriptor *descriptor;
+    size_t name; /* offset of the string that names a record */
+    ProtobufCMessage *(*find)(const struct state *state, const char *name);
+};
+
+static const struct kind node_kind = {PB__EVENT__RECORD_NODE, &pb__node__descriptor,
+                                      offsetof(Pb__Node, id), find_node};
+static const struct kind peer_kind = {PB__EVENT__RECORD_PEER, &pb__peer__descriptor,
+                                      offsetof(Pb__Peer, id), find_peer};
+static const struct kind route_kind = {PB__EVENT__RECORD_ROUTE, &pb__route__descriptor,
+                                       offsetof(Pb__Route, network), find_route};
+static const struct kind authorization_kind = {PB__EVENT__RECORD_AUTHORIZATION,
+                                               &pb__authorization__descriptor,
+                                               offsetof(Pb__Authorization, id), find_authorization};
+
+/* NULL: a record that no event carries, because another one holds the same. */
+static const struct kind *kind_of(enum record_kind kind)
 {
-    const char *name;
-    enum record_kind kind = record_key_parse(op->key, op->field, &name);
-    char *words = (char *)(uintptr_t)name; /* protobuf-c's messages have no const */
     switch (kind) {
+    case RECORD_NODE:
+        return &node_kind;
+    case RECORD_PEER:
+        return &peer_kind;
+    case RECORD_ROUTE:
+        return &route_kind;
+    case RECORD_AUTHORIZATION:
+        return &authorization_kind;
     case RECORD_UNKNOWN:
     case RECORD_META:
     case RECORD_MASTER:
-    case RECORD_NODENETWORK: /* the node's own record says it too */
-    case RECORD_PEERIP:      /* and the peer's */
-        break;
-    case RECORD_NODE:
-        put_node(batch, state, words);
-        break;
-    case RECORD_PEER:
-        put_peer(batch, state, words);
-        break;
-    case RECORD_ROUTE:
-        put_route(batch, state, words);
-        break;
-    case RECORD_AUTHORIZATION:
-        put_authorization(batch, state, words);
+    case RECORD_NODENETWORK: /* in the node's record */
+    case RECORD_PEERIP:      /* in the peer's record */
         break;
     }
+    return NULL;
+}
+
+/* The record's present state, whatever the operation was: a damaged one counts as removed. */
+static void put_op(struct batch *batch, const struct state *state, const struct record_op *op)
+{
+    const char *name;
+    const struct kind *kind = kind_of(record_key_parse(op->key, op->field, &name));
+    if (kind == NULL)
+        return;
+    union removed *removed = &batch->removed[batch->pb.n_events];
+    Pb__Event *event = batch_next(batch);
+    ProtobufCMessage *record = kind->find(state, name);
+    event->removed = record == NULL;
+    if (record == NULL) {
+        protobuf_c_message_init(kind->descriptor, removed);
+        /* protobuf-c's messages have no const; nothing writes there */
+        *(char **)(void *)((char *)removed + kind->name) = (char *)(uintptr_t)name;
+        record = &removed->base;
+    }
+    event_set(event, kind->record, record);
 }
 
 /* ---- watchers ---- */
@@ -178,7 +175,7 @@ static void put_op(struct batch *batch, const struct state *state, const struct 
 static void watcher_free(struct watcher *watcher)
 {
     list_remove(&watcher->link);
-    watcher->events->count--;
+    watcher->watch->count--;
     free(watcher);
 }
 
@@ -189,7 +186,7 @@ static void watcher_cut_off(struct watcher *watcher, enum grpc_code code, const 
     rpc_call_cut_off(call, code, text);
 }
 
-/* False when the watcher is gone. */
+/* Returns false when the watcher is gone. */
 static bool watcher_send(struct watcher *watcher, struct batch *batch)
 {
     batch->pb.snapshot_complete = watcher->part == PART_END;
@@ -197,7 +194,7 @@ static bool watcher_send(struct watcher *watcher, struct batch *batch)
         rpc_call_send(watcher->call, &batch->pb.base) == 0)
         return true;
     watcher_cut_off(watcher, GRPC_RESOURCE_EXHAUSTED,
-                    "this watcher reads too slowly and has missed changes: watch anew");
+                    "this watcher reads too slowly and has missed changes: start a new watch");
     return false;
 }
 
@@ -220,7 +217,7 @@ static size_t part_count(const struct state *state, enum part part)
     return 0;
 }
 
-/* How a record of the part compares with the last one that was sent, in the order of state.h. */
+/* Compares a record of the part with the last one sent, in the order of state.h. */
 static int compare_with_last(const struct watcher *watcher, const struct state *state, size_t i)
 {
     switch (watcher->part) {
@@ -256,7 +253,7 @@ static bool was_sent(const void *ctx, size_t place)
     return compare_with_last(position->watcher, position->state, place) <= 0;
 }
 
-/* The first record of the part that was not sent: others may have come and gone before it. */
+/* Finds the first unsent record of the part; records may have come and gone before it. */
 static size_t find_next(const struct watcher *watcher, const struct state *state)
 {
     size_t count = watcher->begun ? part_count(state, watcher->part) : 0;
@@ -276,27 +273,27 @@ static void put_record(struct watcher *watcher, const struct state *state, size_
     switch (watcher->part) {
     case PART_NODES: {
         const struct state_node *node = state_node_at(state, i);
-        event_of_node(event, node->pb);
+        event_set(event, PB__EVENT__RECORD_NODE, &node->pb->base);
         watcher->join_seq = node->join_seq;
         remember(watcher, node->id);
         break;
     }
     case PART_ROUTES: {
         const struct state_route *route = state_route_at(state, i);
-        event_of_route(event, route->pb);
+        event_set(event, PB__EVENT__RECORD_ROUTE, &route->pb->base);
         watcher->network = route->network;
         remember(watcher, "");
         break;
     }
     case PART_AUTHORIZATIONS: {
         const struct state_authorization *authorization = state_authorization_at(state, i);
-        event_of_authorization(event, authorization->pb);
+        event_set(event, PB__EVENT__RECORD_AUTHORIZATION, &authorization->pb->base);
         remember(watcher, authorization->id);
         break;
     }
     case PART_PEERS: {
         const struct state_peer *peer = state_peer_at(state, i);
-        event_of_peer(event, peer->pb);
+        event_set(event, PB__EVENT__RECORD_PEER, &peer->pb->base);
         remember(watcher, peer->id);
         break;
     }
@@ -305,7 +302,7 @@ static void put_record(struct watcher *watcher, const struct state *state, size_
     }
 }
 
-/* One message of what there is. */
+/* Fills the next message of the snapshot. */
 static void put_next(struct watcher *watcher, const struct state *state, struct batch *batch)
 {
     batch_init(batch, state);
@@ -321,10 +318,10 @@ static void put_next(struct watcher *watcher, const struct state *state, struct 
     }
 }
 
-/* Sends what the stream takes now; `writable` runs when it takes more. */
+/* Sends as much as the stream takes now; `writable` continues. */
 static void watcher_go_on(struct watcher *watcher)
 {
-    const struct api_env *env = watcher->events->env;
+    const struct api_env *env = watcher->watch->env;
     const struct state *state = env->state(env->ctx);
     struct batch batch;
     bool here = true;
@@ -335,13 +332,13 @@ static void watcher_go_on(struct watcher *watcher)
     }
 }
 
-static void on_writable(void *ctx, struct rpc_call *call)
+static void watcher_writable(void *ctx, struct rpc_call *call)
 {
     (void)call;
     watcher_go_on(ctx);
 }
 
-static void on_cancelled(void *ctx, struct rpc_call *call)
+static void watcher_cancelled(void *ctx, struct rpc_call *call)
 {
     (void)call;
     watcher_free(ctx);
@@ -349,9 +346,9 @@ static void on_cancelled(void *ctx, struct rpc_call *call)
 
 static void handle_watch(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
-    struct watch *events = ctx;
+    struct watch *watch = ctx;
     (void)message;
-    if (events->env->state(events->env->ctx) == NULL) {
+    if (watch->env->state(watch->env->ctx) == NULL) {
         rpc_call_fail(call, GRPC_UNAVAILABLE, "this node is still starting");
         return;
     }
@@ -360,51 +357,51 @@ static void handle_watch(void *ctx, struct rpc_call *call, const ProtobufCMessag
         rpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
         return;
     }
-    watcher->events = events;
+    watcher->watch = watch;
     watcher->call = call;
-    list_append(&events->watchers, &watcher->link);
-    events->count++;
-    rpc_call_on_cancel(call, on_cancelled, watcher);
-    rpc_call_on_writable(call, on_writable, watcher);
+    list_append(&watch->watchers, &watcher->link);
+    watch->count++;
+    rpc_call_on_cancel(call, watcher_cancelled, watcher);
+    rpc_call_on_writable(call, watcher_writable, watcher);
     watcher_go_on(watcher);
 }
 
 /* ---- from outside ---- */
 
-static void send_to_all(struct watch *events, struct batch *batch)
+static void send_to_all(struct watch *watch, struct batch *batch)
 {
-    list_for_each_safe (pos, &events->watchers)
+    list_for_each_safe (pos, &watch->watchers)
         (void)watcher_send(container_of(pos, struct watcher, link), batch);
 }
 
-void watch_changed(struct watch *events, const struct record_change *change)
+void watch_changed(struct watch *watch, const struct record_change *change)
 {
-    const struct state *state = events->env->state(events->env->ctx);
+    const struct state *state = watch->env->state(watch->env->ctx);
     struct batch batch;
-    if (state == NULL || events->count == 0)
+    if (state == NULL || watch->count == 0)
         return;
     batch_init(&batch, state);
     for (size_t i = 0; i < change->op_count; i++) {
         if (batch.pb.n_events == BATCH) {
-            send_to_all(events, &batch);
+            send_to_all(watch, &batch);
             batch_init(&batch, state);
         }
         put_op(&batch, state, &change->ops[i]);
     }
-    send_to_all(events, &batch);
+    send_to_all(watch, &batch);
 }
 
-void watch_lost(struct watch *events)
+void watch_lost(struct watch *watch)
 {
-    list_for_each_safe (pos, &events->watchers)
-        watcher_cut_off(container_of(pos, struct watcher, link), GRPC_ABORTED,
-                        "this node has loaded its store anew and may have missed changes: watch "
-                        "anew");
+    list_for_each_safe (pos, &watch->watchers)
+        watcher_cut_off(
+            container_of(pos, struct watcher, link), GRPC_ABORTED,
+            "this node reloaded its store and may have missed changes: start a new watch");
 }
 
-size_t watch_count(const struct watch *events)
+size_t watch_count(const struct watch *watch)
 {
-    return events->count;
+    return watch->count;
 }
 
 int watch_create(struct watch **out, struct rpc_server *server, const struct api_env *env)
@@ -414,25 +411,25 @@ int watch_create(struct watch **out, struct rpc_server *server, const struct api
         TRANSPORT_NODE | TRANSPORT_ADMIN, &pb__watch_request__descriptor,
         &pb__watch_response__descriptor,  handle_watch};
     *out = NULL;
-    struct watch *events = calloc(1, sizeof *events);
-    if (events == NULL)
+    struct watch *watch = calloc(1, sizeof *watch);
+    if (watch == NULL)
         return -ENOMEM;
-    events->env = env;
-    list_init(&events->watchers);
-    int code = rpc_server_add(server, &method, 1, events);
+    watch->env = env;
+    list_init(&watch->watchers);
+    int code = rpc_server_add(server, &method, 1, watch);
     if (code < 0) {
-        free(events);
+        free(watch);
         return code;
     }
-    *out = events;
+    *out = watch;
     return 0;
 }
 
-void watch_destroy(struct watch *events)
+void watch_destroy(struct watch *watch)
 {
-    if (events == NULL)
+    if (watch == NULL)
         return;
-    list_for_each_safe (pos, &events->watchers)
+    list_for_each_safe (pos, &watch->watchers)
         watcher_free(container_of(pos, struct watcher, link));
-    free(events);
+    free(watch);
 }

@@ -1,7 +1,7 @@
 #ifndef CONTROL_API_WATCH_H
 #define CONTROL_API_WATCH_H
 
-/* Cluster.Watch: open streams that carry everything there is, then every change. */
+/* Cluster.Watch: streams that carry all records, then every change. */
 
 #include <stddef.h>
 
@@ -12,14 +12,14 @@ struct rpc_server;
 
 /* `env` is borrowed. 0 or -ENOMEM. */
 int watch_create(struct watch **out, struct rpc_server *server, const struct api_env *env);
-void watch_destroy(struct watch *events);
+void watch_destroy(struct watch *watch);
 
-size_t watch_count(const struct watch *events);
+size_t watch_count(const struct watch *watch);
 
-/* The state has taken this change. */
-void watch_changed(struct watch *events, const struct record_change *change);
+/* Sends a change that the state has applied. */
+void watch_changed(struct watch *watch, const struct record_change *change);
 
-/* The state was loaded anew, and is another than the watchers know: their streams end. */
-void watch_lost(struct watch *events);
+/* Ends all streams: the state was reloaded, and changes may have been missed. */
+void watch_lost(struct watch *watch);
 
 #endif

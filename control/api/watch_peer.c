@@ -23,9 +23,9 @@ struct stream {
     struct watch_peer *watch;
     struct rpc_call *call;
     char *id;
-    uint8_t key[32];   /* that the id is bound to */
+    uint8_t key[32];   /* bound to the id */
     uint64_t since_ns; /* boot time */
-    uint8_t *sent;     /* the last message, packed */
+    uint8_t *sent;     /* last message, packed */
     size_t sent_len;
 };
 
@@ -38,7 +38,7 @@ static void stream_free(struct stream *stream)
     free(stream);
 }
 
-static void on_cancelled(void *ctx, struct rpc_call *call)
+static void stream_cancelled(void *ctx, struct rpc_call *call)
 {
     (void)call;
     stream_free(ctx);
@@ -51,7 +51,7 @@ static void stream_end(struct stream *stream, enum grpc_code code, const char *t
     rpc_call_finish(call, code, text);
 }
 
-/* True when this is what the peer was told last; else it is remembered as that. */
+/* Whether the peer has this configuration already; if not, remembers it as sent. */
 static bool is_known(struct stream *stream, const Pb__ConnectResponse *response)
 {
     size_t len = pb__connect_response__get_packed_size(response);
@@ -69,8 +69,8 @@ static bool is_known(struct stream *stream, const Pb__ConnectResponse *response)
     return false;
 }
 
-/* Brings one peer up to date. A reader that is too slow now is told when it can take it: then it
- * gets the latest, not what it missed. */
+/* Sends the peer its present configuration if that is new. A slow reader gets the latest one when
+ * it can take it, not those in between. */
 static void stream_update(struct stream *stream)
 {
     const struct api_env *env = stream->watch->env;
@@ -90,7 +90,7 @@ static void stream_update(struct stream *stream)
         return;
     Pb__ConnectResponse *response = api_env_connect_response(env, stream->id);
     if (response == NULL) {
-        stream_end(stream, GRPC_UNAVAILABLE, "this peer has no address any more: connect again");
+        stream_end(stream, GRPC_UNAVAILABLE, "this peer has no address any more: reconnect");
         return;
     }
     int code = is_known(stream, response) ? 0 : rpc_call_send(stream->call, &response->base);
@@ -99,7 +99,7 @@ static void stream_update(struct stream *stream)
         stream_end(stream, GRPC_RESOURCE_EXHAUSTED, "this peer reads too slowly");
 }
 
-static void on_writable(void *ctx, struct rpc_call *call)
+static void stream_writable(void *ctx, struct rpc_call *call)
 {
     (void)call;
     stream_update(ctx);
@@ -134,7 +134,7 @@ void watch_peer_update_peer(struct watch_peer *watch, const char *id)
     }
 }
 
-/* A peer watches itself only, with the key that Connect bound to its id. */
+/* A peer may watch itself alone, with the key that Connect bound to its id. */
 static bool may_watch(const struct api_env *env, struct rpc_call *call,
                       const Pb__WatchPeerRequest *request, uint8_t key[32])
 {
@@ -158,16 +158,16 @@ static bool may_watch(const struct api_env *env, struct rpc_call *call,
     return false;
 }
 
-/* A peer is one host. A stream from before is most often the rest of a connection that the peer
- * lost; if somebody still reads it, that is a copy of the peer, which is told. */
+/* A peer is one host. An older stream usually belongs to a connection that the peer lost; if it is
+ * still read, a copy of the peer reads it, and is told so. */
 static void end_former(struct watch_peer *watch, const char *id)
 {
     list_for_each_safe (pos, &watch->streams) {
         struct stream *stream = container_of(pos, struct stream, link);
         if (strcmp(stream->id, id) == 0)
             stream_end(stream, GRPC_ALREADY_EXISTS,
-                       "another hpeer with this id and its key has connected: run one of them "
-                       "only, the other one with a data dir of its own");
+                       "another hpeer with this id and key has connected: run only one of them, "
+                       "or give the other one its own id and data dir");
     }
 }
 
@@ -194,8 +194,8 @@ static void handle_watch_peer(void *ctx, struct rpc_call *call, const ProtobufCM
     stream->since_ns = clock_boottime_ns();
     list_append(&watch->streams, &stream->link);
     watch->count++;
-    rpc_call_on_cancel(call, on_cancelled, stream);
-    rpc_call_on_writable(call, on_writable, stream);
+    rpc_call_on_cancel(call, stream_cancelled, stream);
+    rpc_call_on_writable(call, stream_writable, stream);
     stream_update(stream);
 }
 

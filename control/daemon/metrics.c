@@ -16,7 +16,7 @@ static const struct metrics_label none = {.name = NULL};
 
 static double resident_bytes(void)
 {
-    char line[128] = ""; /* pages in all, resident, ... */
+    char line[128] = ""; /* pages: total, resident, ... */
     FILE *file = fopen("/proc/self/statm", "re");
     if (file == NULL)
         return 0;
@@ -28,7 +28,7 @@ static double resident_bytes(void)
 
 static double open_files(void)
 {
-    double count = -3; /* the two dots, and the folder itself while it is read */
+    double count = -3; /* "." and "..", and this folder itself */
     DIR *folder = opendir("/proc/self/fd");
     if (folder == NULL)
         return 0;
@@ -59,13 +59,13 @@ void metrics_of_process(struct metrics_text *text, const char *program)
                    resident_bytes());
     metrics_single(text, "process_open_fds", METRICS_GAUGE, "Open files and sockets.",
                    open_files());
-    metrics_single(text, "process_max_fds", METRICS_GAUGE, "How many there may be.",
+    metrics_single(text, "process_max_fds", METRICS_GAUGE, "Limit of open files and sockets.",
                    (double)files.rlim_cur);
 }
 
 /* ---- the tunnel ---- */
 
-/* Ages of handshakes: a session lives 180 s, so younger ones work now. */
+/* Buckets of handshake ages. A session lives 180 s, so younger ones work now. */
 static const struct {
     const char *label;
     uint64_t below_s;

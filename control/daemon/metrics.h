@@ -3,15 +3,15 @@
 
 #include "base/metrics_text.h"
 
-/* The families that heimdall and hpeer have in common. No ids and no keys: a peer is a number in a
- * sum. */
+/* Metrics that heimdall and hpeer share. They contain no ids and no keys: peers appear as counts.
+ */
 
 struct path_info;
 
-/* Version, memory, processor time, files. */
+/* Writes version, memory, processor time and files. */
 void metrics_of_process(struct metrics_text *text, const char *program);
 
-/* Totals of a tunnel, kept between two calls. */
+/* Totals of a tunnel, kept from one scrape to the next. */
 struct metrics_tunnel {
     struct metrics_total rx;
     struct metrics_total tx;

@@ -1,5 +1,5 @@
-/* libmicrohttpd without threads of its own: its epoll descriptor is watched by the loop, and a
- * timer stands for its time-outs. */
+/* libmicrohttpd without threads of its own: the loop watches its epoll descriptor, and a timer
+ * drives its timeouts. */
 #include "control/daemon/metrics_server.h"
 
 #include "base/log.h"
@@ -16,7 +16,7 @@ enum {
     CONNECTION_MEMORY = 16 * 1024,
     IDLE_S = 10,
     BACKLOG = 16,
-    FRESH_MS = 1000, /* answers within this time are the same */
+    FRESH_MS = 1000, /* an answer is reused for this long */
 };
 
 struct metrics_server {
@@ -27,7 +27,7 @@ struct metrics_server {
     void (*write)(void *ctx, struct metrics_text *text);
     void *ctx;
     struct buffer body;
-    uint64_t body_ms; /* when it was written; 0: never */
+    uint64_t body_ms; /* written at; 0: never */
 };
 
 static void serve(struct metrics_server *server);
@@ -47,8 +47,8 @@ static void on_timer(uv_timer_t *timer)
 static void serve(struct metrics_server *server)
 {
     MHD_UNSIGNED_LONG_LONG wait_ms;
-    /* at its limit it does not listen, and only the run after one that freed a place listens again
-     */
+    /* At its connection limit MHD stops listening. The run after one that freed a connection
+     * listens again. */
     (void)MHD_run(server->daemon);
     (void)MHD_run(server->daemon);
     if (MHD_get_timeout(server->daemon, &wait_ms) == MHD_YES)
@@ -97,7 +97,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
     struct metrics_server *server = ctx;
     (void)version;
     (void)upload;
-    if (*state == NULL) { /* the headers; it is called again when the request is complete */
+    if (*state == NULL) { /* the headers alone; MHD calls again when the request is complete */
         *state = &begun;
         return MHD_YES;
     }

@@ -7,12 +7,12 @@
 
 #include <uv.h>
 
-/* Answers GET /metrics over HTTP, on the loop's thread. What it says is written anew at most once a
- * second; connections are few and end when they are idle. */
+/* Answers GET /metrics over HTTP on the loop's thread. The text is written at most once a second.
+ * Connections are limited in number and closed when idle. */
 
 struct metrics_server;
 
-/* `write` fills the text. An error names the address and the option. */
+/* `write` fills the text. An error names the address and the option. 0 or a negative errno. */
 int metrics_server_open(struct metrics_server **out, uv_loop_t *loop, const union endpoint *address,
                         void (*write)(void *ctx, struct metrics_text *text), void *ctx,
                         struct err *err);

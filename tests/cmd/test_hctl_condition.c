@@ -15,7 +15,7 @@ static const struct {
 } peers[] = {
     {0, true, true, 1, PEER_CONNECTED},      {180, true, true, 1, PEER_CONNECTED},
     {181, true, true, 1, PEER_NO_HANDSHAKE}, {-1, true, true, 1, PEER_NO_HANDSHAKE},
-    {1, true, false, 1, PEER_OFFLINE}, /* it has just gone */
+    {1, true, false, 1, PEER_OFFLINE}, /* it has just left */
     {1, true, false, 2, PEER_CONNECTED},     {181, true, false, 2, PEER_OFFLINE},
     {-1, true, false, 2, PEER_OFFLINE},      {-1, false, false, 1, PEER_NEVER},
 };

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* What was printed; the caller frees it. */
+/* Returns the output; the caller frees it. */
 static char *printed(const ProtobufCMessage *message)
 {
     char *text = NULL;
@@ -29,7 +29,7 @@ START_TEST(a_message)
     keypair.private_key = (char *)"secret";
     keypair.public_key = (char *)"public";
     seen.seconds = 1700000000;
-    tunnel.rx_bytes = UINT64_MAX; /* more than a double counts */
+    tunnel.rx_bytes = UINT64_MAX; /* beyond a double's exact range */
     peer.keypair = &keypair;
     peer.name = (char *)"a \"quoted\"\nname";
     peer.n_allowed_ips = 2;

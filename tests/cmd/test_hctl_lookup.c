@@ -17,18 +17,19 @@ static const struct {
     enum lookup_outcome outcome;
     size_t place;
 } words[] = {
-    {"9c76f92d-d55a-46c0-84d6-58c981442830", LOOKUP_FOUND, 0}, /* an id before a name like it */
+    {"9c76f92d-d55a-46c0-84d6-58c981442830", LOOKUP_FOUND, 0}, /* an id wins over an equal name */
     {"9c76f92d-d55a-46c0-84d6-58c981442831", LOOKUP_FOUND, 1},
     {"laptop", LOOKUP_FOUND, 2},
     {"LapTop", LOOKUP_FOUND, 2},                               /* names are DNS names */
-    {"5f2a1c3e-0000-4000-8000-000000000001", LOOKUP_FOUND, 2}, /* whole, though one goes on */
+    {"5f2a1c3e-0000-4000-8000-000000000001", LOOKUP_FOUND, 2}, /* a full id wins over a longer one
+                                                                */
     {"5f2a1c3e-0000-4000-8000-000000000001-", LOOKUP_FOUND, 3},
     {"77777777", LOOKUP_FOUND, 4},
     {"7777777", LOOKUP_NONE, 0}, /* too short */
     {"9c76f92d", LOOKUP_MANY, 0},
     {"9c76f92e", LOOKUP_NONE, 0},
     {"lap", LOOKUP_NONE, 0},
-    {"", LOOKUP_NONE, 0}, /* not what has no name */
+    {"", LOOKUP_NONE, 0}, /* an empty name never matches */
 };
 
 START_TEST(find)

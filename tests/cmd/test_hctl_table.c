@@ -49,7 +49,7 @@ START_TEST(headers_alone)
 }
 END_TEST
 
-/* The widest columns give way to one width, the others stay whole. */
+/* The widest columns shrink to one width, the others stay whole. */
 START_TEST(cut_to_the_page)
 {
     char *text = printed(3, 50, "...");
@@ -81,7 +81,7 @@ START_TEST(no_line_is_wider_than_the_page)
 }
 END_TEST
 
-/* Columns keep some letters, however narrow the page. */
+/* Columns keep a least width on any page. */
 START_TEST(too_narrow_a_page)
 {
     char *text = printed(1, 10, "...");

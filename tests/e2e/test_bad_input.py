@@ -1,5 +1,4 @@
-"""Bad input that the first user meets: a clear line, the right exit code, and nothing left behind. Each option's values:
-test_bad_options.py."""
+"""Bad input: a clear line, the right exit code, and nothing left behind. test_bad_options.py has each option's values."""
 import json
 import sys
 import unittest
@@ -55,7 +54,7 @@ class BadInput(LabTest):
                 self.assertNotIn("new", self.net.router.sh("ls /tmp").split())
 
     def test_not_in_this_version(self):
-        """What only several nodes can use is refused, not ignored."""
+        """Options for several nodes are refused, not ignored."""
         for option, value in (("--peer", "tcp://192.0.2.1:9000"), ("--client-cert", "/a.pem"), ("--client-key", "/a.key")):
             with self.subTest(option=option):
                 self.refused(["heimdall", option, value], 2, option, "not in this version")
@@ -64,7 +63,7 @@ class BadInput(LabTest):
         self.refused(["heimdall"], 2, "HEIMDALL_ENDPOINT_PORT", "abc", env={"HEIMDALL_ENDPOINT_PORT": "abc"})
 
     def test_config_file(self):
-        """A bad line is named, and nothing is made before all options are known to be good."""
+        """A bad line is named, and nothing is created before all options are valid."""
         for program in ("heimdall", "hpeer", "hctl"):
             with self.subTest(program=program):
                 self.net.router.sh("printf 'data-dir = /tmp/made\\nno-such = 1\\n' >/tmp/bad.conf")

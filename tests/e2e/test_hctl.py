@@ -1,5 +1,5 @@
 """hctl with a real node: every command as a table and as JSON, terminals of several widths, exit codes, and the status
-of a network that is well and of one that is not."""
+of a healthy and of a broken network."""
 import fcntl
 import json
 import os
@@ -42,7 +42,7 @@ class Hctl(LabTest):
         return json.loads(self.hctl("-o", "json", *args, status=status))
 
     def error(self, *args, status, host=None, env=None):
-        """The error of a command that fails, as text and as JSON; nothing else is printed."""
+        """Returns the error of a failing command, checked as text and as JSON; nothing else may be printed."""
         self.assertEqual(self.hctl(*args, status=status, host=host, env=env), "")
         [line] = self.stderr.strip().split("\n")
         self.assertTrue(line.startswith("hctl: "), line)
@@ -78,7 +78,7 @@ class Commands(Hctl):
         self.assertEqual(self.json("routes", "list"), {"routes": [{"node_id": node["ID"], "network": "192.168.50.0/24"}]})
 
     def test_authorize(self):
-        """Without an id one is made; what was done is said in JSON, in the table's form nothing"""
+        """Without an id, one is made; a change is printed as JSON only"""
         made = self.new_peer()
         self.assertEqual(str(uuid.UUID(made)), made)
         self.assertIn(made, self.hctl("peers", "authorized"))
@@ -122,7 +122,7 @@ class Commands(Hctl):
         self.assertEqual(table(self.hctl("peers", "list"))[0]["NAME"], "client")
 
     def test_rekey(self):
-        """A new key is let in once"""
+        """A new key is accepted once"""
         net = self.net
         peer_id = self.new_peer()
         options = ("--interface-name", "kiosk0", "--data-dir", "/tmp/rekeyed")
@@ -235,7 +235,7 @@ class Failures(Hctl):
 
 class Terminal(Hctl):
     def terminal(self, columns, *args, env=None):
-        """What hctl prints on a terminal so wide."""
+        """Runs hctl on a terminal of this width; returns its output."""
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         child = subprocess.Popen(self.net.router.argv(["hctl", *args]), stdout=theirs, stderr=subprocess.STDOUT,
@@ -252,7 +252,7 @@ class Terminal(Hctl):
         return said.decode().replace("\r\n", "\n")
 
     def test_widths(self):
-        """No line is wider than the terminal; a wide one, and a pipe, cut nothing"""
+        """No line is wider than the terminal; on a wide one and in a pipe nothing is cut"""
         for args in (["nodes", "list"], ["peers", "list"], ["peers", "authorized"], ["status"], ["routes", "list"]):
             whole = self.hctl(*args)
             for columns in (60, 80, 200):
@@ -311,7 +311,7 @@ class Status(Hctl):
         self.assertEqual({peer["peer"]["id"] for peer in as_json["peers"]}, {self.net.id, self.kiosk_id})
 
     def test_2_no_handshake(self):
-        """A firewall lets the control API through and the tunnel not"""
+        """A firewall that passes the control API and drops the tunnel"""
         net = self.net
         net.client.run(["nft", "add table inet block; add chain inet block out { type filter hook output priority 0; };"
                         " add rule inet block out udp dport 10100 drop"])
@@ -345,7 +345,7 @@ class Status(Hctl):
         self.assertIn("All is well.", self.hctl("status"))
 
     def test_4_peer_offline(self):
-        """Not a problem of the network, and back when it comes back"""
+        """A peer that left is no problem, and is connected again when it returns"""
         self.peer.stop()
         wait_until(lambda: self.peers(self.hctl("status"))["client"]["STATE"].startswith("offline, seen "), 5, "the peer stays connected")
         self.assertRegex(self.hctl("peers", "show", "client"), r"State: +offline\n(.*\n)*Last seen: +(now|.*ago)\n")

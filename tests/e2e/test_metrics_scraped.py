@@ -21,7 +21,7 @@ print(json.dumps({f.name: [f.type, f.documentation, [[s.name, s.labels, s.value]
 
 FETCH = "import sys, urllib.request; sys.stdout.write(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())"
 
-# Opens connections that say nothing, one of them with half a request, and holds them.
+# Holds silent connections open, one of them with half a request.
 HOLD = """
 import socket, sys, time
 held = [socket.socket() for _ in range(100)]
@@ -114,7 +114,7 @@ class Metrics(LabTest):
                 self.assertNotIn(secret[:8], text)
 
     def test_hostile_clients(self):
-        """They hold a few connections and no more; the node goes on, and serves again when they are idle too long."""
+        """Strangers get a few connections at most; the node keeps working, and serves again when theirs time out."""
         before = self.files()
         holder = self.net.client.start(["python3", "-c", HOLD, "172.17.0.2", "9100"])
         holder.wait_for("held")

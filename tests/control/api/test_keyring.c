@@ -46,7 +46,7 @@ static void authorize(const char *id, bool yes)
     ck_assert_int_eq(state_apply(state, &op), 0);
 }
 
-/* As a whole, or one id after the other. */
+/* Updates the whole keyring, or one id after the other. */
 static void update(bool by_id)
 {
     static const char *const ids[] = {"00", "a1", "b2", "bbb", "c3", "c9", "d4", "e5", "zz"};
@@ -95,7 +95,7 @@ START_TEST(an_id_is_for_a_peer_while_it_is_authorized)
 }
 END_TEST
 
-/* Removed at the front, in the middle and at the end, while others come. */
+/* Removes ids at the front, in the middle and at the end while others are added. */
 START_TEST(follows_many_changes_at_once)
 {
     static const char *const first[] = {"a1", "b2", "c3", "d4", "e5"};
@@ -113,7 +113,7 @@ START_TEST(follows_many_changes_at_once)
     ck_assert_str_eq(removed, "a1 c3 e5 ");
     ck_assert(!knows(TRANSPORT_PEER, "c3", "c3"));
     removed[0] = '\0';
-    update(_i == 1); /* nothing new */
+    update(_i == 1); /* no change */
     ck_assert_str_eq(removed, "");
     ck_assert(knows(TRANSPORT_PEER, "zz", "zz"));
 }

@@ -10,8 +10,8 @@
 #define NOW_NS  (5000 * NS_PER_SEC)
 #define BOOT_NS (900 * NS_PER_SEC)
 
-/* A network with a node and four peers: 2 has a tunnel, 3 none, 4 never connected, 5 runs another
- * version. What the tunnel and the host say is set by each test. */
+/* A network with a node and four peers: 2 has a tunnel, 3 has none, 4 never connected, 5 runs
+ * another version. Each test sets what the tunnel and the host report. */
 struct world {
     struct network network;
     struct report_host host;
@@ -45,7 +45,7 @@ static int tunnel_info(void *ctx, struct path_info *out)
     return 0;
 }
 
-/* A record as another program would have written it. */
+/* Writes a record as another version of the program would. */
 static void put_version(struct network *network, unsigned n, const char *version)
 {
     char key[128];
@@ -134,11 +134,11 @@ START_TEST(says_everything)
         ck_assert_str_eq(peer->tunnel->endpoint, "198.51.100.7:4321");
         ck_assert_str_eq(peer->peer->endpoint, "198.51.100.7:4321");
         ck_assert_int_eq(peer->tunnel->last_handshake->seconds, 4990);
-        ck_assert_int_eq(peer->peer->last_seen->seconds, 5000); /* as its stream is open */
+        ck_assert_int_eq(peer->peer->last_seen->seconds, 5000); /* because its stream is open */
         ck_assert_uint_eq(peer->tunnel->rx_bytes, 111);
         ck_assert_uint_eq(peer->tunnel->tx_bytes, 222);
     }
-    /* nothing in it stands for something that it does not say */
+    /* an unset field is absent, not a default */
     uint8_t *packed = malloc(protobuf_c_message_get_packed_size(&pb->base));
     ck_assert_ptr_nonnull(packed);
     size_t len = protobuf_c_message_pack(&pb->base, packed);
@@ -150,7 +150,7 @@ START_TEST(says_everything)
 }
 END_TEST
 
-/* The record knows of a stream that the tunnel knows nothing of. */
+/* The record shows a later contact than the tunnel. */
 START_TEST(seen_after_the_handshake)
 {
     static const uint64_t handshakes[] = {500 * NS_PER_SEC, 4990 * NS_PER_SEC};
@@ -173,7 +173,7 @@ END_TEST
 static void tunnel_down(struct world *world)
 {
     world->tunnel_down = true;
-    world->watching_ns[3] = 60 * NS_PER_SEC; /* not worth a second line */
+    world->watching_ns[3] = 60 * NS_PER_SEC; /* one line is enough */
 }
 
 static void tunnel_dumb(struct world *world)
@@ -256,7 +256,7 @@ static void many_versions(struct world *world)
     }
 }
 
-/* What is said of it, and what to do. */
+/* The problem and its remedy. */
 static const struct {
     const char *what;
     const char *remedy;
@@ -266,7 +266,7 @@ static const struct {
     {"memory is short", "more memory", tunnel_dumb},
     {"does not forward packets", "ip_forward=1", no_forwarding},
     {"the firewall is not set up", "nftables", no_firewall},
-    {"the disk of /data is full", "make room", disk_full},
+    {"the disk of /data is full", "free space", disk_full},
     {"redis-server does not run", "/data/redis/redis.log", no_redis},
     {"the store does not take changes", "/data/redis/redis.log", parked},
     {"1 damaged records", "log names them", damaged},
@@ -289,14 +289,14 @@ START_TEST(finds_problems)
     const Pb__Problem *problem = world.pb->problems[0];
     ck_assert_msg(strstr(problem->what, faults[_i].what) != NULL, "%s", problem->what);
     ck_assert_msg(strstr(problem->remedy, faults[_i].remedy) != NULL, "%s", problem->remedy);
-    /* a secret id is shown in part only */
+    /* ids are secrets: only their beginning is shown */
     for (unsigned n = 2; n < 17; n++)
         ck_assert_msg(strstr(problem->what, test_id(n)) == NULL, "%s", problem->what);
     world_fini(&world);
 }
 END_TEST
 
-/* As many peers as there is room for, and a line about the others. */
+/* Shows as many peers as fit, and a problem for the rest. */
 START_TEST(cut_to_a_size)
 {
     struct world world;
@@ -318,7 +318,7 @@ START_TEST(cut_to_a_size)
 }
 END_TEST
 
-/* What is no fault: a peer that has just come, one that went away with its tunnel. */
+/* No problem: a peer that has just connected, or one that left together with its tunnel. */
 START_TEST(finds_no_others)
 {
     struct world world;
@@ -332,7 +332,7 @@ START_TEST(finds_no_others)
 }
 END_TEST
 
-/* All at once fits. */
+/* All problems at once fit. */
 START_TEST(everything_is_wrong)
 {
     struct world world;

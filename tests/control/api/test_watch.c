@@ -8,7 +8,7 @@
 
 #include <errno.h>
 
-/* A network, its server, and a client that keeps a copy of what it is told. */
+/* A network, its server, and a client that mirrors the events. */
 enum { PEERS = 3000, ROUTES = 200, ENTRIES = 16384 };
 
 static uv_loop_t loop;
@@ -24,7 +24,7 @@ static struct rpc_stream *stream;
 static char entries[ENTRIES][160];
 static size_t entry_count;
 static size_t messages;
-static size_t messages_before_all; /* until the snapshot was complete */
+static size_t messages_before_all; /* before the snapshot was complete */
 static uint64_t last_rev;
 static bool all, finished, changed_meanwhile;
 static enum grpc_code code;
@@ -79,7 +79,7 @@ static bool copy_has(char kind, const char *name)
     return false;
 }
 
-/* The copy is the network: all of it and nothing else. */
+/* Checks that the mirror holds exactly the network's records. */
 static void check_copy(void)
 {
     const struct state *state = network.state;
@@ -107,7 +107,7 @@ static void on_message(void *ctx, struct rpc_stream *which, const ProtobufCMessa
         copy_take(response->events[i]);
     ck_assert_uint_ge(response->rev, last_rev);
     last_rev = response->rev;
-    ck_assert(response->snapshot_complete || !all); /* once true, it stays so */
+    ck_assert(response->snapshot_complete || !all); /* once true, always true */
     if (!all && response->snapshot_complete)
         messages_before_all = messages;
     all = response->snapshot_complete;
@@ -217,7 +217,7 @@ START_TEST(snapshot_then_changes)
 }
 END_TEST
 
-/* An empty network is told too. */
+/* An empty network completes its snapshot too. */
 START_TEST(nothing_but_a_node)
 {
     watch();
@@ -227,7 +227,7 @@ START_TEST(nothing_but_a_node)
 }
 END_TEST
 
-/* Records come, change and go while the watcher is still told what there was. */
+/* Records are added, changed and removed during the snapshot. */
 START_TEST(changes_during_the_snapshot)
 {
     unsigned random = 1 + (unsigned)_i;
@@ -255,7 +255,7 @@ START_TEST(changes_during_the_snapshot)
 }
 END_TEST
 
-/* The loop does not run, so nobody reads. */
+/* The loop does not run, so the client does not read. */
 START_TEST(slow_watcher)
 {
     unsigned changes = 0;
@@ -270,8 +270,8 @@ START_TEST(slow_watcher)
     ck_assert(loop_run_until(&loop, &finished, 5000));
     ck_assert_int_eq(code, GRPC_RESOURCE_EXHAUSTED);
     ck_assert_msg(strstr(text, "too slowly") != NULL, "%s", text);
-    ck_assert_uint_lt(messages, changes / 2); /* it need not read all of it to hear that */
-    /* and may watch anew */
+    ck_assert_uint_lt(messages, changes / 2); /* the status arrives ahead of the unread events */
+    /* a new watch is allowed */
     all = finished = false;
     entry_count = 0;
     watch();
