@@ -6,7 +6,13 @@
 
 static_assert(AEAD_NONCE_LEN == crypto_aead_chacha20poly1305_ietf_NPUBBYTES, "nonce");
 
-static const struct aead_variant *const variants[] = {&aead_sodium, NULL};
+static const struct aead_variant *const variants[] = {
+#ifdef AEAD_X86
+    &aead_avx512,
+#endif
+    &aead_sodium,
+    NULL,
+};
 static const struct aead_variant *selected = &aead_sodium;
 
 const struct aead_variant *aead_variant_at(size_t place)
