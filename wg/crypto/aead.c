@@ -9,6 +9,7 @@ static_assert(AEAD_NONCE_LEN == crypto_aead_chacha20poly1305_ietf_NPUBBYTES, "no
 static const struct aead_variant *const variants[] = {
 #ifdef AEAD_X86
     &aead_avx512,
+    &aead_avx2,
 #endif
     &aead_sodium,
     NULL,

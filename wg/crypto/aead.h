@@ -45,7 +45,8 @@ struct aead_variant {
 /* Returns the variants of this build, best first; NULL behind the last. */
 const struct aead_variant *aead_variant_at(size_t place);
 
-extern const struct aead_variant aead_avx512; /* with IFMA; x86-64 alone */
+extern const struct aead_variant aead_avx512; /* with IFMA; x86-64 alone, like the next */
+extern const struct aead_variant aead_avx2;
 extern const struct aead_variant aead_sodium;
 
 /* Forces a variant by name, or with NULL takes the best usable one. False leaves the choice

@@ -1,8 +1,5 @@
-#include "base/bytes.h"
-#include "wg/crypto/aead.h"
-#include "wg/crypto/poly1305.h"
+#include "wg/crypto/aead_batch.h"
 
-#include <assert.h>
 #include <immintrin.h>
 #include <string.h>
 
@@ -22,37 +19,12 @@
 
 enum {
     LANES = 16,
-    BLOCK = 64,        /* of ChaCha20 */
     GROUP = 8,         /* packets whose MACs are computed side by side */
     GROUP_WORTH = 3,   /* so many packets are worth the vector MAC */
     ALONE_WORTH = 512, /* and so many bytes of one packet */
-    STACK = 8192,      /* what the functions below seal and open may have left secrets in */
 };
 
 typedef __m512i vec;
-
-/* Successive lanes of a pass that belong to one operation. */
-struct run {
-    const uint8_t *src;
-    uint8_t *dst;
-    size_t len; /* bytes, from the first lane on */
-    unsigned op;
-    unsigned lane;
-    unsigned count;
-};
-
-/* A pass in the making: which lanes are whose. */
-struct pass {
-    struct run runs[LANES];
-    size_t run_count;
-    unsigned lane; /* the next free one */
-};
-
-/* How far the flattened list of data blocks has been taken. */
-struct cursor {
-    unsigned op;
-    size_t block;
-};
 
 struct workspace {
     vec stream[LANES];  /* the keystream of a pass, a block each */
@@ -192,20 +164,20 @@ static inline __attribute__((always_inline)) void make_stream(vec stream[LANES],
 
 static inline __mmask64 first_bytes(size_t len)
 {
-    return len >= BLOCK ? ~(__mmask64)0 : ((__mmask64)1 << len) - 1;
+    return len >= CHACHA20_BLOCK ? ~(__mmask64)0 : ((__mmask64)1 << len) - 1;
 }
 
 /* Nothing past `len` is read or written. */
-static void apply(const struct run *run, const vec stream[LANES])
+static void apply(const struct batch_run *run, const vec stream[LANES])
 {
     size_t len = run->len;
     for (unsigned i = 0; i < run->count; i++) {
-        const uint8_t *src = run->src + (size_t)i * BLOCK;
-        uint8_t *dst = run->dst + (size_t)i * BLOCK;
+        const uint8_t *src = run->src + (size_t)i * CHACHA20_BLOCK;
+        uint8_t *dst = run->dst + (size_t)i * CHACHA20_BLOCK;
         vec pad = stream[run->lane + i];
-        if (len >= BLOCK) {
+        if (len >= CHACHA20_BLOCK) {
             _mm512_storeu_si512(dst, _mm512_xor_si512(pad, _mm512_loadu_si512(src)));
-            len -= BLOCK;
+            len -= CHACHA20_BLOCK;
         } else {
             __mmask64 mask = first_bytes(len);
             vec text = _mm512_maskz_loadu_epi8(mask, src);
@@ -214,49 +186,27 @@ static void apply(const struct run *run, const vec stream[LANES])
     }
 }
 
-static size_t blocks_of(const struct aead_op *op)
-{
-    return (op->len + BLOCK - 1) / BLOCK;
-}
-
-static void pass_init(struct pass *pass)
-{
-    pass->run_count = 0;
-    pass->lane = 0;
-}
-
 /* Fills the pass' free lanes with data blocks, from the cursor on. */
-static void pass_fill(struct pass *pass, struct rows *rows, struct cursor *at,
-                      struct aead_op *const *ops, size_t count)
+static void fill(struct batch_pass *pass, struct rows *rows, struct batch_cursor *at,
+                 struct aead_op *const *ops, size_t count)
 {
-    while (at->op < count && pass->lane < LANES) {
-        const struct aead_op *op = ops[at->op];
-        size_t left = blocks_of(op) - at->block;
-        unsigned take = left < LANES - pass->lane ? (unsigned)left : LANES - pass->lane;
-        if (take > 0) {
-            size_t done = at->block * BLOCK;
-            rows_take(rows, pass->lane, op, 1 + at->block);
-            pass->runs[pass->run_count++] = (struct run){
-                op->src + done, op->dst + done, op->len - done, at->op, pass->lane, take};
-        }
-        pass->lane += take;
-        at->block += take;
-        if (take == left)
-            *at = (struct cursor){at->op + 1, 0};
-    }
+    size_t block;
+    const struct batch_run *run;
+    while ((run = batch_pass_take(pass, LANES, at, ops, count, &block)) != NULL)
+        rows_take(rows, run->lane, ops[run->op], block);
 }
 
 /* Enciphers, or deciphers, the data blocks from the cursor on. */
-static void cipher(struct workspace *work, struct cursor at, struct aead_op *const *ops,
+static void cipher(struct workspace *work, struct batch_cursor at, struct aead_op *const *ops,
                    size_t count)
 {
     while (at.op < count) {
-        struct pass pass;
+        struct batch_pass pass;
         struct rows rows;
-        pass_init(&pass);
+        batch_pass_init(&pass);
         vec v[16];
         rows_init(&rows, ops[at.op]->key);
-        pass_fill(&pass, &rows, &at, ops, count);
+        fill(&pass, &rows, &at, ops, count);
         if (pass.run_count == 0)
             return; /* operations without data */
         chacha20(v, &rows);
@@ -277,17 +227,17 @@ static inline vec widen(vec low, vec high, bool upper)
 
 /* The first pass: the Poly1305 keys of all in its first lanes, and in those left over the first
  * data blocks, which stay in the stream. */
-static void begin(struct workspace *work, struct pass *pass, struct cursor *at,
+static void begin(struct workspace *work, struct batch_pass *pass, struct batch_cursor *at,
                   struct aead_op *const *ops, size_t count)
 {
     struct rows rows;
     vec v[16];
-    pass_init(pass);
+    batch_pass_init(pass);
     rows_init(&rows, ops[0]->key);
     for (; pass->lane < count; pass->lane++)
         rows_take(&rows, pass->lane, ops[pass->lane], 0);
     rows.block = _mm512_setzero_si512();
-    pass_fill(pass, &rows, at, ops, count);
+    fill(pass, &rows, at, ops, count);
     chacha20(v, &rows);
     for (size_t i = 0; i < 4; i++) {
         work->mac_keys[0][i] = widen(v[2 * i], v[2 * i + 1], false);
@@ -403,8 +353,8 @@ static void group_find_whole(struct group *group)
     group->whole_from = 0;
     group->whole_to = (ptrdiff_t)group->steps;
     for (size_t i = 0; i < GROUP; i++) {
-        ptrdiff_t from = (group->before[i] + BLOCK - 1) / BLOCK;
-        ptrdiff_t to = (group->before[i] + (ptrdiff_t)group->len[i]) / BLOCK;
+        ptrdiff_t from = (group->before[i] + CHACHA20_BLOCK - 1) / CHACHA20_BLOCK;
+        ptrdiff_t to = (group->before[i] + (ptrdiff_t)group->len[i]) / CHACHA20_BLOCK;
         group->whole_from = from > group->whole_from ? from : group->whole_from;
         group->whole_to = to < group->whole_to ? to : group->whole_to;
     }
@@ -416,13 +366,13 @@ static void group_init(struct group *group, struct aead_op *const *ops, size_t c
     size_t longest = 0;
     for (size_t i = 0; i < count; i++)
         longest = ops[i]->len > longest ? ops[i]->len : longest;
-    group->steps = (longest + BLOCK - 1) / BLOCK;
+    group->steps = (longest + CHACHA20_BLOCK - 1) / CHACHA20_BLOCK;
     for (size_t i = 0; i < GROUP; i++) {
         const struct aead_op *op = ops[i < count ? i : count - 1];
         group->text[i] = sealed ? op->src : op->dst;
         group->len[i] = op->len;
         group->before[i] =
-            (ptrdiff_t)(group->steps * BLOCK - blocks_of_mac(op->len) * POLY1305_BLOCK);
+            (ptrdiff_t)(group->steps * CHACHA20_BLOCK - blocks_of_mac(op->len) * POLY1305_BLOCK);
     }
     group_find_whole(group);
 }
@@ -433,11 +383,11 @@ static inline void group_load_ragged(const struct group *group, size_t step, vec
 {
     high[0] = high[1] = high[2] = high[3] = 0;
     for (unsigned i = 0; i < GROUP; i++) {
-        ptrdiff_t at = (ptrdiff_t)(step * BLOCK) - group->before[i];
+        ptrdiff_t at = (ptrdiff_t)(step * CHACHA20_BLOCK) - group->before[i];
         ptrdiff_t left = (ptrdiff_t)group->len[i] - at;
         __mmask64 mask = left <= 0 ? 0 : first_bytes((size_t)left);
         if (at < 0)
-            mask = at <= -BLOCK ? 0 : mask & (~(__mmask64)0 << -at);
+            mask = at <= -CHACHA20_BLOCK ? 0 : mask & (~(__mmask64)0 << -at);
         uintptr_t address = (uintptr_t)group->text[i] + (uintptr_t)at;
         rows[i] = _mm512_maskz_loadu_epi8(mask, (const void *)address);
         for (unsigned b = 0; b < 4; b++) {
@@ -451,8 +401,8 @@ static inline __attribute__((always_inline)) void group_load(const struct group 
                                                              vec rows[GROUP])
 {
     for (unsigned i = 0; i < GROUP; i++)
-        rows[i] =
-            _mm512_loadu_si512(group->text[i] + ((ptrdiff_t)(step * BLOCK) - group->before[i]));
+        rows[i] = _mm512_loadu_si512(group->text[i] +
+                                     ((ptrdiff_t)(step * CHACHA20_BLOCK) - group->before[i]));
 }
 
 /* A block's two words in each lane as limbs. */
@@ -595,14 +545,14 @@ static void group_init_alone(struct group *group, const struct aead_op *op, size
     const uint8_t *text = sealed ? op->src : op->dst;
     ptrdiff_t part = (ptrdiff_t)(blocks * POLY1305_BLOCK);
     ptrdiff_t all = (ptrdiff_t)blocks_of_mac(op->len) * POLY1305_BLOCK;
-    group->steps = (blocks * POLY1305_BLOCK + BLOCK - 1) / BLOCK;
+    group->steps = (blocks * POLY1305_BLOCK + CHACHA20_BLOCK - 1) / CHACHA20_BLOCK;
     for (ptrdiff_t i = 0; i < GROUP; i++) {
         ptrdiff_t to = all - (GROUP - 1 - i) * part;
         ptrdiff_t from = to - part > 0 ? to - part : 0;
         to = to > 0 ? to : 0;
         group->text[i] = text + from;
         group->len[i] = (size_t)((to < (ptrdiff_t)op->len ? to : (ptrdiff_t)op->len) - from);
-        group->before[i] = (ptrdiff_t)(group->steps * BLOCK) - (to - from);
+        group->before[i] = (ptrdiff_t)(group->steps * CHACHA20_BLOCK) - (to - from);
     }
     group_find_whole(group);
 }
@@ -702,23 +652,11 @@ static void make_tags(struct workspace *work, struct aead_op *const *ops, size_t
     }
 }
 
-/* The longest first, so that packets of like length share a group. */
-static void sort(struct aead_op **ops, size_t count)
-{
-    for (size_t i = 1; i < count; i++) {
-        struct aead_op *op = ops[i];
-        size_t at = i;
-        for (; at > 0 && ops[at - 1]->len < op->len; at--)
-            ops[at] = ops[at - 1];
-        ops[at] = op;
-    }
-}
-
 static __attribute__((noinline)) void seal_some(struct workspace *work, struct aead_op **ops,
                                                 size_t count)
 {
-    struct pass pass;
-    struct cursor at = {0, 0};
+    struct batch_pass pass;
+    struct batch_cursor at = {0, 0};
     begin(work, &pass, &at, ops, count);
     for (size_t i = 0; i < pass.run_count; i++)
         apply(&pass.runs[i], work->stream);
@@ -728,25 +666,18 @@ static __attribute__((noinline)) void seal_some(struct workspace *work, struct a
         memcpy(ops[i]->dst + ops[i]->len, work->tags[i], AEAD_TAG_LEN);
 }
 
-/* In constant time. */
-static bool tags_equal(const uint8_t *a, const uint8_t *b)
-{
-    return ((poly1305_load(a) ^ poly1305_load(b)) |
-            (poly1305_load(a + 8) ^ poly1305_load(b + 8))) == 0;
-}
-
 static __attribute__((noinline)) size_t open_some(struct workspace *work, struct aead_op **ops,
                                                   size_t count)
 {
-    struct pass pass;
-    struct cursor at = {0, 0};
-    struct cursor rest = {0, 0};
+    struct batch_pass pass;
+    struct batch_cursor at = {0, 0};
+    struct batch_cursor rest = {0, 0};
     struct aead_op *authentic[LANES];
     unsigned n = 0;
     begin(work, &pass, &at, ops, count);
     make_tags(work, ops, count, true);
     for (size_t i = 0; i < count; i++)
-        ops[i]->ok = tags_equal(work->tags[i], ops[i]->src + ops[i]->len);
+        ops[i]->ok = batch_tags_equal(work->tags[i], ops[i]->src + ops[i]->len);
     for (size_t i = 0; i < pass.run_count; i++) {
         if (ops[pass.runs[i].op]->ok)
             apply(&pass.runs[i], work->stream);
@@ -764,13 +695,6 @@ static __attribute__((noinline)) size_t open_some(struct workspace *work, struct
     return authentic_count;
 }
 
-/* Overwrites what calls before this one left below the caller's frame. */
-static __attribute__((noinline)) void wipe_stack(void)
-{
-    uint8_t room[STACK];
-    bytes_wipe(room, sizeof room);
-}
-
 static bool usable(void)
 {
     /* these look at XCR0 too: whether the system keeps the registers */
@@ -780,25 +704,16 @@ static bool usable(void)
            __builtin_cpu_supports("bmi2");
 }
 
-static size_t next_ops(struct aead_op **next, struct aead_op *ops, size_t count)
-{
-    size_t n = count < LANES ? count : LANES;
-    for (size_t i = 0; i < n; i++)
-        next[i] = ops + i;
-    sort(next, n);
-    return n;
-}
-
 static void seal(struct aead_op *ops, size_t count)
 {
     struct workspace work;
     struct aead_op *some[LANES];
     for (size_t n; count > 0; ops += n, count -= n) {
-        n = next_ops(some, ops, count);
+        n = batch_next(some, LANES, ops, count);
         seal_some(&work, some, n);
     }
     bytes_wipe(&work, sizeof work);
-    wipe_stack();
+    batch_wipe_stack();
 }
 
 static size_t open_all(struct aead_op *ops, size_t count)
@@ -807,11 +722,11 @@ static size_t open_all(struct aead_op *ops, size_t count)
     struct aead_op *some[LANES];
     size_t authentic = 0;
     for (size_t n; count > 0; ops += n, count -= n) {
-        n = next_ops(some, ops, count);
+        n = batch_next(some, LANES, ops, count);
         authentic += open_some(&work, some, n);
     }
     bytes_wipe(&work, sizeof work);
-    wipe_stack();
+    batch_wipe_stack();
     return authentic;
 }
 

@@ -41,28 +41,65 @@ static inline void poly1305_init(struct poly1305 *mac, const uint8_t key[POLY130
     mac->pad1 = poly1305_load(key + 24);
 }
 
+/* Adds c1 * 2^64 + c0 to the three words of `h`, and c2 on top. In assembly where it can be: a
+ * compiler makes twice as many instructions of the carries, and the chain of them is what bounds
+ * the speed. */
+static inline __attribute__((always_inline)) void
+poly1305_add(uint64_t *h0, uint64_t *h1, uint64_t *h2, uint64_t c0, uint64_t c1, uint64_t c2)
+{
+#ifdef __x86_64__
+    __asm__("add %3, %0\n\tadc %4, %1\n\tadc %5, %2"
+            : "+&r"(*h0), "+&r"(*h1), "+&r"(*h2)
+            : "rm"(c0), "rme"(c1), "rme"(c2)
+            : "cc");
+#else
+    typedef unsigned __int128 wide;
+    wide sum = (wide)*h0 + c0;
+    *h0 = (uint64_t)sum;
+    sum = (wide)*h1 + c1 + (uint64_t)(sum >> 64);
+    *h1 = (uint64_t)sum;
+    *h2 += c2 + (uint64_t)(sum >> 64);
+#endif
+}
+
+/* The same for two words. */
+static inline __attribute__((always_inline)) void poly1305_add_two(uint64_t *h0, uint64_t *h1,
+                                                                   uint64_t c0, uint64_t c1)
+{
+#ifdef __x86_64__
+    __asm__("add %2, %0\n\tadc %3, %1" : "+&r"(*h0), "+&r"(*h1) : "rm"(c0), "rme"(c1) : "cc");
+#else
+    unsigned __int128 sum = (unsigned __int128)*h0 + c0;
+    *h0 = (uint64_t)sum;
+    *h1 += c1 + (uint64_t)(sum >> 64);
+#endif
+}
+
 /* Absorbs the block m1 * 2^64 + m0 with its high bit: h = (h + m) * r, not fully reduced (h2 is at
  * most 4). */
 static inline __attribute__((always_inline)) void poly1305_absorb(struct poly1305 *mac, uint64_t m0,
                                                                   uint64_t m1)
 {
     typedef unsigned __int128 wide;
-    wide sum = (wide)mac->h0 + m0;
-    uint64_t h0 = (uint64_t)sum;
-    sum = (wide)mac->h1 + m1 + (uint64_t)(sum >> 64);
-    uint64_t h1 = (uint64_t)sum;
-    uint64_t h2 = mac->h2 + (uint64_t)(sum >> 64) + 1;
+    uint64_t h0 = mac->h0;
+    uint64_t h1 = mac->h1;
+    uint64_t h2 = mac->h2;
+    poly1305_add(&h0, &h1, &h2, m0, m1, 1);
 
     wide d0 = (wide)h0 * mac->r0 + (wide)h1 * mac->s1;
-    wide d1 = (wide)h0 * mac->r1 + (wide)h1 * mac->r0 + h2 * mac->s1;
-    d1 += (uint64_t)(d0 >> 64);
-    uint64_t d2 = h2 * mac->r0 + (uint64_t)(d1 >> 64);
+    wide d1 = (wide)h0 * mac->r1 + (wide)h1 * mac->r0;
+    uint64_t l0 = (uint64_t)d0;
+    uint64_t l1 = (uint64_t)d1;
+    uint64_t l2 = h2 * mac->r0;
+    poly1305_add_two(&l1, &l2, (uint64_t)(d0 >> 64), (uint64_t)(d1 >> 64));
+    poly1305_add_two(&l1, &l2, h2 * mac->s1, 0);
 
-    sum = (wide)(uint64_t)d0 + ((d2 >> 2) + (d2 & ~UINT64_C(3)));
-    mac->h0 = (uint64_t)sum;
-    sum = (wide)(uint64_t)d1 + (uint64_t)(sum >> 64);
-    mac->h1 = (uint64_t)sum;
-    mac->h2 = (d2 & 3) + (uint64_t)(sum >> 64);
+    uint64_t high = (l2 >> 2) + (l2 & ~UINT64_C(3));
+    l2 &= 3;
+    poly1305_add(&l0, &l1, &l2, high, 0, 0);
+    mac->h0 = l0;
+    mac->h1 = l1;
+    mac->h2 = l2;
 }
 
 static inline __attribute__((always_inline)) void poly1305_block(struct poly1305 *mac,
