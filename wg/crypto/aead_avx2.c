@@ -233,10 +233,9 @@ static inline __attribute__((always_inline)) void transpose8(vec out[8], const v
 static void make_stream(uint8_t stream[LANES][CHACHA20_BLOCK], const struct rows *rows,
                         struct queue *queue, const struct batch_cursor *at)
 {
-    static const uint8_t sigma[16] __attribute__((nonstring)) = "expand 32-byte k";
     vec v[16];
     for (size_t i = 0; i < 4; i++)
-        v[i] = broadcast(sigma + 4 * i);
+        v[i] = _mm256_set1_epi32(batch_sigma[i]);
     for (size_t i = 0; i < 8; i++)
         v[4 + i] = rows->key[i];
     v[12] = rows->block;
@@ -249,7 +248,7 @@ static void make_stream(uint8_t stream[LANES][CHACHA20_BLOCK], const struct rows
             queue_weave(queue, at);
     }
     for (size_t i = 0; i < 4; i++)
-        v[i] = _mm256_add_epi32(v[i], broadcast(sigma + 4 * i));
+        v[i] = _mm256_add_epi32(v[i], _mm256_set1_epi32(batch_sigma[i]));
     for (size_t i = 0; i < 8; i++)
         v[4 + i] = _mm256_add_epi32(v[4 + i], rows->key[i]);
     v[12] = _mm256_add_epi32(v[12], rows->block);

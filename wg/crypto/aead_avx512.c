@@ -100,9 +100,8 @@ static inline void rows_take(struct rows *rows, unsigned lane, const struct aead
 /* Adds the inputs to what the rounds made of them. */
 static inline __attribute__((always_inline)) void chacha20(vec v[16], const struct rows *rows)
 {
-    static const uint8_t sigma[16] __attribute__((nonstring)) = "expand 32-byte k";
     for (size_t i = 0; i < 4; i++)
-        v[i] = broadcast(sigma + 4 * i);
+        v[i] = _mm512_set1_epi32(batch_sigma[i]);
     for (size_t i = 0; i < 8; i++)
         v[4 + i] = rows->key[i];
     v[12] = rows->block;
@@ -112,7 +111,7 @@ static inline __attribute__((always_inline)) void chacha20(vec v[16], const stru
     for (int round = 0; round < 10; round++)
         double_round(v);
     for (size_t i = 0; i < 4; i++)
-        v[i] = _mm512_add_epi32(v[i], broadcast(sigma + 4 * i));
+        v[i] = _mm512_add_epi32(v[i], _mm512_set1_epi32(batch_sigma[i]));
     for (size_t i = 0; i < 8; i++)
         v[4 + i] = _mm512_add_epi32(v[4 + i], rows->key[i]);
     v[12] = _mm512_add_epi32(v[12], rows->block);

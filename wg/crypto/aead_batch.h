@@ -18,6 +18,9 @@ enum {
     BATCH_STACK = 8192, /* where the functions of a variant may have left secrets */
 };
 
+/* "expand 32-byte k", in words */
+static const int batch_sigma[4] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};
+
 /* Successive lanes of a pass that belong to one operation. */
 struct batch_run {
     const uint8_t *src;
