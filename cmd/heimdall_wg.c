@@ -140,7 +140,7 @@ static int read_options(struct options *options, int argc, char **argv)
 /* ---- the device ---- */
 
 /* Closes all handles of the loop, which then ends. */
-static void end(struct program *program)
+static void program_end(struct program *program)
 {
     if (program->ending)
         return;
@@ -151,10 +151,10 @@ static void end(struct program *program)
     uv_close((uv_handle_t *)&program->closed, NULL);
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+static void program_on_signal(uv_signal_t *handle, int number)
 {
     (void)number;
-    end(handle->data);
+    program_end(handle->data);
 }
 
 static void on_interface_closed(void *ctx, const char *reason)
@@ -164,15 +164,15 @@ static void on_interface_closed(void *ctx, const char *reason)
     uv_async_send(&program->closed);
 }
 
-static void on_closed(uv_async_t *async)
+static void program_on_closed(uv_async_t *async)
 {
-    end(async->data);
+    program_end(async->data);
 }
 
 static void on_socket_removed(void *ctx)
 {
     log_info("the UAPI socket was removed");
-    end(ctx);
+    program_end(ctx);
 }
 
 static int get_info(void *ctx, struct uapi_info *out)
@@ -246,17 +246,17 @@ static void init_loop(struct program *program)
     uv_loop_init(&program->loop);
     uv_signal_init(&program->loop, &program->term);
     uv_signal_init(&program->loop, &program->interrupt);
-    uv_async_init(&program->loop, &program->closed, on_closed);
+    uv_async_init(&program->loop, &program->closed, program_on_closed);
     program->term.data = program;
     program->interrupt.data = program;
     program->closed.data = program;
-    uv_signal_start(&program->term, on_signal, SIGTERM);
-    uv_signal_start(&program->interrupt, on_signal, SIGINT);
+    uv_signal_start(&program->term, program_on_signal, SIGTERM);
+    uv_signal_start(&program->interrupt, program_on_signal, SIGINT);
 }
 
 /* Runs the device until it ends. Calls `ready` once it is up. */
-static int run(const struct options *options, void (*ready)(const struct options *options, int fd),
-               int ready_fd)
+static int program_run(const struct options *options,
+                       void (*ready)(const struct options *options, int fd), int ready_fd)
 {
     struct program program = {0};
     struct err err = {0};
@@ -270,7 +270,7 @@ static int run(const struct options *options, void (*ready)(const struct options
         ready(options, ready_fd);
     } else {
         fprintf(stderr, "heimdall-wg: %s\n", err.text);
-        end(&program);
+        program_end(&program);
     }
     uv_run(&program.loop, UV_RUN_DEFAULT);
     path_destroy(program.path);
@@ -337,7 +337,7 @@ static int run_in_background(const struct options *options)
     }
     close(fds[0]);
     setsid();
-    return run(options, ready_in_background, fds[1]);
+    return program_run(options, ready_in_background, fds[1]);
 }
 
 int main(int argc, char **argv)
@@ -348,6 +348,6 @@ int main(int argc, char **argv)
         return status;
     signal(SIGPIPE, SIG_IGN);
     options.keep_output = set_log_level();
-    return options.foreground ? run(&options, ready_in_foreground, -1)
+    return options.foreground ? program_run(&options, ready_in_foreground, -1)
                               : run_in_background(&options);
 }

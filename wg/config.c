@@ -121,7 +121,7 @@ static int prepare_prefixes(struct change *change)
     return 0;
 }
 
-static void undo(struct change *change)
+static void change_undo(struct change *change)
 {
     struct wg_device *dev = change->call->dev;
     for (size_t i = change->count; i-- > 0;) {
@@ -140,7 +140,7 @@ static void undo(struct change *change)
     }
 }
 
-static int prepare(struct change *change, size_t count)
+static int change_prepare(struct change *change, size_t count)
 {
     int result = 0;
     change->call->dev->changes++;
@@ -149,7 +149,7 @@ static int prepare(struct change *change, size_t count)
     if (result == 0)
         result = prepare_prefixes(change);
     if (result != 0)
-        undo(change);
+        change_undo(change);
     return result;
 }
 
@@ -256,7 +256,7 @@ static void serve_all(struct change *change)
     }
 }
 
-static void commit(struct change *change)
+static void change_commit(struct change *change)
 {
     if (change->has_identity)
         commit_identity(change);
@@ -271,8 +271,8 @@ static void commit(struct change *change)
     }
 }
 
-static int apply(struct device_call *call, const struct wg_device_config *config,
-                 struct step *steps)
+static int change_apply(struct device_call *call, const struct wg_device_config *config,
+                        struct step *steps)
 {
     struct change change = {.call = call,
                             .peers = config->peers,
@@ -283,9 +283,9 @@ static int apply(struct device_call *call, const struct wg_device_config *config
     change.has_identity =
         config->has_private_key &&
         !bytes_equal_ct(change.identity.private_key, call->dev->identity.private_key, WG_KEY_LEN);
-    int result = prepare(&change, config->peer_count);
+    int result = change_prepare(&change, config->peer_count);
     if (result == 0)
-        commit(&change);
+        change_commit(&change);
     noise_identity_fini(&change.identity);
     return result;
 }
@@ -314,7 +314,7 @@ int wg_device_configure(struct wg_device *dev, const struct wg_device_config *co
     if (steps == NULL)
         return -ENOMEM;
     pthread_mutex_lock(&dev->lock);
-    int result = apply(&call, config, steps);
+    int result = change_apply(&call, config, steps);
     pthread_mutex_unlock(&dev->lock);
     free(steps);
     return result;

@@ -26,8 +26,8 @@ static struct keypair *find_keypair(const struct wg_device *dev, const struct wi
     return container_of(entry, struct keypair, entry);
 }
 
-static enum wg_inbound_verdict add(const struct wg_device *dev, struct batch *batch,
-                                   struct wg_inbound *datagram, uint64_t now)
+static enum wg_inbound_verdict receive_add(const struct wg_device *dev, struct batch *batch,
+                                           struct wg_inbound *datagram, uint64_t now)
 {
     const struct wire_data *header = (const struct wire_data *)datagram->bytes;
     if (datagram->len < WIRE_DATA_MIN_LEN)
@@ -59,7 +59,7 @@ static enum wg_inbound_verdict classify(const struct wg_device *dev, struct batc
     case WIRE_COOKIE_REPLY:
         return datagram->len == WIRE_COOKIE_REPLY_LEN ? WG_IN_HANDSHAKE : WG_IN_DROP;
     case WIRE_DATA:
-        return add(dev, batch, datagram, now);
+        return receive_add(dev, batch, datagram, now);
     }
     return WG_IN_DROP;
 }
@@ -79,8 +79,8 @@ static bool confirm(struct wg_peer *peer, struct keypair *keypair, struct wg_tim
     return confirmed;
 }
 
-static void account(struct wg_device *dev, struct wg_peer *peer, struct keypair *keypair,
-                    const struct wg_inbound *datagram, struct wg_time now)
+static void receive_account(struct wg_device *dev, struct wg_peer *peer, struct keypair *keypair,
+                            const struct wg_inbound *datagram, struct wg_time now)
 {
     bool is_empty = datagram->len == WIRE_DATA_MIN_LEN;
     atomic_fetch_add_explicit(&peer->rx_bytes, datagram->len, memory_order_relaxed);
@@ -94,8 +94,9 @@ static void account(struct wg_device *dev, struct wg_peer *peer, struct keypair 
         device_post(dev, peer);
 }
 
-static enum wg_inbound_verdict deliver(const struct wg_device *dev, const struct wg_peer *peer,
-                                       struct wg_inbound *datagram, size_t len)
+static enum wg_inbound_verdict receive_deliver(const struct wg_device *dev,
+                                               const struct wg_peer *peer,
+                                               struct wg_inbound *datagram, size_t len)
 {
     struct ip_packet ip;
     uint8_t *plain = datagram->bytes + WG_HEADER_LEN;
@@ -110,21 +111,22 @@ static enum wg_inbound_verdict deliver(const struct wg_device *dev, const struct
     return WG_IN_DELIVER;
 }
 
-static void settle(struct wg_device *dev, const struct aead_op *op, struct keypair *keypair,
-                   struct wg_inbound *datagram, struct wg_time now)
+static void receive_settle(struct wg_device *dev, const struct aead_op *op, struct keypair *keypair,
+                           struct wg_inbound *datagram, struct wg_time now)
 {
     struct wg_peer *peer = keypair->entry.peer;
     if (!op->ok || !replay_accept(&keypair->replay, op->counter))
         return;
-    account(dev, peer, keypair, datagram, now);
-    datagram->verdict = op->len == 0 ? WG_IN_CONSUMED : deliver(dev, peer, datagram, op->len);
+    receive_account(dev, peer, keypair, datagram, now);
+    datagram->verdict =
+        op->len == 0 ? WG_IN_CONSUMED : receive_deliver(dev, peer, datagram, op->len);
 }
 
-static void finish(struct wg_device *dev, struct batch *batch, struct wg_time now)
+static void receive_finish(struct wg_device *dev, struct batch *batch, struct wg_time now)
 {
     aead_open(batch->ops, batch->count);
     for (size_t i = 0; i < batch->count; i++)
-        settle(dev, &batch->ops[i], batch->keypairs[i], batch->datagrams[i], now);
+        receive_settle(dev, &batch->ops[i], batch->keypairs[i], batch->datagrams[i], now);
     batch->count = 0;
 }
 
@@ -140,7 +142,7 @@ void wg_device_open(struct wg_device *dev, struct wg_inbound *datagrams, size_t 
         datagrams[i].verdict =
             is_up ? classify(dev, &batch, &datagrams[i], now.boot_ns) : WG_IN_DROP;
         if (batch.count == BATCH)
-            finish(dev, &batch, now);
+            receive_finish(dev, &batch, now);
     }
-    finish(dev, &batch, now);
+    receive_finish(dev, &batch, now);
 }

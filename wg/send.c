@@ -41,8 +41,8 @@ static size_t padded_len(size_t len, size_t mtu)
     return len - last + padded;
 }
 
-static void add(struct batch *batch, struct wg_peer *peer, const struct keypair *keypair,
-                uint64_t counter, struct wg_outbound *packet, size_t mtu)
+static void send_add(struct batch *batch, struct wg_peer *peer, const struct keypair *keypair,
+                     uint64_t counter, struct wg_outbound *packet, size_t mtu)
 {
     uint8_t *body = packet->sealed + WG_HEADER_LEN;
     const uint8_t *src = packet->plain;
@@ -65,7 +65,7 @@ static void add(struct batch *batch, struct wg_peer *peer, const struct keypair 
 }
 
 /* Accounts for packets [first, end) of one peer and session. True when the peer needs service. */
-static bool account(const struct batch *batch, size_t first, size_t end, uint64_t now)
+static bool send_account(const struct batch *batch, size_t first, size_t end, uint64_t now)
 {
     struct wg_peer *peer = batch->peers[first];
     uint64_t bytes = 0;
@@ -83,7 +83,7 @@ static bool account(const struct batch *batch, size_t first, size_t end, uint64_
 
 /* Seals and empties the batch. `poster` is the device for fast callers and NULL for slow ones,
  * which set the deadline themselves. */
-static void finish(struct batch *batch, struct wg_device *poster, uint64_t now)
+static void send_finish(struct batch *batch, struct wg_device *poster, uint64_t now)
 {
     aead_seal(batch->ops, batch->count);
     size_t end;
@@ -92,14 +92,14 @@ static void finish(struct batch *batch, struct wg_device *poster, uint64_t now)
             if (batch->keypairs[end] != batch->keypairs[first])
                 break;
         }
-        if (account(batch, first, end, now) && poster != NULL)
+        if (send_account(batch, first, end, now) && poster != NULL)
             device_post(poster, batch->peers[first]);
     }
     batch->count = 0;
 }
 
-static enum wg_outbound_verdict stage(struct wg_device *dev, struct wg_peer *peer,
-                                      const struct wg_outbound *packet, uint64_t now)
+static enum wg_outbound_verdict send_stage(struct wg_device *dev, struct wg_peer *peer,
+                                           const struct wg_outbound *packet, uint64_t now)
 {
     bool post = false;
     pthread_mutex_lock(&peer->lock);
@@ -133,9 +133,9 @@ static enum wg_outbound_verdict seal(struct wg_device *dev, struct batch *batch,
     if (atomic_load_explicit(&peer->staging.count, memory_order_acquire) == 0)
         keypair = reserve(peer, now, &counter);
     if (keypair == NULL)
-        return stage(dev, peer, packet, now);
-    add(batch, peer, keypair, counter, packet,
-        atomic_load_explicit(&dev->mtu, memory_order_relaxed));
+        return send_stage(dev, peer, packet, now);
+    send_add(batch, peer, keypair, counter, packet,
+             atomic_load_explicit(&dev->mtu, memory_order_relaxed));
     return WG_OUT_SEND;
 }
 
@@ -148,9 +148,9 @@ void wg_device_seal(struct wg_device *dev, struct wg_outbound *packets, size_t c
     for (size_t i = 0; i < count; i++) {
         packets[i].verdict = is_up ? seal(dev, &batch, &packets[i], now.boot_ns) : WG_OUT_DROP;
         if (batch.count == BATCH)
-            finish(&batch, dev, now.boot_ns);
+            send_finish(&batch, dev, now.boot_ns);
     }
-    finish(&batch, dev, now.boot_ns);
+    send_finish(&batch, dev, now.boot_ns);
 }
 
 static void send_one(struct device_call *call, struct wg_peer *peer, uint8_t *sealed, size_t len,
@@ -167,8 +167,8 @@ static void send_one(struct device_call *call, struct wg_peer *peer, uint8_t *se
         packet.ds = ip.ecn;
     endpoint_slot_load(&peer->endpoint, &packet.endpoint);
     batch.count = 0;
-    add(&batch, peer, keypair, counter, &packet, atomic_load(&call->dev->mtu));
-    finish(&batch, NULL, call->now.boot_ns);
+    send_add(&batch, peer, keypair, counter, &packet, atomic_load(&call->dev->mtu));
+    send_finish(&batch, NULL, call->now.boot_ns);
     call->sink->send(call->sink->ctx, &packet.endpoint, packet.ds, sealed, packet.sealed_len);
 }
 

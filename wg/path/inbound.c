@@ -22,7 +22,7 @@ struct inbound {
     struct wg_inbound datagrams[BATCH];
 };
 
-static void deliver(struct path *path, const struct wg_inbound *datagram)
+static void inbound_deliver(struct path *path, const struct wg_inbound *datagram)
 {
     struct tun_packet packet = {
         .bytes = datagram->plain,
@@ -42,7 +42,7 @@ static void process(struct inbound *in, size_t count)
         struct wg_inbound *datagram = &in->datagrams[i];
         switch (datagram->verdict) {
         case WG_IN_DELIVER:
-            deliver(path, datagram);
+            inbound_deliver(path, datagram);
             break;
         case WG_IN_HANDSHAKE:
             handshakes |=
@@ -60,7 +60,7 @@ static void process(struct inbound *in, size_t count)
 }
 
 /* Returns whether a socket may have more. */
-static bool receive(struct inbound *in, struct udp *udp)
+static bool inbound_receive(struct inbound *in, struct udp *udp)
 {
     bool more = false;
     for (int family = 0; family < UDP_FAMILIES; family++) {
@@ -88,12 +88,12 @@ static void wait_for_datagrams(struct path *path, struct udp *udp)
         wake_clear(&path->wake_inbound);
 }
 
-static void run(struct inbound *in)
+static void inbound_run(struct inbound *in)
 {
     struct path *path = in->path;
     while (!atomic_load_explicit(&path->stopping, memory_order_acquire)) {
         struct udp *udp = atomic_load_explicit(&path->udp, memory_order_acquire);
-        bool more = udp != NULL && receive(in, udp);
+        bool more = udp != NULL && inbound_receive(in, udp);
         if (more)
             rcu_reader_quiesce();
         else
@@ -112,7 +112,7 @@ void *inbound_main(void *path)
     for (size_t i = 0; i < BATCH; i++)
         in.datagrams[i].bytes = in.slots + i * SLOT;
     rcu_reader_register();
-    run(&in);
+    inbound_run(&in);
     rcu_reader_unregister();
     path_slots_destroy(in.slots, BATCH, SLOT);
     return NULL;

@@ -137,7 +137,7 @@ static void wait_for_packets(struct outbound *out, bool up)
         read_packets(out); /* sees that the interface is gone */
 }
 
-static void run(struct outbound *out)
+static void outbound_run(struct outbound *out)
 {
     while (!atomic_load_explicit(&out->path->stopping, memory_order_acquire)) {
         bool up = atomic_load(&out->path->link_up);
@@ -160,7 +160,7 @@ void *outbound_main(void *path)
         return NULL;
     }
     rcu_reader_register();
-    run(&out);
+    outbound_run(&out);
     rcu_reader_unregister();
     path_slots_destroy(out.slots, BATCH, SLOT);
     return NULL;

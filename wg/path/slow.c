@@ -118,7 +118,7 @@ static void sleep_until_due(struct slow *slow)
         follow_routes(slow);
 }
 
-static void run(struct slow *slow)
+static void slow_run(struct slow *slow)
 {
     struct path *path = slow->path;
     struct wg_sink sink = path_sink(path);
@@ -143,7 +143,7 @@ void *slow_main(void *path)
     }
     sources_init(&slow.sources);
     rcu_reader_register();
-    run(&slow);
+    slow_run(&slow);
     rcu_reader_unregister();
     sources_fini(&slow.sources);
     alarm_fini(&slow.alarm);

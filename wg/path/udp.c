@@ -40,7 +40,7 @@ static int set_options6(int fd)
     return rc != 0 ? rc : set_option(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
 }
 
-static int prepare(int fd, enum udp_family family, uint32_t fwmark, const struct udp_io *io)
+static int udp_prepare(int fd, enum udp_family family, uint32_t fwmark, const struct udp_io *io)
 {
     int rc = fd_prepare(fd);
     if (rc == 0)
@@ -82,7 +82,7 @@ static int open_family(struct udp *udp, enum udp_family family, uint32_t fwmark)
     int fd = socket(family == UDP_IPV4 ? AF_INET : AF_INET6, SOCK_DGRAM, 0);
     if (fd < 0)
         return errno == EAFNOSUPPORT ? 0 : -errno;
-    int rc = prepare(fd, family, fwmark, udp->io);
+    int rc = udp_prepare(fd, family, fwmark, udp->io);
     if (rc == 0) {
         rc = bind_any(fd, family, udp->port);
         if (rc == -EADDRNOTAVAIL) {
@@ -210,7 +210,7 @@ static bool blames_source(int rc, const struct wg_endpoint *endpoint)
             rc == -EHOSTUNREACH);
 }
 
-static void refuse(struct udp *udp, size_t count)
+static void udp_note_refused(struct udp *udp, size_t count)
 {
     atomic_fetch_add_explicit(&udp->refused, count, memory_order_relaxed);
 }
@@ -230,7 +230,7 @@ static size_t send_run(struct udp *udp, int fd, struct udp_message *messages, si
         } else if (!message->source_refused && blames_source(rc, message->endpoint)) {
             message->source_refused = true;
         } else if (rc != -EINTR) {
-            refuse(udp, 1);
+            udp_note_refused(udp, 1);
             done++;
         }
     }
@@ -247,7 +247,7 @@ size_t udp_send(struct udp *udp, struct udp_message *messages, size_t count)
             run++;
         size_t sent = run;
         if (fd < 0)
-            refuse(udp, run);
+            udp_note_refused(udp, run);
         else
             sent = send_run(udp, fd, messages + done, run);
         done += sent;

@@ -20,7 +20,7 @@ static void enlarge_buffer(int fd)
 
 /* Outer packets may be fragmented on their way, as with the kernel's own WireGuard: with "do not
  * fragment" a smaller MTU behind a silent firewall would swallow every large packet. */
-static int prepare(int fd, enum udp_family family)
+static int linux_prepare(int fd, enum udp_family family)
 {
     enlarge_buffer(fd);
     if (family == UDP_IPV4) {
@@ -30,12 +30,12 @@ static int prepare(int fd, enum udp_family family)
     return 0;
 }
 
-static int set_mark(int fd, uint32_t mark)
+static int linux_set_mark(int fd, uint32_t mark)
 {
     return setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) == 0 ? 0 : -errno;
 }
 
-static int send_batch(int fd, struct udp_message *messages, size_t count)
+static int linux_send(int fd, struct udp_message *messages, size_t count)
 {
     struct mmsghdr headers[UDP_BATCH];
     struct iovec pieces[UDP_BATCH];
@@ -85,9 +85,9 @@ static int receive_batch(int fd, struct wg_inbound *in, size_t count)
 const struct udp_io *udp_io_native(void)
 {
     static const struct udp_io io = {
-        .prepare = prepare,
-        .set_mark = set_mark,
-        .send = send_batch,
+        .prepare = linux_prepare,
+        .set_mark = linux_set_mark,
+        .send = linux_send,
         .receive = receive_batch,
     };
     return &io;

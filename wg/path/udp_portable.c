@@ -7,7 +7,7 @@
 
 /* recvmsg and sendmsg: what every system has. */
 
-static int prepare(int fd, enum udp_family family)
+static int portable_prepare(int fd, enum udp_family family)
 {
     (void)fd;
     (void)family;
@@ -15,7 +15,7 @@ static int prepare(int fd, enum udp_family family)
 }
 
 /* Only Linux has marks. Removing a mark succeeds. */
-static int set_mark(int fd, uint32_t mark)
+static int portable_set_mark(int fd, uint32_t mark)
 {
     (void)fd;
     return mark == 0 ? 0 : -EOPNOTSUPP;
@@ -80,8 +80,8 @@ static int receive_each(int fd, struct wg_inbound *in, size_t count)
 const struct udp_io *udp_io_portable(void)
 {
     static const struct udp_io io = {
-        .prepare = prepare,
-        .set_mark = set_mark,
+        .prepare = portable_prepare,
+        .set_mark = portable_set_mark,
         .send = send_each,
         .receive = receive_each,
     };

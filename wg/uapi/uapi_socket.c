@@ -112,7 +112,7 @@ static void restart_clock(struct client *client)
 }
 
 /* Grows without leaving a copy of a key behind, which realloc would. */
-static bool make_room(struct client *client)
+static bool uapi_make_room(struct client *client)
 {
     if (client->request_capacity - client->request_len >= READ_CHUNK)
         return true;
@@ -136,7 +136,7 @@ static void on_client_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf
 {
     (void)suggested;
     struct client *client = handle->data;
-    if (!make_room(client)) {
+    if (!uapi_make_room(client)) {
         *buf = uv_buf_init(NULL, 0);
         return;
     }
@@ -268,7 +268,7 @@ static void admit_client(struct uapi_socket *socket, struct client *client)
 
 static void take_connection(struct uapi_socket *socket);
 
-static void on_refused(uv_handle_t *handle)
+static void uapi_on_refused(uv_handle_t *handle)
 {
     struct uapi_socket *socket = handle->data;
     socket->refusing = false;
@@ -288,7 +288,7 @@ static void refuse_connection(struct uapi_socket *socket)
     socket->refusing = true;
     socket->references++;
     uv_accept((uv_stream_t *)&socket->listener, (uv_stream_t *)&socket->refused);
-    uv_close((uv_handle_t *)&socket->refused, on_refused);
+    uv_close((uv_handle_t *)&socket->refused, uapi_on_refused);
 }
 
 static void take_connection(struct uapi_socket *socket)
@@ -318,7 +318,7 @@ static void take_connection(struct uapi_socket *socket)
     restart_clock(client);
 }
 
-static void on_connection(uv_stream_t *listener, int status)
+static void uapi_on_connection(uv_stream_t *listener, int status)
 {
     struct uapi_socket *socket = listener->data;
     if (status == 0 && !socket->closing)
@@ -467,7 +467,7 @@ static int start_server(struct uapi_socket *socket, int *fd, struct err *err)
     if (rc != 0)
         return err_set(err, rc, "cannot serve the UAPI socket: %s", uv_strerror(rc));
     *fd = -1;
-    rc = uv_listen((uv_stream_t *)&socket->listener, BACKLOG, on_connection);
+    rc = uv_listen((uv_stream_t *)&socket->listener, BACKLOG, uapi_on_connection);
     if (rc == 0)
         rc = watch_folder(socket);
     if (rc != 0)
