@@ -1,4 +1,4 @@
-"""heimdall-wg: from which address packets leave, to which they go, and what happens when either changes."""
+"""heimdall-wg: source and destination addresses of packets, and what happens when either changes."""
 import time
 
 from lab.wgtest import DATA, PORT, WG, End, InLab, Relay, main, wait_until
@@ -7,14 +7,14 @@ LONG = "2001:db8::"
 
 
 def endpoint_of(end, other):
-    """Where `end` thinks that `other` is."""
+    """The endpoint that `end` has for `other`."""
     shown = dict(line.split() for line in end.show("endpoints").split("\n"))
     return shown[other.public]
 
 
 class Source(InLab):
     def start_anew(self, a, b, address):
-        """Sets the peers up again: `a` knows where `b` is, and `b` is to learn where `a` is."""
+        """Configures the peers again: `a` has an endpoint for `b`, and `b` must learn that of `a`."""
         for end, other in ((a, b), (b, a)):
             end.set("peer", other.public, "remove")
             end.set("peer", other.public, "allowed-ips", f"{other.inner4}/32,{other.inner6}/128")
@@ -103,7 +103,7 @@ class Source(InLab):
         self.assertEqual(sent[-1], "2001:db8:1::2")
 
     def test_way_back_through_another_interface(self):
-        """Asymmetric routes: comes in by eth0, goes out by eth1, from the address that was spoken to."""
+        """Asymmetric routes: comes in by eth0, goes out by eth1, from the address that was the destination."""
         pair = self.two_ways()
         pair.b.host.sh("ip route replace default via 198.51.100.1")
         pair.a.host.sh("ip route add 192.0.2.2/32 dev eth0 src 10.66.0.1")
@@ -146,7 +146,7 @@ class Endpoint(InLab):
         host = pair.a.host
 
         def moved(address):
-            """b learns the address from a's next packet, and speaks to it."""
+            """b learns the address from a's next packet, and sends to it."""
             wait_until(lambda: pair.a.ping(pair.b.inner4, check=False), 5, "no answer after roaming")
             text = f"[{address}]" if ":" in address else address
             self.assertEqual(endpoint_of(pair.b, pair.a), f"{text}:{PORT}")
@@ -164,7 +164,7 @@ class Endpoint(InLab):
         moved("192.0.2.9")
 
     def test_nat_that_forgets(self):
-        """The port of the other side changes behind its back, in both directions of first speech."""
+        """The other side's port changes unannounced; either side sends first."""
         pair = self.pair()
         middle = self.lab.host("middle")
         self.lab.link(pair.a.host, "203.0.113.1/24", middle, "203.0.113.9/24", "eth1", "eth0")
@@ -194,7 +194,7 @@ class Underlay(InLab):
                 self.assertGreater(len([p for p in tap.packets() if p.fragment]), 12)
 
     def test_router_with_a_smaller_mtu(self):
-        """Not on our own cable: the router cuts IPv4, and says so for IPv6."""
+        """A small MTU beyond our own link: the router fragments IPv4, and reports it for IPv6."""
         for outer in ("4", "6"):
             with self.subTest(outer=outer), self.fresh_lab():
                 a, b, router = (self.lab.host(name) for name in ("a", "b", "router"))

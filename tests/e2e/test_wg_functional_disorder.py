@@ -7,7 +7,7 @@ from lab.wgtest import (COOKIE, DATA, INITIATION, PORT, RESPONSE, WG, End, InLab
 
 
 class Disorder(InLab):
-    """A relay between the two ends, that does what bad networks and worse people do."""
+    """A relay between the two ends that acts as a bad network or an attacker."""
 
     def setUp(self):
         super().setUp()
@@ -86,7 +86,7 @@ class Disorder(InLab):
         self.assertEqual(received(self.taker, 200), payloads)
 
     def test_tampering(self):
-        """A bit wrong anywhere: not delivered, and the session goes on."""
+        """A flipped bit anywhere: not delivered, and the session goes on."""
         self.pair_.a.ping(self.pair_.b.inner4)
         count = [0]
 
@@ -118,7 +118,7 @@ class Disorder(InLab):
         self.assertTrue(4.5 < time.monotonic() - start < 16)
 
     def test_half_lost(self):
-        """TCP through a tunnel that loses, doubles and swaps; content checked."""
+        """TCP through a tunnel that loses, duplicates and reorders; content checked."""
         state = {"n": 0, "held": None}
 
         def rule(from_left, data):
@@ -133,7 +133,7 @@ class Disorder(InLab):
 
 class Junk(InLab):
     def run_flood(self, level):
-        """One second of everything that is not for us; returns the lines that the program wrote meanwhile."""
+        """Sends junk of all kinds for one second; returns the lines that the program logged meanwhile."""
         lab = self.lab
         end = End(lab.host("target"), 2, WG, env={"LOG_LEVEL": level})
         stranger_host = lab.host("stranger")

@@ -10,7 +10,7 @@ PYTHON = "/usr/bin/python3"  # one that every user may run
 
 class Interface(InLab):
     def test_moved_to_another_namespace(self):
-        """The sockets stay where they were made; the link is followed."""
+        """The sockets stay in their namespace; the program follows the link."""
         pair = self.pair()
         pair.a.ping(pair.b.inner4)
         inside = self.lab.host("inside")
@@ -81,7 +81,7 @@ os.environ.update(WG_TUN_FD=str(tun), WG_UAPI_FD=str(uapi.fileno()), WG_PROCESS_
 os.execvp(sys.argv[1], sys.argv[1:])
 """
 
-# In a user and a network namespace of its own: makes the TUN there and sends it to who waits outside; stays.
+# In a user and a network namespace of its own: creates the TUN there and sends it to the process outside; stays.
 INNER = """
 import array, fcntl, os, socket, struct, subprocess, sys
 tun = os.open('/dev/net/tun', os.O_RDWR)
@@ -96,7 +96,7 @@ way.recv(1)
 sys.exit(subprocess.run('ping -c3 -i0.2 -W5 10.9.0.2', shell=True).returncode)
 """
 
-# Outside, without rights: takes the TUN and is heimdall-wg.
+# Outside, without rights: receives the TUN and becomes heimdall-wg.
 OUTER = """
 import array, os, socket, subprocess, sys
 ours, theirs = socket.socketpair()
@@ -144,7 +144,7 @@ class UserNamespace(InLab):
         process.stop()
 
     def test_interface_in_a_user_namespace_and_program_outside(self):
-        """A user's own network namespace, whose only way out is our TUN; nobody in it has rights outside."""
+        """A user's own network namespace, whose only route out is our TUN; no process in it has rights outside."""
         a, b, configure = self.serve()
         # A program and a device node that nobody may use, wherever the build folder is and whatever the machine's node is.
         a.sh("chmod 777 /run/wireguard; install -m 755 $(command -v heimdall-wg) /tmp/heimdall-wg; "

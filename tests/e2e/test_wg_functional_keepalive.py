@@ -1,4 +1,4 @@
-"""heimdall-wg: what is sent when nobody has anything to say, and that a device that is down sends nothing."""
+"""heimdall-wg: what an idle device sends, and that a device that is down sends nothing."""
 import socket
 import time
 
@@ -7,7 +7,7 @@ from lab.wgtest import INITIATION, PORT, WG, End, InLab, handshake_time, main, w
 
 class Keepalive(InLab):
     def bare_pair(self):
-        """b is ready; a has everything but what the test leaves out."""
+        """b is ready; a is configured except for what the test leaves out."""
         a, b = self.lab.host("a"), self.lab.host("b")
         self.lab.link(a, "192.0.2.1/24 2001:db8::1/64", b, "192.0.2.2/24 2001:db8::2/64")
         a, b = End(a, 1, WG), End(b, 2, WG)
@@ -68,7 +68,7 @@ class Keepalive(InLab):
         self.assertEqual(tap.wireguard(settle=2.5), [])
 
     def test_passive_only_when_due(self):
-        """10 s after data that nothing answered; never after data that was answered."""
+        """Acknowledges data 10 s after it when nothing was sent back; never when something was."""
         pair = self.pair()
         quiet, busy = pair, None
         sender = self.udp(pair.a.host, pair.a.inner4)
@@ -96,7 +96,7 @@ class Keepalive(InLab):
 
 class Down(InLab):
     def test_sends_nothing(self):
-        """Whatever is set, and whoever speaks to it; its port is closed."""
+        """With any configuration, and any traffic towards it; its port is closed."""
         pair = self.pair()
         pair.a.ping(pair.b.inner4)
         pair.a.set_link("down")

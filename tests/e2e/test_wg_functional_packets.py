@@ -1,4 +1,4 @@
-"""heimdall-wg: what is on the wire for a packet, which packets come out at the other end, and what is told when none can."""
+"""heimdall-wg: packets on the wire, packets delivered at the other end, and ICMP for those that cannot be."""
 import operator
 import os
 import select
@@ -37,14 +37,14 @@ class Marks(InLab):
                         self.assertEqual([p.ds for p in tap.wireguard(own, DATA, least=1)], [ecn])
 
     def test_first_packet_keeps_its_mark(self):
-        """It waited for the handshake."""
+        """Packets staged for the handshake arrive, too."""
         pair = self.pair()
         tap = self.tap(pair.a.host)
         self.send(pair.a.host, pair.a.inner4, pair.b.inner4, 46 << 2 | 2)
         self.assertEqual(tap.wireguard("192.0.2.1", DATA, least=1)[0].ds, 2)
 
     def test_combined_in(self):
-        """RFC 6040: a congested way marks what can be marked, and loses what cannot."""
+        """RFC 6040: a congested path marks packets that can be marked, and loses those that cannot."""
         for outer in ("4", "6"):
             with self.subTest(outer=outer), self.fresh_lab():
                 pair = self.pair(outer)
@@ -74,7 +74,7 @@ class Marks(InLab):
 
 class Wire(InLab):
     def test_padding(self):
-        """Up to 16 bytes, but never past the MTU, which is followed when it changes."""
+        """Up to 16 bytes, but never past the MTU, which the program follows when it changes."""
         pair = self.pair()
         pair.a.ping(pair.b.inner4)
         tap = self.tap(pair.a.host)
@@ -102,15 +102,15 @@ class Wire(InLab):
         pair.transfer(200_000)
 
         def counts(end, other, tap):
-            """What the end has counted, and what the tap has."""
+            """The counters of the end, and those of the tap."""
             sums = [sum(len(p.payload) for p in tap.wireguard(side.outer4)) for side in (other, end)]
             return [int(n) for n in end.show("transfer").split()[1:]], sums
         for row in ((pair.a, pair.b, taps[0]), (pair.b, pair.a, taps[1])):
-            # the last ones may be on their way
+            # the last ones may be in flight
             wait_until(lambda: operator.eq(*counts(*row)), 3, lambda: "counted and seen: %s, %s" % counts(*row))
 
     def test_dropped_counts_nothing(self):
-        """Junk, replays and packets for nobody are not traffic of a peer."""
+        """Junk, replays and packets for unknown indices do not count as a peer's traffic."""
         pair = self.pair()
         pair.a.ping(pair.b.inner4)
         time.sleep(0.2)
@@ -159,7 +159,7 @@ class AllowedIps(InLab):
         self.assertIn("Destination Host Unreachable", said)
         self.assertFalse(pair.b.host.run(["ping", "-c1", "-W1", pair.a.inner4], check=False).returncode == 0)
         pair.a.ping(pair.b.inner6)
-        # Another peer's cannot be taken away in passing.
+        # Removing it from one peer does not remove it from its owner.
         other = pair.a.host.sh("wg genkey | wg pubkey").strip()
         uapi(pair.a.host, f"set=1\npublic_key={key_hex(other)}\nallowed_ip=-{pair.b.inner6}/128\n\n")
         pair.a.ping(pair.b.inner6)
@@ -185,7 +185,7 @@ class Unreachable(InLab):
                 self.assertLess(time.monotonic() - start, 4)
 
     def test_through_nat(self):
-        """A client behind the host, masqueraded into the tunnel, is told as well."""
+        """A client behind the host, masqueraded into the tunnel, gets the answer, too."""
         pair = self.pair()
         client, host = self.lab.host("client"), pair.a.host
         self.lab.link(client, "172.16.0.2/24 fd00:16::2/64", host, "172.16.0.1/24 fd00:16::1/64", "eth0", "lan0")

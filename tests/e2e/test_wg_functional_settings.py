@@ -102,7 +102,7 @@ class Keys(InLab):
         self.assertEqual(received(taker, 1), [b"new session"])
 
     def test_peer_moved_with_its_allowed_ip(self):
-        """b's address goes to c, who is then the one that is spoken to, and the only one believed."""
+        """b's address moves to c, which then gets its packets, and is the only accepted source."""
         a, b, c = (self.lab.host(name) for name in "abc")
         self.lab.switch((a, "192.0.2.1/24"), (b, "192.0.2.2/24"), (c, "192.0.2.3/24"))
         ends = a, b, c = [End(host, number, WG) for number, host in enumerate((a, b, c), 1)]

@@ -47,11 +47,11 @@ class DropIn(InLab):
         return int(number)
 
     def outputs(self, host, number):
-        """Where the standard descriptors of a process of the host lead."""
+        """The targets of the standard descriptors of a process of the host."""
         return [host.sh(f"readlink /proc/{number}/fd/{fd}").strip() for fd in range(3)]
 
     def test_background(self):
-        """The parent returns when the device is there, and who asked for logs gets them in the background, too."""
+        """The parent returns once the device exists, and logs that were asked for continue in the background."""
         for program, name, host in self.each():
             for level, kept in ((None, False), ("silent", False), ("error", True), ("verbose", True), ("what", True)):
                 with self.subTest(program=name, level=level):

@@ -1,4 +1,4 @@
-"""Malformed and hostile clients of heimdall-wg's UAPI socket: the right errno, nothing changed, nobody held up."""
+"""Malformed and hostile clients of heimdall-wg's UAPI socket: the right errno, nothing changed, no other client delayed."""
 import pathlib
 import socket
 import time
@@ -19,7 +19,7 @@ class Client:
     def __init__(self, end, timeout=10):
         self.secrets = end.host.lab.secrets
         self.socket = socket.socket(socket.AF_UNIX)
-        # Waits for a place in the queue, which a socket with a timeout would not.
+        # Waits for a place in the backlog; a socket with a timeout would not.
         self.socket.connect(f"/proc/{end.host.pid}/root/run/wireguard/wg0.sock")
         self.socket.settimeout(timeout)
 
@@ -71,10 +71,10 @@ class Uapi(InLab):
         self.assertTrue(self.end.process.alive())
 
     def assert_answered_soon(self, answers=0):
-        """Somebody else is served while a test holds its connections, of which the server makes so many answers first."""
+        """Another client is served while a test holds its connections, after at most so many of their answers."""
         start = time.monotonic()
         self.assertEqual(ask(self.end, "get=1\n\n"), self.before)
-        # a client may keep the server for 5 s, but not the others
+        # a client may keep its connection for 5 s, but not delay others
         self.assertLess(time.monotonic() - start, 3 + 2 * answers * self.answer_time)
 
     def test_malformed_lines(self):
@@ -107,7 +107,7 @@ class Uapi(InLab):
                 "allowed_ip=10.0.0.0/-1", "allowed_ip=10.0.0.0/ 8", "allowed_ip=10.0.0.0/8,", "remove=false", "remove=",
                 "update_only=no", "protocol_version=2", "protocol_version=", "listen_port=1", "private_key=" + KEY,
                 "what=1", "public_key=" + "z" * 64):
-            # What comes before the mistake must not take effect, not even another peer.
+            # Lines before the mistake must not take effect, not even for another peer.
             cases.append((f"set=1\nfwmark=7\nlisten_port=40000\npublic_key={OTHER}\n{peer}{line}\n\n", EINVAL))
         for request, code in cases:
             with self.subTest(request=request):
@@ -150,7 +150,7 @@ class Uapi(InLab):
         self.assertIn("fwmark=9\n", ask(self.end, "get=1\n\n"))
 
     def test_a_client_that_never_ends_its_request(self):
-        """It is cut off by the clock, however often it sends another byte."""
+        """It is cut off on time, even if it keeps sending bytes."""
         with Client(self.end) as client:
             client.send("set=1\n")
             start = time.monotonic()
@@ -195,7 +195,7 @@ class Uapi(InLab):
         return int(status.split("VmRSS:")[1].split()[0]) << 10
 
     def test_huge_lists(self):
-        """100,000 allowed IPs on one peer, moved to another and taken away, while somebody else is served."""
+        """100,000 allowed IPs on one peer, moved to another and removed, while another client is served."""
         with Client(self.end, 60) as client:
             prefixes = "".join(f"allowed_ip=10.{2 + (number >> 16)}.{number >> 8 & 255}.{number & 255}/32\n"
                                for number in range(100000))

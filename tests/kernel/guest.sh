@@ -90,7 +90,7 @@ exec 9>"$tools/kernel.lock"
 flock 9
 install_needed
 package=$(kernel_package)
-# The name holds what the guest is made of, so that a change of this folder makes it anew.
+# The name holds what the guest is made of, so that a change of this folder rebuilds it.
 target=$tools/$package-$(cat guest.sh init | sha256sum | cut -c 1-12)
 if [ ! -f "$target/initramfs" ]; then
     say "unpacking $package and busybox-static into $target"

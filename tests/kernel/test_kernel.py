@@ -19,7 +19,7 @@ QEMU = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", "256", "-nod
         "-serial", "stdio", "-netdev", "tap,id=cable,ifname=eth0,script=no,downscript=no",
         "-device", "virtio-net-pci,netdev=cable,romfile=", "-append", "console=ttyS0 quiet panic=-1"]
 
-# Hands standard input to the guest's shell as one script and prints what that says.
+# Passes standard input to the guest's shell as one script and prints its output.
 ASK = """
 import socket, sys
 with socket.create_connection(("192.0.2.2", 23), timeout=float(sys.argv[1])) as sock:
@@ -64,7 +64,7 @@ class Guest:
         return self.host.run([sys.executable, "-c", ASK, "5"], check=False, input=script).returncode == 0
 
     def sh(self, script, check=True, timeout=60):
-        """Runs a script in the guest; returns what it says."""
+        """Runs a script in the guest; returns its output."""
         text = self.host.run([sys.executable, "-c", ASK, str(timeout)], timeout=timeout + 5,
                              input=f"(set -e\n{script}\n) </dev/null 2>&1\nstatus=$?; echo; echo status=$status\n").stdout
         said, _, status = text.rpartition("\nstatus=")
@@ -74,7 +74,7 @@ class Guest:
 
 
 class GuestEnd(End):
-    """The end of the tunnel in the guest; wg0 is made anew."""
+    """The end of the tunnel in the guest; wg0 is recreated."""
 
     def __init__(self, guest, number):
         self.host, self.number = guest, number
