@@ -1,21 +1,21 @@
 #include "base/log.h"
 
 #include "base/clock.h"
+#include "base/log_sink.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
-/* Behind VALUES_END no value goes on, so that its quote and the line's end still fit. */
+/* No value continues behind VALUES_END, so that its quote and the line's end still fit. */
 enum { LINE_MAX_LEN = 2048, VALUES_END = LINE_MAX_LEN - 64 };
 
 static _Atomic int min_level = LOG_INFO;
 static _Atomic int line_format = LOG_TEXT;
-static _Atomic int out_fd = STDERR_FILENO;
 
-/* One line being built; what does not fit is cut, never overrun. */
+/* A line that is being built. What does not fit is cut. */
 struct line {
     char text[LINE_MAX_LEN];
     size_t len;
@@ -33,7 +33,7 @@ void log_set_format(enum log_format format)
 
 void log_set_fd(int fd)
 {
-    atomic_store(&out_fd, fd);
+    log_sink_set_fd(fd);
 }
 
 bool log_enabled(enum log_level level)
@@ -88,8 +88,8 @@ static void put_escape(struct line *line, uint32_t code)
     put_text(line, escape);
 }
 
-/* By JSON's rules, which serve text lines too. Everything outside ASCII is escaped: what others
- * wrote changes no terminal and breaks no parser. Stops where the line leaves room for its end. */
+/* Escapes by JSON's rules, in text lines too, and everything outside ASCII: a value that somebody
+ * else chose changes no terminal and breaks no parser. Stops at VALUES_END. */
 static void put_escaped(struct line *line, const char *text)
 {
     for (size_t len = 1; *text != '\0' && line->len < VALUES_END; text += len) {
@@ -126,7 +126,7 @@ static bool is_plain(const char *text)
     return true;
 }
 
-/* The message of a text line, which may quote others too. */
+/* The message of a text line. It may quote what somebody else wrote. */
 static void put_message(struct line *line, const char *text)
 {
     for (; *text != '\0' && line->len < VALUES_END; text++) {
@@ -164,37 +164,83 @@ static void put_time(struct line *line)
     put_text(line, text);
 }
 
-void log_write(enum log_level level, const char *message, const struct log_field *fields)
+static void build(struct line *line, enum log_level level, const char *message,
+                  const struct log_field *fields)
 {
     static const char *const upper[] = {"DEBU", "INFO", "WARN", "ERRO"};
     static const char *const lower[] = {"debug", "info", "warn", "error"};
-    if (!log_enabled(level))
-        return;
     bool json = atomic_load(&line_format) == LOG_JSON;
-    struct line line = {.len = 0};
-    put_text(&line, json ? "{\"time\":\"" : "");
-    put_time(&line);
-    put_text(&line, json ? "\",\"level\":\"" : " ");
-    put_text(&line, json ? lower[level] : upper[level]);
-    put_text(&line, json ? "\",\"msg\":" : " ");
+    line->len = 0;
+    put_text(line, json ? "{\"time\":\"" : "");
+    put_time(line);
+    put_text(line, json ? "\",\"level\":\"" : " ");
+    put_text(line, json ? lower[level] : upper[level]);
+    put_text(line, json ? "\",\"msg\":" : " ");
     if (json)
-        put_quoted(&line, message);
+        put_quoted(line, message);
     else
-        put_message(&line, message);
-    for (; fields->key != NULL && line.len < VALUES_END; fields++) {
-        put_char(&line, json ? ',' : ' ');
+        put_message(line, message);
+    for (; fields->key != NULL && line->len < VALUES_END; fields++) {
+        put_char(line, json ? ',' : ' ');
         if (json)
-            put_quoted(&line, fields->key);
+            put_quoted(line, fields->key);
         else
-            put_text(&line, fields->key);
-        put_char(&line, json ? ':' : '=');
-        put_value(&line, fields, json);
+            put_text(line, fields->key);
+        put_char(line, json ? ':' : '=');
+        put_value(line, fields, json);
     }
     if (json)
-        put_char(&line, '}');
+        put_char(line, '}');
+    line->text[line->len++] = '\n';
+}
+
+/* See log_sink.h. */
+static size_t note_dropped(char *out, size_t size, uint64_t dropped)
+{
+    const struct log_field fields[] = {F_INT("lines", dropped), {.key = NULL}};
+    struct line line;
+    build(&line, LOG_WARN, "log lines dropped", fields);
+    size_t len = line.len < size ? line.len : size;
+    memcpy(out, line.text, len);
+    return len;
+}
+
+void log_write(enum log_level level, const char *message, const struct log_field *fields)
+{
+    struct line line;
+    if (!log_enabled(level))
+        return;
+    build(&line, level, message, fields);
+    log_sink_put(line.text, line.len, note_dropped);
+}
+
+void log_last_words(const char *program, const char *text)
+{
+    struct line line = {.len = 0};
+    put_text(&line, program);
+    put_text(&line, ": ");
+    put_text(&line, text);
     line.text[line.len++] = '\n';
-    ssize_t written = write(atomic_load(&out_fd), line.text, line.len);
-    (void)written; /* nowhere to report a log that cannot be written */
+    log_sink_put(line.text, line.len, note_dropped);
+}
+
+int log_start(void)
+{
+    static bool registered;
+    int rc = log_sink_start();
+    if (rc == 0 && !registered)
+        registered = atexit(log_stop) == 0;
+    return rc;
+}
+
+void log_stop(void)
+{
+    log_sink_stop();
+}
+
+uint64_t log_dropped(void)
+{
+    return log_sink_dropped();
 }
 
 bool log_limit_passes(struct log_limit *limit, uint64_t now_ns, unsigned *left_out)

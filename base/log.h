@@ -5,8 +5,9 @@
 #include <stdint.h>
 
 /* Structured logs on standard error, one line an event, as text or JSON, in ASCII whatever is in
- * the values. Safe from every thread: a line is one write(2). Secrets are never fields; a peer id
- * is logged through log_short_id(). */
+ * the values. Safe from every thread, and never waits for standard error: a line that it does not
+ * take (a full disk, a pipe that nobody reads, a stopped terminal) is dropped, and a later line
+ * has the count. Secrets are never fields; a peer id is logged through log_short_id(). */
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 enum log_format { LOG_TEXT, LOG_JSON };
@@ -30,10 +31,24 @@ struct log_field {
     log_write((level), (message),                                                                  \
               (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){.key = NULL}})
 
-/* Set before threads start. Default: info, text, prefix none, descriptor 2. */
+/* Default: info, text, descriptor 2. Descriptor -1: no log. */
 void log_set_level(enum log_level level);
 void log_set_format(enum log_format format);
 void log_set_fd(int fd);
+
+/* Hands lines to a thread that writes them, so that no other thread waits for a slow disk either.
+ * To be called once rights are dropped, which counts for later threads alone. 0 or a negative
+ * errno: lines are still written by their callers. */
+int log_start(void);
+
+/* Ends that thread once its lines are written; gives up after at most 3 s. Also done at exit. */
+void log_stop(void);
+
+/* Writes "PROGRAM: TEXT", a program's reason to end, behind the lines before it. */
+void log_last_words(const char *program, const char *text);
+
+/* Lines dropped since the program started. */
+uint64_t log_dropped(void);
 
 bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *message, const struct log_field *fields);

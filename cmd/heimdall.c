@@ -1,4 +1,5 @@
 #include "base/err.h"
+#include "base/log.h"
 #include "cmd/report.h"
 #include "control/config/config.h"
 #include "control/daemon/node.h"
@@ -31,7 +32,7 @@ int main(int argc, char **argv)
         config_apply_log(&config.log);
         int rc = node_run(&config, &err);
         if (rc < 0)
-            fprintf(stderr, "heimdall: %s\n", err.text);
+            log_last_words("heimdall", err.text);
         code = rc == NODE_EOPTION ? EXIT_USAGE : rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     }
     config_node_fini(&config);

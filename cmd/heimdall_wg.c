@@ -262,6 +262,7 @@ static int program_run(const struct options *options,
     struct err err = {0};
     const char *name = NULL;
     init_loop(&program);
+    (void)log_start();
     int rc = open_path(&program, options, &name, &err);
     if (rc == 0)
         rc = open_uapi(&program, options, name, &err);

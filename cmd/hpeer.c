@@ -1,4 +1,5 @@
 #include "base/err.h"
+#include "base/log.h"
 #include "cmd/report.h"
 #include "control/config/config.h"
 #include "control/daemon/agent.h"
@@ -29,7 +30,7 @@ int main(int argc, char **argv)
     } else {
         config_apply_log(&config.log);
         if (agent_run(&config, &err) < 0) {
-            fprintf(stderr, "hpeer: %s\n", err.text);
+            log_last_words("hpeer", err.text);
             code = EXIT_FAILURE;
         }
     }

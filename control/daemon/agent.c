@@ -94,6 +94,7 @@ static int start(struct agent *agent, struct err *err)
         return code;
     log_info("starting hpeer", F_STR("version", HEIMDALL_VERSION), F_STR("name", agent->name));
     confine_self(); /* the helper runs, and there are no threads yet */
+    (void)log_start();
     code = agent_resolver_open(agent, err);
     if (code < 0)
         return code;

@@ -396,6 +396,7 @@ static int start(struct node *node, struct err *err)
     if (code < 0)
         return code;
     confine_self(); /* the helpers run, and there are no threads yet */
+    (void)log_start();
     code = open_tunnel(node, err);
     if (code == 0)
         code = node_metrics_open(node, err);

@@ -1,11 +1,13 @@
-"""Logs of a node and of a peer as JSON: every line is an object with the same first keys, and no secret is in any."""
+"""Logs of a node and of a peer: as JSON every line is an object with the same first keys, no secret is in any, and a log that nobody
+reads holds nothing up."""
 import json
+import os
 import re
 import unittest
 import uuid
 
 from lab.labtest import BIN
-from lab.netns import Lab
+from lab.netns import Lab, wait_until
 from lab.story import Network
 
 
@@ -43,6 +45,60 @@ class Logs(unittest.TestCase):
                     continue  # the one line that is there to show a peer's id to its owner
                 for secret in secrets:
                     self.assertNotIn(secret, line)
+
+
+class Unread:
+    """A pipe that is full, and that nobody reads"""
+
+    def __init__(self, host):
+        os.mkfifo(host.dir / "tmp/unread")
+        self.fd = os.open(host.dir / "tmp/unread", os.O_RDWR | os.O_NONBLOCK)
+        self.text = b""
+        self.fill()
+
+    def fill(self):
+        for size in (512, 1):
+            try:
+                while True:
+                    os.write(self.fd, b"\n" * size)
+            except BlockingIOError:
+                pass
+
+    def read(self):
+        """Everything that came so far."""
+        try:
+            while True:
+                self.text += os.read(self.fd, 65536)
+        except BlockingIOError:
+            return self.text.decode()
+
+
+class NobodyReads(unittest.TestCase):
+    """A terminal that is stopped and a collector that hangs look the same: standard error takes no line."""
+
+    def start(self, host, *argv):
+        return host.start(["bash", "-c", 'exec "$@" 2>/tmp/unread', "x", *argv])
+
+    def connected(self, net):
+        return "   connected   " in net.hctl("status", check=False).stdout
+
+    def test_node_and_peer(self):
+        with Lab(BIN) as lab:
+            net = Network(lab)
+            pipes = [Unread(net.router), Unread(net.client)]
+            node = self.start(net.router, "heimdall", "-D", "--name", "router")
+            wait_until(lambda: net.hctl("status", check=False).returncode == 0, 20, "the node does not answer")
+            net.authorize()
+            peer = self.start(net.client, "hpeer", "-D", "--name", "client", "--addr", "tcp://172.17.0.2:9000", "--id", net.id)
+            wait_until(lambda: self.connected(net), 20, "the peer does not connect")
+            net.client.run(["ping", "-c1", "-W5", "10.11.0.1"])
+            # what was dropped before the writer thread stood is counted, what waited in memory comes
+            wait_until(lambda: "log lines dropped lines=" in pipes[0].read(), 10, "the node does not count")
+            wait_until(lambda: " connected node=" in pipes[1].read(), 10, "the peer's lines do not come")
+            pipes[0].fill()
+            pipes[1].fill()
+            self.assertEqual(peer.stop(), 0)
+            self.assertEqual(node.stop(), 0)
 
 
 if __name__ == "__main__":
