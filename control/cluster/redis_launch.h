@@ -46,8 +46,9 @@ struct redis_launch {
 };
 
 /* Finds the program and checks its version, chooses the user, makes a password, makes the folder
- * and gives it to the user; the daemon's own group may enter it, since the daemon soon cannot
- * override file modes. 0 or a negative errno; fini releases what was filled, also after an error. */
+ * and gives it to the user. The daemon's own group may enter it, since the daemon soon cannot
+ * override file modes. 0 or a negative errno. fini releases what was filled, also after an
+ * error. */
 int redis_launch_init(struct redis_launch *launch, const struct redis_launch_options *options,
                       struct err *err);
 void redis_launch_fini(struct redis_launch *launch);

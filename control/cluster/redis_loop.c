@@ -48,7 +48,7 @@ static void del_write(void *data)
     watch(data, 0, UV_WRITABLE);
 }
 
-static void on_closed(uv_handle_t *handle)
+static void redis_loop_on_closed(uv_handle_t *handle)
 {
     free(handle->data);
 }
@@ -57,7 +57,7 @@ static void cleanup(void *data)
 {
     struct redis_loop *loop = data;
     loop->context = NULL;
-    uv_close((uv_handle_t *)&loop->poll, on_closed);
+    uv_close((uv_handle_t *)&loop->poll, redis_loop_on_closed);
 }
 
 int redis_loop_attach(redisAsyncContext *context, uv_loop_t *uv)

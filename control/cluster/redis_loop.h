@@ -5,9 +5,9 @@
 
 struct redisAsyncContext;
 
-/* Drives a hiredis connection by a libuv loop. Unlike hiredis' own adapter it passes poll errors
- * on, so that a connection that died is always noticed. Returns 0 or a negative errno; what it
- * allocates goes with the context. */
+/* Drives a hiredis connection by a libuv loop. Passes poll errors on, unlike hiredis' own adapter,
+ * so that a dead connection is always noticed. 0 or a negative errno. What it allocates is freed
+ * with the context. */
 int redis_loop_attach(struct redisAsyncContext *context, uv_loop_t *loop);
 
 #endif

@@ -1,12 +1,12 @@
 /* Two connections: `command` loads, commits and promotes; `follow` waits in XREAD for the next
  * change. Together they go DOWN -> LOADING -> LIVE. The loss of `command` takes both down, and a
- * timer tries again. The loss of `follow` (Redis closes it whenever it is parked) and a gap in the
+ * timer retries. The loss of `follow` (Redis closes it whenever it is parked) and a gap in the
  * changes go back to LOADING only.
  *
  * A request is first in flight (hiredis holds it), then settled: its reply is known, but it waits
- * until the followed changes have caught up with the revision that the reply names, so that whoever
- * gets the answer also has the state. Results that are known at once wait for a timer of 0 ms,
- * since no callback runs inside its own call. */
+ * until the followed changes have caught up with the revision in the reply, so that an answer never
+ * comes before its state. Results that are known at once wait for a timer of 0 ms, since no
+ * callback runs inside its own call. */
 #include "control/cluster/store_redis.h"
 
 #include "base/err.h"
@@ -91,7 +91,7 @@ static void request_finish(struct request *request, int status)
     free(request);
 }
 
-/* Callbacks may add requests or close the store; the list is taken apart from its head. */
+/* Callbacks may add requests or close the store, so the list is emptied first. */
 static void finish_all(struct list *requests, bool as_known, int status)
 {
     struct list mine;
@@ -152,7 +152,7 @@ static void settle(struct store_redis *store, struct request *request, int statu
         finish_soon(store, request, status);
 }
 
-/* After a reload: what was acknowledged in an epoch that the data do not have is not in them. */
+/* After a reload: a revision that the data have not reached is not in them. */
 static void settle_after_load(struct store_redis *store)
 {
     list_for_each_safe (node, &store->settled) {
@@ -163,7 +163,7 @@ static void settle_after_load(struct store_redis *store)
     release(store);
 }
 
-/* ---- the watch over unanswered commands */
+/* ---- the watchdog over unanswered commands */
 
 static void on_watchdog(uv_timer_t *timer)
 {
@@ -200,11 +200,11 @@ static void drop_connection(redisAsyncContext **context)
     *context = NULL;
     if (gone == NULL)
         return;
-    gone->data = NULL; /* its callbacks still come, and find that it is not ours any more */
+    gone->data = NULL; /* its callbacks still come, and find that nobody uses it */
     redisAsyncFree(gone);
 }
 
-/* Both connections are given up; a retry is planned. */
+/* Drops both connections and plans a retry. */
 static void take_down(struct store_redis *store)
 {
     bool lost = store->was_live;
@@ -223,8 +223,8 @@ static void take_down(struct store_redis *store)
         store->events.lost(store->events.ctx);
 }
 
-/* The store of a callback, or NULL when the connection is not in use any more. A missing reply
- * means that the connection is just dying. */
+/* The store of a callback, or NULL if the connection is no longer in use. A missing reply means
+ * that the connection is dying. */
 static struct store_redis *store_of(redisAsyncContext *context, const redisReply *reply)
 {
     struct store_redis *store = context->data;
@@ -263,8 +263,8 @@ static int connect_one(struct store_redis *store, redisAsyncContext **out)
     return 0;
 }
 
-/* LOADING and the like are passing; a refused password is not, but may be of a redis-server that is
- * about to be replaced: both are tried again. */
+/* LOADING and the like pass. A refused password does not, but may come from a redis-server that is
+ * about to be replaced. Both are retried. */
 static void on_set_up(redisAsyncContext *context, void *data, void *privdata)
 {
     redisReply *reply = data;
@@ -330,7 +330,7 @@ static void follow(struct store_redis *store)
                       "XREAD COUNT 512 BLOCK 0 STREAMS " RECORD_KEY_CHANGES " %s", store->last_id);
 }
 
-/* False when it does not follow what we have, or is no entry of ours. */
+/* False if it does not follow the known place, or is not an entry of ours. */
 static bool take_entry(struct store_redis *store, const redisReply *entry)
 {
     struct record_change change;
@@ -377,7 +377,7 @@ static void on_changes(redisAsyncContext *context, void *data, void *privdata)
             return;
     }
     if (!whole) {
-        log_info("gap in the changes: everything is loaded again",
+        log_info("gap in the changes; reloading everything",
                  F_STR("reply", reply->type == REDIS_REPLY_ERROR ? reply->str : "stream"));
         load(store);
         return;
@@ -451,7 +451,7 @@ static void load(struct store_redis *store)
 
 /* ---- commits and promotions */
 
-/* A reply that no connection will bring any more: what was sent may have been done. */
+/* Without a connection no reply will come: what was sent may have been done. */
 static void on_outcome(redisAsyncContext *context, const redisReply *reply, struct request *request,
                        const redisReply *result)
 {
@@ -483,7 +483,7 @@ static void on_commit(redisAsyncContext *context, void *data, void *privdata)
     const redisReply *reply = data;
     struct store_redis *store = context->data;
     struct request *request = privdata;
-    /* Redis forgot the script (SCRIPT FLUSH): nothing was done, and a new attempt will find it. */
+    /* Redis forgot the script (SCRIPT FLUSH): nothing was done, and the next attempt finds it. */
     if (store != NULL && reply != NULL && reply->type == REDIS_REPLY_ERROR &&
         strncmp(reply->str, "NOSCRIPT", 8) == 0) {
         answered(store);
@@ -496,7 +496,7 @@ static void on_commit(redisAsyncContext *context, void *data, void *privdata)
     on_outcome(context, reply, request, reply);
 }
 
-/* EXEC's reply: that of REPLICAOF and that of the script. */
+/* EXEC's reply holds those of REPLICAOF and of the script. */
 static void on_promoted(redisAsyncContext *context, void *data, void *privdata)
 {
     const redisReply *reply = data;
@@ -506,7 +506,7 @@ static void on_promoted(redisAsyncContext *context, void *data, void *privdata)
     on_outcome(context, reply, privdata, result);
 }
 
-/* EVALSHA's arguments for a change; both arrays are allocated. */
+/* EVALSHA's arguments for a change. Both arrays are allocated. */
 struct arguments {
     int count;
     const char **texts;
@@ -567,7 +567,7 @@ static int send_commit(struct store_redis *store, const struct change *change,
     return rc;
 }
 
-/* The script checks the place, so a request may also go out while everything is loaded again. */
+/* The script checks the place, so a request may also go out during a reload. */
 static bool can_send(const struct store_redis *store)
 {
     return !store->closing && (store->phase == PHASE_LIVE || store->was_live);
@@ -578,7 +578,7 @@ static void commit(struct store *base, const struct change *change, const struct
     struct store_redis *store = (struct store_redis *)base;
     struct request *request = request_create(store, done);
     if (request == NULL)
-        abort(); /* a few bytes; there is no way to report it */
+        abort(); /* a few bytes, and no way to report the failure */
     int rc = -ECANCELED;
     if (can_send(store))
         rc = send_commit(store, change, request);
@@ -647,7 +647,7 @@ static void free_options(struct store_redis_options *options)
     free((void *)(uintptr_t)options->password);
 }
 
-static void on_handle_closed(uv_handle_t *handle)
+static void store_redis_on_closed(uv_handle_t *handle)
 {
     struct store_redis *store = handle->data;
     if (--store->open_handles > 0)
@@ -668,9 +668,9 @@ static void close_store(struct store *base, void (*closed)(void *ctx), void *ctx
     store->closing = true;
     store->closed = closed;
     store->closed_ctx = ctx;
-    uv_close((uv_handle_t *)&store->retry, on_handle_closed);
-    uv_close((uv_handle_t *)&store->watchdog, on_handle_closed);
-    uv_close((uv_handle_t *)&store->soon, on_handle_closed);
+    uv_close((uv_handle_t *)&store->retry, store_redis_on_closed);
+    uv_close((uv_handle_t *)&store->watchdog, store_redis_on_closed);
+    uv_close((uv_handle_t *)&store->soon, store_redis_on_closed);
     take_down(store);
 }
 

@@ -3,11 +3,11 @@
 
 #include <uv.h>
 
-/* The store in the local redis-server, over its unix socket. Every mutation is one Lua script: it
- * checks the epoch and rev of heimdall:meta, applies, raises rev, and appends the change to the
- * stream heimdall:changes, which a second connection follows. An entry of the stream is the pairs
- * (epoch, E) (rev, R) (prev_epoch, E) (prev_rev, R) and two pairs an operation: (kind, key) (field,
- * value), the kind one of SET DEL HSET HDEL. */
+/* The store in the local redis-server, over its unix socket. Every mutation is one Lua script that
+ * checks the epoch and rev of heimdall:meta, applies the operations, raises rev, and appends the
+ * change to the stream heimdall:changes, which a second connection follows. An entry of the stream
+ * is the pairs (epoch, E) (rev, R) (prev_epoch, E) (prev_rev, R), then for each operation the pairs
+ * (kind, key) (field, value). The kind is SET, DEL, HSET or HDEL. */
 
 struct store;
 struct store_events;
@@ -18,7 +18,7 @@ struct store_redis_options {
     const char *password;
 };
 
-/* Starts to connect, and retries until closed. The options are copied. Returns 0 or -ENOMEM. */
+/* Starts to connect, and retries until closed. Copies the options. 0 or -ENOMEM. */
 int store_redis_open(struct store **out, uv_loop_t *loop, const struct store_redis_options *options,
                      const struct store_events *events);
 

@@ -23,7 +23,7 @@ static bool read_number(const redisReply *reply, uint64_t *out)
            parse_number(out, reply->str, 0, UINT64_MAX);
 }
 
-/* A string without a NUL inside, for what we treat as text. */
+/* A string without a NUL inside, which can be used as text. */
 static bool is_text(const redisReply *reply)
 {
     return is_string(reply) && strlen(reply->str) == (size_t)reply->len;
@@ -37,7 +37,7 @@ bool store_redis_read_position(const redisReply *reply, uint64_t *epoch, uint64_
 
 /* ---- load */
 
-/* The fields of heimdall:meta that say where the store is are no records. */
+/* The fields of heimdall:meta that hold the store's place are not records. */
 static bool is_position(const struct record_op *op)
 {
     return strcmp(op->key, RECORD_KEY_META) == 0 && op->field != NULL &&
@@ -84,7 +84,7 @@ bool store_redis_read_load(const redisReply *reply, struct store_redis_load *out
         return false;
     for (size_t i = 0; i < capacity; i++) {
         struct record_op *op = &out->records[out->image.record_count];
-        /* A key or field with a NUL in it is not ours: left alone. */
+        /* A key or field with a NUL in it is another program's: left alone. */
         if (read_record(&reply->element[4 + 3 * i], op) && !is_position(op))
             out->image.record_count++;
     }

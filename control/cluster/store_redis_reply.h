@@ -5,15 +5,15 @@
 
 #include <hiredis/hiredis.h>
 
-/* Redis replies as the store's own types. What is read borrows from the reply; the arrays of
- * operations are allocated. Strict: false for anything else than what the scripts write. */
+/* Redis replies as the store's own types. Results borrow from the reply; arrays of operations are
+ * allocated. Strict: false for anything but what the scripts write. */
 
 enum { STORE_REDIS_ID_TEXT = 48 };
 
 /* A reply of the load script. */
 struct store_redis_load {
     struct store_image image;
-    struct record_op *records; /* what image.records points to; owned */
+    struct record_op *records; /* image.records points to it; owned */
     char last_id[STORE_REDIS_ID_TEXT];
     bool layout_is_ours; /* or the store is empty */
 };
@@ -21,13 +21,13 @@ struct store_redis_load {
 bool store_redis_read_load(const redisReply *reply, struct store_redis_load *out);
 void store_redis_load_fini(struct store_redis_load *load);
 
-/* One entry of the stream: id and pairs. `ops` inside is allocated: free it. */
+/* One entry of the stream: id and pairs. The caller frees out->ops. */
 bool store_redis_read_entry(const redisReply *entry, struct record_change *out, const char **id);
 
 /* {epoch, rev} of the commit and promote scripts. */
 bool store_redis_read_position(const redisReply *reply, uint64_t *epoch, uint64_t *rev);
 
-/* What an error reply means, as struct store_done says; epoch and rev are set for "STALE". */
+/* The status of struct store_done that an error reply means. Sets epoch and rev for "STALE". */
 int store_redis_error_status(const char *text, uint64_t *epoch, uint64_t *rev);
 
 const char *store_redis_op_name(enum record_op_kind kind);

@@ -1,8 +1,8 @@
 #include "control/cluster/store_redis_scripts.h"
 
 /* An error in the middle of a script would leave the first half applied, so everything that can
- * fail is checked before the first write. The stream keeps about the last 4096 changes; who missed
- * more than that reloads. */
+ * fail is checked before the first write. The stream keeps about the last 4096 changes; a follower
+ * that missed more reloads. */
 
 const char store_redis_commit_script[] =
     "local meta = redis.call('HMGET', KEYS[1], 'epoch', 'rev')\n"

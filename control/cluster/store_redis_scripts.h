@@ -12,7 +12,7 @@ extern const char store_redis_commit_script[];
 extern const char store_redis_promote_script[];
 
 /* Reads everything under "heimdall:". Replies {epoch, rev, layout, id of the last change, then key,
- * field, value of each record}; "" stands for none. */
+ * field, value of each record}, with "" for none. */
 extern const char store_redis_load_script[];
 
 #endif

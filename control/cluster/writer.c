@@ -16,7 +16,7 @@ struct writer {
     struct writer_env env;
     struct list waiting; /* the first is in flight when `busy` */
     bool busy;
-    bool running; /* inside run() */
+    bool running; /* inside writer_run() */
     struct writer_stats stats;
 };
 
@@ -56,16 +56,16 @@ void writer_destroy(struct writer *writer)
     struct err err;
     if (writer == NULL)
         return;
-    writer->running = true; /* nothing is started any more */
+    writer->running = true; /* starts nothing from now on */
     err_set(&err, -ECANCELED, "the node is stopping");
     while (!list_empty(&writer->waiting))
         finish(writer, list_first(&writer->waiting, struct job, node), GRPC_UNAVAILABLE, &err);
     free(writer);
 }
 
-static void run(struct writer *writer);
+static void writer_run(struct writer *writer);
 
-/* redis-server ends itself when it cannot write, so that a full disk has many faces. */
+/* redis-server exits when it cannot write, so a full disk shows in many ways. */
 static enum grpc_code disk_full(int status, struct err *err)
 {
     err_set(err, status,
@@ -117,7 +117,7 @@ static void on_committed(void *ctx, int status, uint64_t epoch, uint64_t rev)
             metrics_observe(&writer->stats.committed, clock_boottime_ns() - job->start_ns);
         finish(writer, job, code, &err);
     }
-    run(writer);
+    writer_run(writer);
 }
 
 /* One step of the first job: true when it is done. */
@@ -144,9 +144,9 @@ static bool step(struct writer *writer, struct job *job)
     return !commit;
 }
 
-/* A finished request may submit the next one from its callback: the loop takes it, not a recursion.
- */
-static void run(struct writer *writer)
+/* A finished request may submit the next one from its callback. The loop takes it, without
+ * recursion. */
+static void writer_run(struct writer *writer)
 {
     if (writer->running || writer->busy)
         return;
@@ -174,5 +174,5 @@ void writer_submit(struct writer *writer, const struct writer_request *request)
     job->request = *request;
     job->start_ns = clock_boottime_ns();
     list_append(&writer->waiting, &job->node);
-    run(writer);
+    writer_run(writer);
 }

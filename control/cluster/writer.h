@@ -6,8 +6,8 @@
 
 #include <stdbool.h>
 
-/* Turns requests into changes one after the other: each is built on a state that holds everything
- * committed before it, and built again when the store moved on meanwhile. */
+/* Turns requests into changes, one at a time. Each is built on a state that holds everything
+ * committed before it, and rebuilt when another writer's change came first. */
 
 struct err;
 struct store;
@@ -16,13 +16,13 @@ struct writer;
 struct writer_env {
     void *ctx;
     const struct state *(*state)(void *ctx); /* the current one; NULL while there is none */
-    /* Whether that is why the store fails; may be NULL. */
+    /* Whether a full disk is why the store fails. May be NULL. */
     bool (*disk_full)(void *ctx);
 };
 
 struct writer_request {
     void *ctx;
-    /* A builder of change.h, with its request bound. */
+    /* A builder of change.h with its request bound. */
     enum grpc_code (*build)(void *ctx, struct change *change, const struct state *state,
                             struct err *err);
     /* Called once. On GRPC_OK the state already holds the change; `rev` is the state's. */
@@ -32,8 +32,8 @@ struct writer_request {
 /* Returns 0 or -ENOMEM. The store must outlive the writer. */
 int writer_create(struct writer **out, struct store *store, const struct writer_env *env);
 
-/* Requests still waiting end with UNAVAILABLE. Close the store first, so that the one in flight has
- * ended. */
+/* Requests still waiting end with UNAVAILABLE. Close the store first, which ends the one in flight.
+ * Takes NULL. */
 void writer_destroy(struct writer *writer);
 
 struct writer_stats {
@@ -43,7 +43,7 @@ struct writer_stats {
 
 const struct writer_stats *writer_stats(const struct writer *writer);
 
-/* The request is copied; `done` may be called before this returns (refused, nothing to do). */
+/* The request is copied. `done` may be called before this returns (refused, nothing to do). */
 void writer_submit(struct writer *writer, const struct writer_request *request);
 
 #endif

@@ -1,8 +1,8 @@
 /* One loop on the main thread.
  *
  * Coming up: host and data dir -> helpers, Redis -> rights given up -> tunnel -> store, state ->
- * bootstrap -> API -> ready. Going down, in reverse: API -> names -> tunnel -> store, Redis -> loop.
- * fail() and a signal take the same way down, from whatever is up by then. */
+ * bootstrap -> API -> ready. Going down, in reverse: API -> names -> tunnel -> store, Redis ->
+ * loop. fail() and a signal go down the same way, from whatever is up by then. */
 #include "control/daemon/node.h"
 
 #include "base/bytes.h"
