@@ -2,18 +2,23 @@
  * changed options may change, and the peers that options authorize. */
 #include "control/daemon/node_bootstrap.h"
 
-#include "base/clock.h"
+#include "base/err.h"
 #include "base/log.h"
+#include "control/api/mutation.h"
 #include "control/cluster/cluster.h"
-#include "control/cluster/writer.h"
 #include "control/daemon/node_parts.h"
+#include "control/daemon/node_submit.h"
 #include "control/state/access.h"
 #include "control/state/change.h"
 #include "control/state/state.h"
+#include "proto/mutation.pb-c.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+
+enum { CLUSTER_ID_TEXT = sizeof((const struct state_settings *)0)->cluster };
 
 /* The option's network, the cluster's default, or none: an overlay has IPv6 for nodes and peers
  * alike, or for neither. */
@@ -33,97 +38,152 @@ static struct ip_prefix network6(const struct overlay6_option *option,
     return (struct ip_prefix){0};
 }
 
-static enum grpc_code build_cluster(void *ctx, struct change *change, const struct state *state,
-                                    struct err *err)
+/* protobuf-c's messages have no const. */
+static char *borrow(const char *text)
 {
-    const struct node *node = ctx;
-    const struct node_config *config = node->config;
-    char cluster[sizeof state_settings(state)->cluster];
-    struct ip_prefix node_network6;
-    struct ip_prefix peer_network6;
-    memcpy(cluster, state_settings(state)->cluster, sizeof cluster);
-    if (cluster[0] == '\0') {
-        uint8_t random[16];
-        if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
-            change_init(change);
-            err_set(err, -EIO, "no random bytes");
-            return GRPC_INTERNAL;
-        }
-        access_make_uuid(random, cluster);
-    }
-    change_default_networks6(cluster, &node_network6, &peer_network6);
-    struct change_cluster wanted = {
-        .cluster = cluster,
-        .node_network = config->node_network,
-        .peer_network = config->peer_network,
-        .node_network6 = network6(&config->node_network6, &config->peer_network6, node_network6),
-        .peer_network6 = network6(&config->peer_network6, &config->node_network6, peer_network6),
-    };
-    return change_bootstrap_cluster(change, state, &wanted, err);
+    return (char *)(uintptr_t)text;
 }
 
-static enum grpc_code build_node(void *ctx, struct change *change, const struct state *state,
-                                 struct err *err)
+/* An empty text stands for no network. */
+static char *network_text(char out[IP_PREFIX_TEXT], const struct ip_prefix *network)
 {
-    const struct node *node = ctx;
-    struct change_node self = {
-        .id = node->identity.id,
-        .name = node->name,
-        .public_key = node->public_key,
-        .addr = node->advertise,
-        .endpoint_ip = node->endpoint_ip,
-        .endpoint_port = node->config->endpoint_port,
-        .interface_name = node->config->interface_name,
-        .version = HEIMDALL_VERSION,
-        .host_networks = node->host_networks,
-        .host_network_count = node->host_network_count,
-        .no_ipv6 = !tunnel_has_ipv6(node->tunnel),
-        .now_ns = clock_realtime_ns(),
-    };
-    return change_put_node(change, state, &self, err);
+    out[0] = '\0';
+    if (network->addr.family != 0)
+        ip_prefix_format(network, out);
+    return out;
 }
 
-/* The first --authorized-peer that is not authorized yet; one request is submitted for each. */
-static enum grpc_code build_authorized(void *ctx, struct change *change, const struct state *state,
-                                       struct err *err)
+static void request_ended(struct node *node)
 {
-    const struct node *node = ctx;
-    const struct option_list *list = &node->config->authorized_peers;
-    change_init(change);
-    for (size_t i = 0; i < list->count; i++)
-        if (state_authorization(state, list->values[i]) == NULL)
-            return change_authorize_peer(change, state, list->values[i], clock_realtime_ns(), err);
-    return GRPC_OK;
+    if (--node->bootstrap_requests > 0 || node->bootstrap_failed || node->stopping)
+        return;
+    node->bootstrapped = true;
+    node->bootstrap_done(node, NULL);
 }
 
-static void on_bootstrap_done(void *ctx, enum grpc_code status, const struct err *err, uint64_t rev)
+static void on_bootstrap_done(void *ctx, const struct mutation *mutation, enum grpc_code status,
+                              const struct err *err, uint64_t rev)
 {
     struct node *node = ctx;
+    (void)mutation;
     (void)rev;
-    node->bootstrap_requests--;
-    if (node->stopping)
-        return;
-    if (status == GRPC_UNAVAILABLE) {
+    bool first = status != GRPC_OK && !node->bootstrap_failed && !node->stopping;
+    node->bootstrap_failed |= status != GRPC_OK;
+    request_ended(node);
+    if (first && status == GRPC_UNAVAILABLE) {
         log_warn("the store did not take the first changes; retrying", F_STR("error", err->text));
         cluster_restart_redis(node->cluster);
-    } else if (status != GRPC_OK) {
+    } else if (first) {
         node->bootstrap_done(node, err);
-    } else if (node->bootstrap_requests == 0 && !node->bootstrapped) {
-        node->bootstrapped = true;
-        node->bootstrap_done(node, NULL);
     }
+}
+
+/* A request that cannot even be made fails as if the store had refused it. */
+static void submit(struct node *node, const struct mutation_kind *kind,
+                   const ProtobufCMessage *request)
+{
+    struct err err;
+    node->bootstrap_requests++; /* on_bootstrap_done may be called at once */
+    int code = node_submit(node, kind, request, on_bootstrap_done);
+    if (code == 0)
+        return;
+    err_set_errno(&err, code, "cannot bootstrap this node");
+    on_bootstrap_done(node, NULL, GRPC_INTERNAL, &err, 0);
+}
+
+/* The cluster's id is made once, by the first node. 0 or -EIO. */
+static int cluster_id(const struct state *state, char out[CLUSTER_ID_TEXT])
+{
+    uint8_t random[16];
+    memcpy(out, state_settings(state)->cluster, CLUSTER_ID_TEXT);
+    if (out[0] != '\0')
+        return 0;
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
+        return -EIO;
+    access_make_uuid(random, out);
+    return 0;
+}
+
+static void submit_cluster(struct node *node, char *id)
+{
+    const struct node_config *config = node->config;
+    char texts[4][IP_PREFIX_TEXT];
+    struct ip_prefix node6;
+    struct ip_prefix peer6;
+    Pb__BootstrapClusterRequest request = PB__BOOTSTRAP_CLUSTER_REQUEST__INIT;
+    change_default_networks6(id, &node6, &peer6);
+    node6 = network6(&config->node_network6, &config->peer_network6, node6);
+    peer6 = network6(&config->peer_network6, &config->node_network6, peer6);
+    request.cluster_id = id;
+    request.node_network = network_text(texts[0], &config->node_network);
+    request.peer_network = network_text(texts[1], &config->peer_network);
+    request.node_network6 = network_text(texts[2], &node6);
+    request.peer_network6 = network_text(texts[3], &peer6);
+    submit(node, &mutation_bootstrap_cluster, &request.base);
+}
+
+/* ---- this node's record ---- */
+
+/* The networks of this host as texts. The array and the texts are one allocation, or NULL. */
+static char **host_networks(const struct node *node)
+{
+    size_t count = node->host_network_count;
+    char **out = calloc(count + 1, sizeof *out + IP_PREFIX_TEXT);
+    for (size_t i = 0; i < count && out != NULL; i++) {
+        out[i] = (char *)(out + count + 1) + i * IP_PREFIX_TEXT;
+        ip_prefix_format(&node->host_networks[i], out[i]);
+    }
+    return out;
+}
+
+static void submit_node(struct node *node)
+{
+    Pb__PutNodeRequest request = PB__PUT_NODE_REQUEST__INIT;
+    Pb__Node self = PB__NODE__INIT;
+    Pb__KeyPair keypair = PB__KEY_PAIR__INIT;
+    keypair.public_key = node->public_key;
+    self.id = node->identity.id;
+    self.name = node->name;
+    self.keypair = &keypair;
+    self.addr = node->advertise;
+    self.endpoint_ip = node->endpoint_ip;
+    self.endpoint_port = node->config->endpoint_port;
+    self.interface_name = borrow(node->config->interface_name);
+    self.version = borrow(HEIMDALL_VERSION);
+    request.node = &self;
+    request.no_ipv6 = !tunnel_has_ipv6(node->tunnel);
+    request.host_networks = host_networks(node);
+    request.n_host_networks = request.host_networks != NULL ? node->host_network_count : 0;
+    submit(node, &mutation_put_node, &request.base);
+    free(request.host_networks);
+}
+
+/* ---- the peers that options authorize ---- */
+
+static void submit_authorized(struct node *node, const char *id)
+{
+    Pb__AuthorizePeerRequest request = PB__AUTHORIZE_PEER_REQUEST__INIT;
+    request.id = borrow(id);
+    submit(node, &mutation_authorize_peer, &request.base);
 }
 
 void node_bootstrap(struct node *node, void (*done)(struct node *node, const struct err *err))
 {
-    struct writer *writer = cluster_writer(node->cluster);
-    size_t authorized = node->config->authorized_peers.count;
+    const struct option_list *authorized = &node->config->authorized_peers;
+    char id[CLUSTER_ID_TEXT];
     if (node->bootstrapped || node->bootstrap_requests > 0)
         return;
     node->bootstrap_done = done;
-    node->bootstrap_requests = 2 + authorized;
-    writer_submit(writer, &(struct writer_request){node, build_cluster, on_bootstrap_done});
-    writer_submit(writer, &(struct writer_request){node, build_node, on_bootstrap_done});
-    for (size_t i = 0; i < authorized && !node->stopping; i++)
-        writer_submit(writer, &(struct writer_request){node, build_authorized, on_bootstrap_done});
+    if (cluster_id(cluster_state(node->cluster), id) < 0) {
+        done(node, &(struct err){-EIO, "no random bytes"});
+        return;
+    }
+    node->bootstrap_failed = false;
+    node->bootstrap_requests = 1; /* this call */
+    submit_cluster(node, id);
+    submit_node(node);
+    for (size_t i = 0; i < authorized->count && !node->stopping; i++)
+        if (state_authorization(cluster_state(node->cluster), authorized->values[i]) == NULL)
+            submit_authorized(node, authorized->values[i]);
+    request_ended(node);
 }

@@ -76,14 +76,13 @@ struct node {
     uint64_t names_next_ns;
     uv_timer_t presence_timer;
     size_t presence_requests; /* not yet answered */
-    bool presence_found;      /* the last of them noted something, so there may be more */
-    char expired_id[ACCESS_ID_MAX + 1];
-    bool bootstrapped; /* cluster and own record are in the store */
+    bool bootstrapped;        /* cluster and own record are in the store */
     bool ready;
     bool stopping;
     bool stopped;
     struct metrics_tunnel tunnel_totals;
     size_t bootstrap_requests; /* not yet answered */
+    bool bootstrap_failed;     /* at least one of them */
     void (*bootstrap_done)(struct node *node, const struct err *err);
     int code; /* of the whole run */
     struct err *err;

@@ -4,74 +4,69 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "control/api/mutation.h"
 #include "control/api/watch_peer.h"
 #include "control/cluster/cluster.h"
-#include "control/cluster/writer.h"
 #include "control/daemon/node_parts.h"
+#include "control/daemon/node_submit.h"
 #include "control/state/presence.h"
+#include "control/state/record_time.h"
 #include "control/state/state.h"
+#include "proto/mutation.pb-c.h"
 #include "wg/path/path.h"
 
-#include <errno.h>
-#include <stdio.h>
+enum { SEEN_AT_ONCE = 64 }; /* peers of one change, which other changes wait for */
 
-static void submit(struct node *node, const struct writer_request *request)
+static void submit(struct node *node, const struct mutation_kind *kind,
+                   const ProtobufCMessage *request, node_mutation_done *done)
 {
-    node->presence_requests++;
-    writer_submit(cluster_writer(node->cluster), request);
+    node->presence_requests++; /* `done` may be called at once */
+    if (node_submit(node, kind, request, done) < 0)
+        node->presence_requests--;
 }
 
 /* ---- seen ---- */
 
-static enum grpc_code build_seen(void *ctx, struct change *change, const struct state *state,
-                                 struct err *err)
+static void write_seen(struct node *node);
+
+static void on_seen_written(void *ctx, const struct mutation *mutation, enum grpc_code status,
+                            const struct err *err, uint64_t rev)
 {
     struct node *node = ctx;
-    enum grpc_code code = presence_build_seen(node->presence, change, state, err);
-    node->presence_found = change->op_count > 0;
-    return code;
-}
-
-static void on_seen_written(void *ctx, enum grpc_code status, const struct err *err, uint64_t rev);
-
-static void write_seen(struct node *node)
-{
-    submit(node, &(struct writer_request){node, build_seen, on_seen_written});
-}
-
-static void on_seen_written(void *ctx, enum grpc_code status, const struct err *err, uint64_t rev)
-{
-    struct node *node = ctx;
+    (void)mutation;
     (void)rev;
     node->presence_requests--;
     if (status != GRPC_OK)
         log_debug("cannot record when peers were seen", F_STR("error", err->text));
-    else if (node->presence_found && !node->stopping)
+    else if (!node->stopping)
         write_seen(node);
+}
+
+static void write_seen(struct node *node)
+{
+    struct change_seen seen[SEEN_AT_ONCE];
+    Pb__PeersSeenRequest__Seen peers[SEEN_AT_ONCE];
+    Pb__PeersSeenRequest__Seen *pointers[SEEN_AT_ONCE];
+    Pb__PeersSeenRequest request = PB__PEERS_SEEN_REQUEST__INIT;
+    request.n_peers =
+        presence_collect(node->presence, cluster_state(node->cluster), seen, SEEN_AT_ONCE);
+    request.peers = pointers;
+    for (size_t i = 0; i < request.n_peers; i++) {
+        pb__peers_seen_request__seen__init(&peers[i]);
+        peers[i].id = (char *)(uintptr_t)seen[i].id; /* protobuf-c's messages have no const */
+        peers[i].seen_ns = seen[i].seen_ns;
+        pointers[i] = &peers[i];
+    }
+    if (request.n_peers > 0)
+        submit(node, &mutation_peers_seen, &request.base, on_seen_written);
 }
 
 /* ---- not seen for too long ---- */
 
-static enum grpc_code build_removal(void *ctx, struct change *change, const struct state *state,
-                                    struct err *err)
-{
-    struct node *node = ctx;
-    const char *id = presence_expired(node->presence, state);
-    snprintf(node->expired_id, sizeof node->expired_id, "%s", id != NULL ? id : "");
-    if (id != NULL)
-        return change_deauthorize_peer(change, state, id, err);
-    change_init(change);
-    return GRPC_OK;
-}
+static void remove_expired(struct node *node);
 
-static void on_removed(void *ctx, enum grpc_code status, const struct err *err, uint64_t rev);
-
-static void remove_expired(struct node *node)
-{
-    submit(node, &(struct writer_request){node, build_removal, on_removed});
-}
-
-static void on_removed(void *ctx, enum grpc_code status, const struct err *err, uint64_t rev)
+static void on_removed(void *ctx, const struct mutation *mutation, enum grpc_code status,
+                       const struct err *err, uint64_t rev)
 {
     struct node *node = ctx;
     char id[9];
@@ -79,12 +74,26 @@ static void on_removed(void *ctx, enum grpc_code status, const struct err *err, 
     if (status != GRPC_OK) {
         log_debug("cannot remove a peer that was not seen for --peer-expiry",
                   F_STR("error", err->text));
-    } else if (node->expired_id[0] != '\0') {
-        log_info("deauthorized a peer that was not seen for --peer-expiry",
-                 F_STR("peer", log_short_id(id, node->expired_id)), F_INT("rev", rev));
-        if (!node->stopping)
-            remove_expired(node);
+        return;
     }
+    if (mutation->changed)
+        log_info("deauthorized a peer that was not seen for --peer-expiry",
+                 F_STR("peer", log_short_id(id, mutation_subject(mutation))), F_INT("rev", rev));
+    if (mutation->changed && !node->stopping)
+        remove_expired(node);
+}
+
+static void remove_expired(struct node *node)
+{
+    const struct state *state = cluster_state(node->cluster);
+    Pb__ExpirePeerRequest request = PB__EXPIRE_PEER_REQUEST__INIT;
+    const char *id = presence_expired(node->presence, state);
+    const struct state_peer *peer = id != NULL ? state_peer(state, id) : NULL;
+    if (peer == NULL)
+        return;
+    request.id = (char *)(uintptr_t)id;
+    request.seen_ns = record_time_ns(peer->pb->last_seen);
+    submit(node, &mutation_expire_peer, &request.base, on_removed);
 }
 
 /* ---- looking ---- */

@@ -13,8 +13,6 @@
 
 #define MINUTE (60 * NS_PER_SEC)
 
-enum { SEEN_AT_ONCE = 64 }; /* peers of one change, for which others wait */
-
 static const uint64_t look_every = MINUTE;       /* at most */
 static const uint64_t write_every = 10 * MINUTE; /* at most */
 static const uint64_t grace = 10 * MINUTE;       /* at most: peers come back within seconds */
@@ -147,22 +145,21 @@ uint64_t presence_seen_ns(const struct presence *presence, const struct state_pe
     return sight != NULL && sight->seen_ns > stored ? sight->seen_ns : stored;
 }
 
-enum grpc_code presence_build_seen(const struct presence *presence, struct change *change,
-                                   const struct state *state, struct err *err)
+size_t presence_collect(const struct presence *presence, const struct state *state,
+                        struct change_seen *out, size_t capacity)
 {
-    struct change_seen seen[SEEN_AT_ONCE];
     size_t count = 0;
     uint64_t news = write_every;
     if (presence->expiry_ns != 0)
         news = least(news, presence->expiry_ns / 4);
-    for (size_t i = 0; i < state_peer_count(state) && count < SEEN_AT_ONCE; i++) {
+    for (size_t i = 0; i < state_peer_count(state) && count < capacity; i++) {
         const struct state_peer *peer = state_peer_at(state, i);
         uint64_t seen_ns = presence_seen_ns(presence, peer);
         if (seen_ns > record_time_ns(peer->pb->last_seen) &&
             seen_ns - record_time_ns(peer->pb->last_seen) >= news)
-            seen[count++] = (struct change_seen){peer->id, seen_ns};
+            out[count++] = (struct change_seen){peer->id, seen_ns};
     }
-    return change_peers_seen(change, state, seen, count, err);
+    return count;
 }
 
 static bool same_message(const ProtobufCMessage *a, const ProtobufCMessage *b)

@@ -8,8 +8,7 @@
 #include <stdint.h>
 
 /* When peers were seen last, and which have not been for too long. Pure: clocks, and what the
- * tunnel and the control API say, come in as arguments; what follows is made by builders of
- * changes. */
+ * tunnel and the control API say, come in as arguments. */
 
 struct presence;
 struct state;
@@ -35,10 +34,10 @@ void presence_end(struct presence *presence, const struct state *state);
 /* When the peer was seen last, nanoseconds since the UNIX epoch: here or as its record says. */
 uint64_t presence_seen_ns(const struct presence *presence, const struct state_peer *peer);
 
-/* Writes down what is much newer than the records say, of some peers at a time: to be repeated
- * until the change is empty. */
-enum grpc_code presence_build_seen(const struct presence *presence, struct change *change,
-                                   const struct state *state, struct err *err);
+/* Collects the peers that were seen much later than their records say, `capacity` at most: to be
+ * repeated until there are none. The ids are the state's. */
+size_t presence_collect(const struct presence *presence, const struct state *state,
+                        struct change_seen *out, size_t capacity);
 
 /* Whether a new record of the peer says when it was seen and nothing else that is new. */
 bool presence_is_only_seen(const struct state_peer *had, const uint8_t *record, size_t len);

@@ -40,8 +40,9 @@ static bool write_some(struct world *world)
 {
     struct network *network = &world->network;
     struct change change;
-    enum grpc_code code =
-        presence_build_seen(world->presence, &change, network->state, &network->err);
+    struct change_seen seen[64];
+    size_t count = presence_collect(world->presence, network->state, seen, ARRAY_LEN(seen));
+    enum grpc_code code = change_peers_seen(&change, network->state, seen, count, &network->err);
     ck_assert_int_eq(network_apply(network, &change, code), GRPC_OK);
     return network->ops > 0;
 }
