@@ -69,7 +69,7 @@ class Identity(Life):
                 shutil.copy2(path, net.server.dir / "var/heimdall-peer")
         second = self.start_peer("--id", net.id, host=net.server)
         second.wait_for("connected")
-        self.peer.wait_for("another hpeer with this id and its key has connected")
+        self.peer.wait_for("another hpeer with this id and key has connected")
         self.reaches(host=net.server)
         self.assertEqual(net.client.run(["wg", "show", "darknet", "peers"]).stdout, "")
         second.stop()
