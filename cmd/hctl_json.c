@@ -76,7 +76,8 @@ static cJSON *json_of_message(const ProtobufCMessage *message)
     cJSON *object = cJSON_CreateObject();
     for (unsigned i = 0; object != NULL && i < message->descriptor->n_fields; i++) {
         const ProtobufCFieldDescriptor *field = &message->descriptor->fields[i];
-        if (strcmp(field->name, "private_key") != 0) /* always empty */
+        if (strcmp(field->name, "private_key") != 0 &&   /* always empty */
+            strcmp(field->name, "next_page_token") != 0) /* of pages that hctl has put together */
             cJSON_AddItemToObject(object, field->name, json_of_field(message, field));
     }
     return object;

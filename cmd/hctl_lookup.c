@@ -1,5 +1,6 @@
 #include "cmd/hctl_lookup.h"
 
+#include "cmd/hctl_pages.h"
 #include "control/state/record.h"
 
 #include <errno.h>
@@ -120,8 +121,8 @@ enum grpc_code lookup_peer(struct session *session, const char *word, char id[AC
 {
     Pb__StatusRequest request = PB__STATUS_REQUEST__INIT;
     struct lookup lookup = {word, id};
-    return session_call(session, SESSION_CLUSTER "Status", &request.base,
-                        &pb__status_response__descriptor, lookup_in_status, &lookup, err);
+    return pages_call(session, SESSION_CLUSTER "Status", &request.base,
+                      &pb__status_response__descriptor, lookup_in_status, &lookup, err);
 }
 
 enum grpc_code lookup_node(struct session *session, const char *word, char id[ACCESS_ID_MAX + 1],
@@ -130,6 +131,6 @@ enum grpc_code lookup_node(struct session *session, const char *word, char id[AC
     Pb__NodesRequest request;
     struct lookup lookup = {word, id};
     pb__nodes_request__init(&request);
-    return session_call(session, SESSION_HEIMDALL "Nodes", &request.base,
-                        &pb__nodes_response__descriptor, lookup_in_nodes, &lookup, err);
+    return pages_call(session, SESSION_HEIMDALL "Nodes", &request.base,
+                      &pb__nodes_response__descriptor, lookup_in_nodes, &lookup, err);
 }

@@ -1,7 +1,8 @@
 #include "cmd/hctl_output.h"
 
 #include "cmd/hctl_json.h"
-#include "proto/cluster.pb-c.h"
+#include "cmd/hctl_pages.h"
+#include "proto/heimdall.pb-c.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -45,12 +46,12 @@ output_call(struct invocation *invocation, const char *path,
             enum grpc_code (*print)(void *ctx, const ProtobufCMessage *response, struct err *err),
             struct err *err)
 {
-    union { /* requests without fields have one layout */
+    union { /* requests for lists have one layout */
         ProtobufCMessage base;
-        Pb__StatusRequest status;
+        Pb__PeersRequest peers;
     } empty;
-    assert(request->sizeof_message <= sizeof empty);
+    assert(request->sizeof_message == sizeof empty);
     protobuf_c_message_init(request, &empty);
-    return session_call(invocation->session, path, &empty.base, response,
-                        invocation->config.json ? answer_as_json : print, invocation, err);
+    return pages_call(invocation->session, path, &empty.base, response,
+                      invocation->config.json ? answer_as_json : print, invocation, err);
 }

@@ -14,7 +14,7 @@ enum grpc_code output_change(const struct invocation *invocation, const Protobuf
 enum grpc_code output_table(const struct invocation *invocation, struct table *table,
                             struct err *err);
 
-/* Calls a method without arguments and prints its answer: as JSON with -o json, else through
+/* Calls a method that lists something and prints its answer: as JSON with -o json, else through
  * `print`, whose `ctx` is the invocation. */
 enum grpc_code
 output_call(struct invocation *invocation, const char *path,

@@ -5,6 +5,7 @@
 #include "cmd/hctl_condition.h"
 #include "cmd/hctl_lookup.h"
 #include "cmd/hctl_output.h"
+#include "cmd/hctl_pages.h"
 #include "cmd/hctl_text.h"
 #include "control/state/record.h"
 #include "proto/cluster.pb-c.h"
@@ -194,8 +195,8 @@ ask_status(struct invocation *invocation,
            struct err *err)
 {
     Pb__StatusRequest request = PB__STATUS_REQUEST__INIT;
-    return session_call(invocation->session, SESSION_CLUSTER "Status", &request.base,
-                        &pb__status_response__descriptor, answer, invocation, err);
+    return pages_call(invocation->session, SESSION_CLUSTER "Status", &request.base,
+                      &pb__status_response__descriptor, answer, invocation, err);
 }
 
 enum grpc_code status_show(struct invocation *invocation, struct err *err)

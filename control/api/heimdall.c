@@ -6,6 +6,7 @@
 #include "control/api/live.h"
 #include "control/api/mutation.h"
 #include "control/api/mutation_call.h"
+#include "control/api/page.h"
 #include "control/rpc/server.h"
 #include "control/state/record_time.h"
 #include "control/state/state.h"
@@ -31,108 +32,157 @@ static const struct state *state_or_fail(const struct heimdall_service *handlers
     return state;
 }
 
-static void *array_or_fail(struct rpc_call *call, size_t count, size_t size)
+/* A list that is being answered: the page, and an array of pointers for its records. */
+struct listing {
+    const struct state *state;
+    struct page page;
+    void **records;
+    size_t place; /* of the next record in the state */
+    size_t count; /* in the state */
+};
+
+/* False with the call failed. listing_fini in either case. */
+static bool listing_init(struct listing *listing, const struct heimdall_service *handlers,
+                         struct rpc_call *call, enum walk_part part, uint64_t size,
+                         const char *token)
 {
-    void *array = calloc(count + 1, size);
-    if (array == NULL)
+    *listing = (struct listing){.state = state_or_fail(handlers, call)};
+    if (listing->state == NULL || !page_init(&listing->page, call, part, size, token))
+        return false;
+    if (listing->page.walk.part != part) {
+        rpc_call_fail(call, GRPC_INVALID_ARGUMENT, "page_token belongs to another list");
+        return false;
+    }
+    listing->place = walk_place(&listing->page.walk, listing->state);
+    listing->count = walk_count(&listing->page.walk, listing->state);
+    listing->records = calloc(listing->count - listing->place + 1, sizeof *listing->records);
+    if (listing->records == NULL)
         rpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
-    return array;
+    return listing->records != NULL;
+}
+
+static void listing_fini(struct listing *listing)
+{
+    free(listing->records);
+}
+
+/* Takes the next record, of this size in the answer. */
+static bool listing_takes(struct listing *listing, size_t packed_size)
+{
+    if (listing->place == listing->count || !page_takes_bytes(&listing->page, packed_size))
+        return false;
+    walk_take(&listing->page.walk, listing->state, listing->place++);
+    return true;
+}
+
+static void listing_reply(struct listing *listing, struct rpc_call *call,
+                          const ProtobufCMessage *response)
+{
+    if (page_check(&listing->page, call, listing->count))
+        rpc_call_reply(call, response);
 }
 
 static void handle_authorized(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
-    const struct state *state = state_or_fail(ctx, call);
-    Pb__AuthorizedPeersResponse response;
-    (void)message;
-    if (state == NULL)
-        return;
-    pb__authorized_peers_response__init(&response);
-    response.ids = array_or_fail(call, state_authorization_count(state), sizeof *response.ids);
-    if (response.ids == NULL)
-        return;
-    response.n_ids = state_authorization_count(state);
-    for (size_t i = 0; i < response.n_ids; i++)
-        response.ids[i] = state_authorization_at(state, i)->pb->id;
-    rpc_call_reply(call, &response.base);
-    free(response.ids);
+    const Pb__AuthorizedPeersRequest *request = (const Pb__AuthorizedPeersRequest *)message;
+    Pb__AuthorizedPeersResponse response = PB__AUTHORIZED_PEERS_RESPONSE__INIT;
+    struct listing listing;
+    if (listing_init(&listing, ctx, call, WALK_AUTHORIZATIONS, request->page_size,
+                     request->page_token)) {
+        response.ids = (char **)listing.records;
+        for (size_t i = listing.place; i < listing.count; i++) {
+            char *id = state_authorization_at(listing.state, i)->pb->id;
+            if (!listing_takes(&listing, strlen(id)))
+                break;
+            response.ids[response.n_ids++] = id;
+        }
+        response.next_page_token = page_next(&listing.page);
+        listing_reply(&listing, call, &response.base);
+    }
+    listing_fini(&listing);
 }
 
 static void handle_routes(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
-    const struct state *state = state_or_fail(ctx, call);
-    Pb__RoutesResponse response;
-    (void)message;
-    if (state == NULL)
-        return;
-    pb__routes_response__init(&response);
-    response.routes = array_or_fail(call, state_route_count(state), sizeof *response.routes);
-    if (response.routes == NULL)
-        return;
-    response.n_routes = state_route_count(state);
-    for (size_t i = 0; i < response.n_routes; i++)
-        response.routes[i] = state_route_at(state, i)->pb;
-    rpc_call_reply(call, &response.base);
-    free(response.routes);
+    const Pb__RoutesRequest *request = (const Pb__RoutesRequest *)message;
+    Pb__RoutesResponse response = PB__ROUTES_RESPONSE__INIT;
+    struct listing listing;
+    if (listing_init(&listing, ctx, call, WALK_ROUTES, request->page_size, request->page_token)) {
+        response.routes = (Pb__Route **)listing.records;
+        for (size_t i = listing.place; i < listing.count; i++) {
+            Pb__Route *route = state_route_at(listing.state, i)->pb;
+            if (!listing_takes(&listing, pb__route__get_packed_size(route)))
+                break;
+            response.routes[response.n_routes++] = route;
+        }
+        response.next_page_token = page_next(&listing.page);
+        listing_reply(&listing, call, &response.base);
+    }
+    listing_fini(&listing);
 }
 
 /* A node's record holds when that node last wrote it. The node that answers is alive now. */
 static void handle_nodes(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const struct heimdall_service *handlers = ctx;
-    const struct state *state = state_or_fail(handlers, call);
-    Google__Protobuf__Timestamp now = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
-    Pb__NodesResponse response;
+    const Pb__NodesRequest *request = (const Pb__NodesRequest *)message;
+    Google__Protobuf__Timestamp now = record_time(clock_realtime_ns());
+    Pb__NodesResponse response = PB__NODES_RESPONSE__INIT;
+    struct listing listing;
     Pb__Node self;
-    (void)message;
-    if (state == NULL)
-        return;
-    pb__nodes_response__init(&response);
-    response.nodes = array_or_fail(call, state_node_count(state), sizeof *response.nodes);
-    if (response.nodes == NULL)
-        return;
-    response.n_nodes = state_node_count(state);
-    for (size_t i = 0; i < response.n_nodes; i++) {
-        const struct state_node *node = state_node_at(state, i);
-        response.nodes[i] = node->pb;
-        if (strcmp(node->id, handlers->env->node_id) == 0) {
-            self = *node->pb;
-            now = record_time(clock_realtime_ns());
-            self.updated = &now;
-            response.nodes[i] = &self;
+    if (listing_init(&listing, handlers, call, WALK_NODES, request->page_size,
+                     request->page_token)) {
+        response.nodes = (Pb__Node **)listing.records;
+        for (size_t i = listing.place; i < listing.count; i++) {
+            Pb__Node *node = state_node_at(listing.state, i)->pb;
+            if (strcmp(node->id, handlers->env->node_id) == 0) {
+                self = *node;
+                self.updated = &now;
+                node = &self;
+            }
+            if (!listing_takes(&listing, pb__node__get_packed_size(node)))
+                break;
+            response.nodes[response.n_nodes++] = node;
         }
+        response.next_page_token = page_next(&listing.page);
+        listing_reply(&listing, call, &response.base);
     }
-    rpc_call_reply(call, &response.base);
-    free(response.nodes);
+    listing_fini(&listing);
 }
 
 static void handle_peers(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const struct heimdall_service *handlers = ctx;
-    const struct state *state = state_or_fail(handlers, call);
+    const Pb__PeersRequest *request = (const Pb__PeersRequest *)message;
+    Pb__PeersResponse response = PB__PEERS_RESPONSE__INIT;
+    struct live_peer *peers = NULL;
+    struct listing listing;
     struct live live;
-    Pb__PeersResponse response;
-    (void)message;
-    if (state == NULL)
-        return;
-    pb__peers_response__init(&response);
-    size_t count = state_peer_count(state);
-    struct live_peer *peers = calloc(count + 1, sizeof *peers);
-    response.peers = calloc(count + 1, sizeof *response.peers);
-    if (peers == NULL || response.peers == NULL) {
+    if (!listing_init(&listing, handlers, call, WALK_PEERS, request->page_size,
+                      request->page_token))
+        goto out;
+    size_t count = listing.count - listing.place;
+    if (request->page_size != 0 && request->page_size < count)
+        count = (size_t)request->page_size;
+    peers = calloc(count + 1, sizeof *peers);
+    if (peers == NULL) {
         rpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
         goto out;
     }
     live_init_now(&live, handlers->env, handlers->watch);
-    response.n_peers = count;
-    for (size_t i = 0; i < count; i++) {
-        live_peer_fill(&peers[i], &live, state_peer_at(state, i));
-        response.peers[i] = &peers[i].pb;
+    response.peers = (Pb__Peer **)listing.records;
+    for (struct live_peer *peer = peers; listing.place < listing.count; peer++) {
+        live_peer_fill(peer, &live, state_peer_at(listing.state, listing.place));
+        if (!listing_takes(&listing, pb__peer__get_packed_size(&peer->pb)))
+            break;
+        response.peers[response.n_peers++] = &peer->pb;
     }
-    rpc_call_reply(call, &response.base);
+    response.next_page_token = page_next(&listing.page);
+    listing_reply(&listing, call, &response.base);
     live_fini(&live);
 out:
-    free(response.peers);
     free(peers);
+    listing_fini(&listing);
 }
 
 /* ---- changes ---- */

@@ -190,8 +190,7 @@ static void check_handshakes(struct problems *problems, const struct report_fact
 
 void problems_add_cut(struct problems *problems, size_t shown, size_t peers)
 {
-    problem_add(problems,
-                "ask for one with hctl peers show, or use Cluster.Watch, which has no end",
+    problem_add(problems, "ask for pages with page_size (field 100), or use a current hctl",
                 "only %zu of %zu peers are shown: the answer is full", shown, peers);
 }
 

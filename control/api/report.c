@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "control/api/facts.h"
 #include "control/api/live.h"
+#include "control/api/page.h"
 #include "control/api/problems.h"
 #include "control/state/record_time.h"
 #include "control/state/state.h"
@@ -10,6 +11,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { CUT_RESERVE = 2 * PROBLEM_TEXT }; /* for the problem of a page that is cut */
 
 /* A host's tunnel, as a message with its storage. */
 struct tunnel_view {
@@ -97,41 +100,84 @@ static void authorization_fill(struct peer_entry *out,
     out->pb.rekey = authorization->pb->rekey;
 }
 
-static int add_nodes(struct report *report, const struct report_facts *facts)
+/* An unpacked entry of one of the lists, at the walk's place. */
+static const ProtobufCMessage *fill_next(struct report *report, const struct report_facts *facts,
+                                         const struct walk *walk, size_t place)
 {
-    size_t count = state_node_count(facts->state);
-    report->nodes = calloc(count + 1, sizeof *report->nodes);
-    report->pb.nodes = calloc(count + 1, sizeof *report->pb.nodes);
-    if (report->nodes == NULL || report->pb.nodes == NULL)
-        return -ENOMEM;
-    for (size_t i = 0; i < count; i++) {
-        node_fill(&report->nodes[i], facts, state_node_at(facts->state, i));
-        report->pb.nodes[i] = &report->nodes[i].pb;
+    struct peer_entry *peer = &report->peers[report->pb.n_peers];
+    struct node_entry *node = &report->nodes[report->pb.n_nodes];
+    if (walk->part == WALK_NODES) {
+        node_fill(node, facts, state_node_at(facts->state, place));
+        return &node->pb.base;
     }
-    report->pb.n_nodes = count;
-    return 0;
+    if (walk->part == WALK_PEERS)
+        peer_fill(peer, facts, state_peer_at(facts->state, place));
+    else
+        authorization_fill(peer, state_authorization_at(facts->state, place));
+    return &peer->pb.base;
 }
 
-/* Adds peers with a record, then those that never connected. */
-static int add_peers(struct report *report, const struct report_facts *facts)
+/* Authorizations are listed while there is no peer of that id. */
+static bool is_listed(const struct report_facts *facts, const struct walk *walk, size_t place)
 {
-    size_t peers = state_peer_count(facts->state);
-    size_t authorizations = state_authorization_count(facts->state);
-    report->peers = calloc(peers + authorizations + 1, sizeof *report->peers);
-    report->pb.peers = calloc(peers + authorizations + 1, sizeof *report->pb.peers);
-    if (report->peers == NULL || report->pb.peers == NULL)
-        return -ENOMEM;
-    size_t n = 0;
-    for (size_t i = 0; i < peers; i++)
-        peer_fill(&report->peers[n++], facts, state_peer_at(facts->state, i));
-    for (size_t i = 0; i < authorizations; i++) {
-        const struct state_authorization *authorization = state_authorization_at(facts->state, i);
-        if (state_peer(facts->state, authorization->id) == NULL)
-            authorization_fill(&report->peers[n++], authorization);
+    return walk->part != WALK_AUTHORIZATIONS ||
+           state_peer(facts->state, state_authorization_at(facts->state, place)->id) == NULL;
+}
+
+/* Adds records of the walk's part until the page is full or the part ends. */
+static bool add_part(struct report *report, const struct report_facts *facts, struct page *page)
+{
+    struct walk *walk = &page->walk;
+    size_t count = walk_count(walk, facts->state);
+    for (size_t i = walk_place(walk, facts->state); i < count; i++) {
+        if (is_listed(facts, walk, i)) {
+            if (!page_takes(page, fill_next(report, facts, walk, i)))
+                return false;
+            if (walk->part == WALK_NODES)
+                report->pb.n_nodes++;
+            else
+                report->pb.n_peers++;
+        }
+        walk_take(walk, facts->state, i);
     }
-    for (size_t i = 0; i < n; i++)
+    return true;
+}
+
+/* Nodes, peers with a record, peers that never connected. */
+static void add_entries(struct report *report, const struct report_facts *facts, struct page *page)
+{
+    static const enum walk_part next[] = {[WALK_NODES] = WALK_PEERS,
+                                          [WALK_ROUTES] = WALK_END,
+                                          [WALK_AUTHORIZATIONS] = WALK_END,
+                                          [WALK_PEERS] = WALK_AUTHORIZATIONS};
+    while (page->walk.part != WALK_END && add_part(report, facts, page))
+        walk_begin(&page->walk, next[page->walk.part]);
+}
+
+static size_t least(size_t a, uint64_t b)
+{
+    return a < b ? a : (size_t)b;
+}
+
+/* One entry more than there can be: a record that does not fit is filled before it is measured. */
+static int make_lists(struct report *report, const struct report_facts *facts,
+                      const struct page *page)
+{
+    size_t nodes = least(state_node_count(facts->state), page->count) + 1;
+    size_t peers = least(state_peer_count(facts->state) + state_authorization_count(facts->state),
+                         page->count) +
+                   1;
+    report->nodes = calloc(nodes, sizeof *report->nodes);
+    report->pb.nodes = calloc(nodes, sizeof *report->pb.nodes);
+    report->peers = calloc(peers, sizeof *report->peers);
+    report->pb.peers = calloc(peers, sizeof *report->pb.peers);
+    if (report->nodes == NULL || report->pb.nodes == NULL || report->peers == NULL ||
+        report->pb.peers == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < nodes; i++)
+        report->pb.nodes[i] = &report->nodes[i].pb;
+    for (size_t i = 0; i < peers; i++)
         report->pb.peers[i] = &report->peers[i].pb;
-    report->pb.n_peers = n;
     return 0;
 }
 
@@ -142,8 +188,23 @@ static void add_problems(struct report *report, const struct report_facts *facts
     report->pb.n_problems = report->problems.count;
 }
 
-int report_create(struct report **out, const struct report_facts *facts)
+static size_t count_peers(const struct state *state)
 {
+    size_t count = state_peer_count(state);
+    for (size_t i = 0; i < state_authorization_count(state); i++)
+        count += state_peer(state, state_authorization_at(state, i)->id) == NULL;
+    return count;
+}
+
+static void add_cut(struct report *report, const struct report_facts *facts)
+{
+    problems_add_cut(&report->problems, report->pb.n_peers, count_peers(facts->state));
+    report->pb.n_problems = report->problems.count;
+}
+
+int report_create(struct report **out, const struct report_facts *facts, struct page *page)
+{
+    bool first = !page->walk.begun && page->walk.part == WALK_NODES;
     *out = NULL;
     struct report *report = calloc(1, sizeof *report);
     if (report == NULL)
@@ -160,32 +221,19 @@ int report_create(struct report **out, const struct report_facts *facts)
         report->started = record_time(facts->host->started_ns);
         report->pb.started = &report->started;
     }
-    if (add_nodes(report, facts) < 0 || add_peers(report, facts) < 0) {
+    if (make_lists(report, facts, page) < 0) {
         report_destroy(report);
         return -ENOMEM;
     }
-    add_problems(report, facts);
+    if (first)
+        add_problems(report, facts);
+    page_reserve(page, protobuf_c_message_get_packed_size(&report->pb.base) + CUT_RESERVE);
+    add_entries(report, facts, page);
+    if (page->incomplete && page->whole)
+        add_cut(report, facts);
+    report->pb.next_page_token = page_next(page);
     *out = report;
     return 0;
-}
-
-void report_cut(struct report *report, size_t size)
-{
-    enum { TAG_AND_LENGTH = 1 + 5 };
-    size_t peers = report->pb.n_peers;
-    size_t n = 0;
-    if (protobuf_c_message_get_packed_size(&report->pb.base) <= size)
-        return;
-    report->pb.n_peers = 0;
-    size_t taken = protobuf_c_message_get_packed_size(&report->pb.base) + (size_t)2 * PROBLEM_TEXT;
-    for (; n < peers; n++) {
-        taken += TAG_AND_LENGTH + protobuf_c_message_get_packed_size(&report->peers[n].pb.base);
-        if (taken > size)
-            break;
-    }
-    report->pb.n_peers = n;
-    problems_add_cut(&report->problems, n, peers);
-    report->pb.n_problems = report->problems.count;
 }
 
 void report_destroy(struct report *report)

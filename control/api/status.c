@@ -3,6 +3,7 @@
 #include "control/api/env.h"
 #include "control/api/facts.h"
 #include "control/api/live.h"
+#include "control/api/page.h"
 #include "control/api/report.h"
 #include "control/rpc/server.h"
 #include "proto/cluster.pb-c.h"
@@ -16,7 +17,7 @@ struct status {
 };
 
 static void answer(const struct status *self, struct rpc_call *call, const struct state *state,
-                   const struct live *live)
+                   const struct live *live, struct page *page)
 {
     const struct api_env *env = self->env;
     struct report_host host = {.interface_name = ""};
@@ -30,11 +31,10 @@ static void answer(const struct status *self, struct rpc_call *call, const struc
         .version = HEIMDALL_VERSION,
         .now_ns = live->now_ns,
     };
-    if (report_create(&status, &facts) < 0) {
+    if (report_create(&status, &facts, page) < 0) {
         rpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
         return;
     }
-    report_cut(status, GRPC_MESSAGE_MAX);
     rpc_call_reply(call, &report_response(status)->base);
     report_destroy(status);
 }
@@ -44,14 +44,17 @@ static void handle_status(void *ctx, struct rpc_call *call, const ProtobufCMessa
     const struct status *self = ctx;
     const struct api_env *env = self->env;
     const struct state *state = env->state(env->ctx);
+    const Pb__StatusRequest *request = (const Pb__StatusRequest *)message;
+    struct page page;
     struct live live;
-    (void)message;
     if (state == NULL) {
         rpc_call_fail(call, GRPC_UNAVAILABLE, "this node is still starting");
         return;
     }
+    if (!page_init(&page, call, WALK_NODES, request->page_size, request->page_token))
+        return;
     live_init_now(&live, env, self->watch);
-    answer(self, call, state, &live);
+    answer(self, call, state, &live, &page);
     live_fini(&live);
 }
 

@@ -5,10 +5,9 @@
 #include "control/api/watch.h"
 
 #include "base/list.h"
-#include "base/search.h"
 #include "control/api/env.h"
+#include "control/api/walk.h"
 #include "control/rpc/server.h"
-#include "control/state/access.h"
 #include "control/state/state.h"
 #include "proto/cluster.pb-c.h"
 
@@ -27,18 +26,11 @@ struct watch {
     size_t count;
 };
 
-/* The snapshot's parts, in order. */
-enum part { PART_NODES, PART_ROUTES, PART_AUTHORIZATIONS, PART_PEERS, PART_END };
-
 struct watcher {
     struct list link;
     struct watch *watch;
     struct rpc_call *call;
-    enum part part;
-    bool begun; /* in this part: the fields below name the last record sent */
-    uint64_t join_seq;
-    struct ip_prefix network;
-    char id[ACCESS_ID_MAX + 1];
+    struct walk walk; /* of the snapshot: nodes, routes, authorizations, peers */
 };
 
 /* ---- messages ---- */
@@ -189,7 +181,7 @@ static void watcher_cut_off(struct watcher *watcher, enum grpc_code code, const 
 /* Returns false when the watcher is gone. */
 static bool watcher_send(struct watcher *watcher, struct batch *batch)
 {
-    batch->pb.snapshot_complete = watcher->part == PART_END;
+    batch->pb.snapshot_complete = watcher->walk.part == WALK_END;
     if (rpc_call_pending(watcher->call) <= PENDING_MAX &&
         rpc_call_send(watcher->call, &batch->pb.base) == 0)
         return true;
@@ -200,121 +192,37 @@ static bool watcher_send(struct watcher *watcher, struct batch *batch)
 
 /* ---- what there is ---- */
 
-static size_t part_count(const struct state *state, enum part part)
+static Pb__Event__RecordCase record_case(enum walk_part part)
 {
     switch (part) {
-    case PART_NODES:
-        return state_node_count(state);
-    case PART_ROUTES:
-        return state_route_count(state);
-    case PART_AUTHORIZATIONS:
-        return state_authorization_count(state);
-    case PART_PEERS:
-        return state_peer_count(state);
-    case PART_END:
-        return 0;
-    }
-    return 0;
-}
-
-/* Compares a record of the part with the last one sent, in the order of state.h. */
-static int compare_with_last(const struct watcher *watcher, const struct state *state, size_t i)
-{
-    switch (watcher->part) {
-    case PART_NODES: {
-        const struct state_node *node = state_node_at(state, i);
-        if (node->join_seq != watcher->join_seq)
-            return node->join_seq < watcher->join_seq ? -1 : 1;
-        return strcmp(node->id, watcher->id);
-    }
-    case PART_ROUTES: {
-        const struct ip_prefix *network = &state_route_at(state, i)->network;
-        int order = ip_addr_compare(&network->addr, &watcher->network.addr);
-        return order != 0 ? order : (int)network->len - (int)watcher->network.len;
-    }
-    case PART_AUTHORIZATIONS:
-        return strcmp(state_authorization_at(state, i)->id, watcher->id);
-    case PART_PEERS:
-        return strcmp(state_peer_at(state, i)->id, watcher->id);
-    case PART_END:
+    case WALK_NODES:
+        return PB__EVENT__RECORD_NODE;
+    case WALK_ROUTES:
+        return PB__EVENT__RECORD_ROUTE;
+    case WALK_AUTHORIZATIONS:
+        return PB__EVENT__RECORD_AUTHORIZATION;
+    case WALK_PEERS:
+        return PB__EVENT__RECORD_PEER;
+    case WALK_END:
         break;
     }
-    return 1;
-}
-
-struct position {
-    const struct watcher *watcher;
-    const struct state *state;
-};
-
-static bool was_sent(const void *ctx, size_t place)
-{
-    const struct position *position = ctx;
-    return compare_with_last(position->watcher, position->state, place) <= 0;
-}
-
-/* Finds the first unsent record of the part; records may have come and gone before it. */
-static size_t find_next(const struct watcher *watcher, const struct state *state)
-{
-    size_t count = watcher->begun ? part_count(state, watcher->part) : 0;
-    return search_place(count, was_sent, &(struct position){watcher, state});
-}
-
-static void remember(struct watcher *watcher, const char *id)
-{
-    watcher->begun = true;
-    strncpy(watcher->id, id, sizeof watcher->id - 1);
-}
-
-static void put_record(struct watcher *watcher, const struct state *state, size_t i,
-                       struct batch *batch)
-{
-    Pb__Event *event = batch_next(batch);
-    switch (watcher->part) {
-    case PART_NODES: {
-        const struct state_node *node = state_node_at(state, i);
-        event_set(event, PB__EVENT__RECORD_NODE, &node->pb->base);
-        watcher->join_seq = node->join_seq;
-        remember(watcher, node->id);
-        break;
-    }
-    case PART_ROUTES: {
-        const struct state_route *route = state_route_at(state, i);
-        event_set(event, PB__EVENT__RECORD_ROUTE, &route->pb->base);
-        watcher->network = route->network;
-        remember(watcher, "");
-        break;
-    }
-    case PART_AUTHORIZATIONS: {
-        const struct state_authorization *authorization = state_authorization_at(state, i);
-        event_set(event, PB__EVENT__RECORD_AUTHORIZATION, &authorization->pb->base);
-        remember(watcher, authorization->id);
-        break;
-    }
-    case PART_PEERS: {
-        const struct state_peer *peer = state_peer_at(state, i);
-        event_set(event, PB__EVENT__RECORD_PEER, &peer->pb->base);
-        remember(watcher, peer->id);
-        break;
-    }
-    case PART_END:
-        break;
-    }
+    return PB__EVENT__RECORD__NOT_SET;
 }
 
 /* Fills the next message of the snapshot. */
 static void put_next(struct watcher *watcher, const struct state *state, struct batch *batch)
 {
+    struct walk *walk = &watcher->walk;
     batch_init(batch, state);
-    while (watcher->part != PART_END && batch->pb.n_events < BATCH) {
-        size_t i = find_next(watcher, state);
-        size_t count = part_count(state, watcher->part);
-        for (; i < count && batch->pb.n_events < BATCH; i++)
-            put_record(watcher, state, i, batch);
-        if (i == count) {
-            watcher->part++;
-            watcher->begun = false;
+    while (walk->part != WALK_END && batch->pb.n_events < BATCH) {
+        size_t i = walk_place(walk, state);
+        size_t count = walk_count(walk, state);
+        for (; i < count && batch->pb.n_events < BATCH; i++) {
+            event_set(batch_next(batch), record_case(walk->part), walk_record(walk, state, i));
+            walk_take(walk, state, i);
         }
+        if (i == count)
+            walk_begin(walk, walk->part + 1);
     }
 }
 
@@ -325,7 +233,7 @@ static void watcher_go_on(struct watcher *watcher)
     const struct state *state = env->state(env->ctx);
     struct batch batch;
     bool here = true;
-    while (here && state != NULL && watcher->part != PART_END &&
+    while (here && state != NULL && watcher->walk.part != WALK_END &&
            rpc_call_is_writable(watcher->call)) {
         put_next(watcher, state, &batch);
         here = watcher_send(watcher, &batch);
@@ -359,6 +267,7 @@ static void handle_watch(void *ctx, struct rpc_call *call, const ProtobufCMessag
     }
     watcher->watch = watch;
     watcher->call = call;
+    walk_begin(&watcher->walk, WALK_NODES);
     list_append(&watch->watchers, &watcher->link);
     watch->count++;
     rpc_call_on_cancel(call, watcher_cancelled, watcher);

@@ -2,6 +2,7 @@
 
 #include "control/api/facts.h"
 #include "control/api/live.h"
+#include "control/api/page.h"
 #include "tests/control/network_fixture.h"
 
 #include <errno.h>
@@ -78,7 +79,7 @@ static void world_init(struct world *world)
     ck_assert_int_eq(network_authorize(&world->network, test_id(4)), GRPC_OK);
 }
 
-static void ask(struct world *world)
+static void ask_page(struct world *world, struct page *page)
 {
     live_init(&world->live, tunnel_info, world, NOW_NS, BOOT_NS);
     for (unsigned n = 0; n < ARRAY_LEN(world->watching_ns); n++) {
@@ -93,8 +94,15 @@ static void ask(struct world *world)
                                  .node_id = test_id(1),
                                  .version = "1.0.0",
                                  .now_ns = NOW_NS};
-    ck_assert_int_eq(report_create(&world->status, &facts), 0);
+    ck_assert_int_eq(report_create(&world->status, &facts, page), 0);
     world->pb = report_response(world->status);
+}
+
+static void ask(struct world *world)
+{
+    struct page page;
+    ck_assert(page_init(&page, NULL, WALK_NODES, 0, ""));
+    ask_page(world, &page);
 }
 
 static void world_fini(struct world *world)
@@ -296,25 +304,71 @@ START_TEST(finds_problems)
 }
 END_TEST
 
-/* Shows as many peers as fit, and a problem for the rest. */
+static void again(struct world *world)
+{
+    report_destroy(world->status);
+    live_fini(&world->live);
+}
+
+/* A client that does not page gets as many peers as fit, and a problem for the rest. */
 START_TEST(cut_to_a_size)
 {
     struct world world;
+    struct page page;
     world_init(&world);
     for (unsigned n = 10; n < 60; n++)
         network_add_peer(&world.network, n, "");
     ask(&world);
     size_t whole = protobuf_c_message_get_packed_size(&world.pb->base);
-    report_cut(world.status, whole);
     ck_assert_uint_eq(world.pb->n_peers, 53);
     ck_assert_uint_eq(world.pb->n_problems, 0);
-    report_cut(world.status, whole - 1);
+    again(&world);
+    ck_assert(page_init(&page, NULL, WALK_NODES, 0, ""));
+    page.room = whole - 1;
+    ask_page(&world, &page);
     ck_assert_uint_le(protobuf_c_message_get_packed_size(&world.pb->base), whole - 1);
     ck_assert(world.pb->n_peers > 30 && world.pb->n_peers < 53);
     ck_assert_uint_eq(world.pb->n_problems, 1);
+    ck_assert_str_eq(world.pb->next_page_token, "");
     ck_assert_msg(strstr(world.pb->problems[0]->what, " of 53 peers") != NULL, "%s",
                   world.pb->problems[0]->what);
     world_fini(&world);
+}
+END_TEST
+
+/* Pages hold every node and peer once, and the problems once. */
+START_TEST(pages)
+{
+    static const uint64_t sizes[] = {1, 7, 53, 54, 55, 1000};
+    struct world world;
+    world_init(&world);
+    world.host.serves_names = false;
+    for (unsigned n = 10; n < 60; n++)
+        network_add_peer(&world.network, n, "");
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        size_t nodes = 0, peers = 0, never = 0, problems = 0, count = 0;
+        char token[WALK_TOKEN] = "";
+        do {
+            struct page page;
+            ck_assert(page_init(&page, NULL, WALK_NODES, sizes[i], token));
+            ask_page(&world, &page);
+            nodes += world.pb->n_nodes;
+            peers += world.pb->n_peers;
+            problems += world.pb->n_problems;
+            for (size_t p = 0; p < world.pb->n_peers; p++)
+                never += world.pb->peers[p]->peer->peer_ip[0] == '\0';
+            ck_assert_uint_le(world.pb->n_nodes + world.pb->n_peers, sizes[i]);
+            snprintf(token, sizeof token, "%s", world.pb->next_page_token);
+            count++;
+            again(&world);
+        } while (token[0] != '\0');
+        ck_assert_uint_eq(nodes, 1);
+        ck_assert_uint_eq(peers, 53);
+        ck_assert_uint_eq(never, 1);
+        ck_assert_uint_eq(problems, 1);
+        ck_assert_uint_eq(count, (54 + sizes[i] - 1) / sizes[i]);
+    }
+    network_fini(&world.network);
 }
 END_TEST
 
@@ -356,6 +410,7 @@ int main(void)
     tcase_add_test(tc, seen_after_the_handshake);
     tcase_add_loop_test(tc, finds_problems, 0, ARRAY_LEN(faults));
     tcase_add_test(tc, cut_to_a_size);
+    tcase_add_test(tc, pages);
     tcase_add_test(tc, finds_no_others);
     tcase_add_test(tc, everything_is_wrong);
     return unit_run(tc);
