@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "control/cluster/disk_watch.h"
 #include "control/cluster/redis_proc.h"
 #include "control/cluster/store.h"
 #include "control/cluster/store_redis.h"
@@ -14,11 +15,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
 
 enum {
-    DEATHS_MAX = 5,         /* of Redis, before the store has ever taken changes */
-    DISK_LEAST = 64 * 1024, /* bytes: with less, one more change may not fit */
+    DEATHS_MAX = 5, /* of Redis, before the store has ever taken changes */
 };
 
 struct cluster {
@@ -27,6 +26,7 @@ struct cluster {
     uint8_t seed[16];
     struct cluster_events events;
     struct redis_proc *redis;
+    struct disk_watch disk;
     struct store *store;
     struct writer *writer;
     struct state *state; /* NULL until loaded */
@@ -42,9 +42,10 @@ static const struct state *current_state(void *ctx)
     return cluster_state(ctx);
 }
 
-static bool disk_full(void *ctx)
+static void ask_disk(void *ctx, void (*answer)(void *ctx, bool full), void *answer_ctx)
 {
-    return cluster_disk_full(ctx);
+    struct cluster *cluster = ctx;
+    disk_watch_ask(&cluster->disk, answer, answer_ctx);
 }
 
 /* ---- the store ---- */
@@ -146,9 +147,6 @@ static void on_redis_died(void *ctx, int status, uint64_t delay_ms)
     cluster->promoted = false;
     if (cluster->closing)
         return;
-    if (cluster_disk_full(cluster))
-        log_error("the disk of the data dir is full: changes are refused until there is room",
-                  F_STR("folder", cluster->data_dir));
     if (!cluster->was_promoted && ++cluster->deaths >= DEATHS_MAX) {
         err_set(&err, -EIO, "redis-server does not start: %s/redis/redis.log says why",
                 cluster->data_dir);
@@ -172,6 +170,7 @@ int cluster_start(struct cluster **out, const struct cluster_options *options, s
         free(cluster);
         return code;
     }
+    disk_watch_init(&cluster->disk, cluster->loop, cluster->data_dir);
     log_debug("started redis-server", F_INT("pid", redis_proc_pid(cluster->redis)));
     *out = cluster;
     return 0;
@@ -187,7 +186,7 @@ int cluster_open(struct cluster *cluster, struct err *err)
     struct store_redis_options options = {.socket = redis_proc_socket(cluster->redis),
                                           .user = redis_proc_user(cluster->redis),
                                           .password = redis_proc_password(cluster->redis)};
-    struct writer_env env = {.ctx = cluster, .state = current_state, .disk_full = disk_full};
+    struct writer_env env = {.ctx = cluster, .state = current_state, .ask_disk = ask_disk};
     int code = store_redis_open(&cluster->store, cluster->loop, &options, &events);
     if (code == 0)
         code = writer_create(&cluster->writer, cluster->store, &env);
@@ -196,13 +195,19 @@ int cluster_open(struct cluster *cluster, struct err *err)
 
 /* ---- the end ---- */
 
-static void on_redis_stopped(void *ctx)
+static void on_disk_closed(void *ctx)
 {
     struct cluster *cluster = ctx;
     struct cluster_events events = cluster->events;
     state_destroy(cluster->state);
     free(cluster);
     events.closed(events.ctx);
+}
+
+static void on_redis_stopped(void *ctx)
+{
+    struct cluster *cluster = ctx;
+    disk_watch_close(&cluster->disk, on_disk_closed, cluster);
 }
 
 static void on_store_closed(void *ctx)
@@ -242,9 +247,7 @@ bool cluster_takes_changes(const struct cluster *cluster)
 
 bool cluster_disk_full(const struct cluster *cluster)
 {
-    struct statvfs info;
-    return statvfs(cluster->data_dir, &info) == 0 &&
-           (uint64_t)info.f_bavail * info.f_frsize < DISK_LEAST;
+    return disk_watch_is_full(&cluster->disk);
 }
 
 bool cluster_redis_runs(const struct cluster *cluster)

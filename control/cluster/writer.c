@@ -16,6 +16,7 @@ struct writer {
     struct writer_env env;
     struct list waiting; /* the first is in flight when `busy` */
     bool busy;
+    int failure;  /* of the one in flight, while the disk is asked about */
     bool running; /* inside writer_run() */
     struct writer_stats stats;
 };
@@ -57,6 +58,8 @@ void writer_destroy(struct writer *writer)
     if (writer == NULL)
         return;
     writer->running = true; /* starts nothing from now on */
+    if (writer->env.ask_disk != NULL)
+        writer->env.ask_disk(writer->env.ctx, NULL, NULL);
     err_set(&err, -ECANCELED, "the node is stopping");
     while (!list_empty(&writer->waiting))
         finish(writer, list_first(&writer->waiting, struct job, node), GRPC_UNAVAILABLE, &err);
@@ -76,11 +79,8 @@ static enum grpc_code disk_full(int status, struct err *err)
     return GRPC_UNAVAILABLE;
 }
 
-static enum grpc_code outcome(const struct writer *writer, int status, struct err *err)
+static enum grpc_code outcome(int status, struct err *err)
 {
-    if (status != 0 && status != -ESTALE && writer->env.disk_full != NULL &&
-        writer->env.disk_full(writer->env.ctx))
-        return disk_full(status, err);
     switch (status) {
     case 0:
         return GRPC_OK;
@@ -103,21 +103,39 @@ static enum grpc_code outcome(const struct writer *writer, int status, struct er
     return GRPC_UNAVAILABLE;
 }
 
+static void end_first(struct writer *writer, int status, bool full)
+{
+    struct job *job = list_first(&writer->waiting, struct job, node);
+    struct err err = {0};
+    enum grpc_code code = full ? disk_full(status, &err) : outcome(status, &err);
+    if (code == GRPC_OK)
+        metrics_observe(&writer->stats.committed, clock_boottime_ns() - job->start_ns);
+    writer->busy = false;
+    finish(writer, job, code, &err);
+    writer_run(writer);
+}
+
+static void on_disk_known(void *ctx, bool full)
+{
+    struct writer *writer = ctx;
+    end_first(writer, writer->failure, full);
+}
+
 static void on_committed(void *ctx, int status, uint64_t epoch, uint64_t rev)
 {
     struct writer *writer = ctx;
-    struct job *job = list_first(&writer->waiting, struct job, node);
-    struct err err = {0};
+    const struct job *job = list_first(&writer->waiting, struct job, node);
     (void)epoch;
     (void)rev;
-    writer->busy = false;
-    if (status != -ESTALE || job->attempts >= ATTEMPTS) {
-        enum grpc_code code = outcome(writer, status, &err);
-        if (code == GRPC_OK)
-            metrics_observe(&writer->stats.committed, clock_boottime_ns() - job->start_ns);
-        finish(writer, job, code, &err);
+    if (status == -ESTALE && job->attempts < ATTEMPTS) {
+        writer->busy = false;
+        writer_run(writer);
+    } else if (status == 0 || status == -ESTALE || writer->env.ask_disk == NULL) {
+        end_first(writer, status, false);
+    } else {
+        writer->failure = status;
+        writer->env.ask_disk(writer->env.ctx, on_disk_known, writer);
     }
-    writer_run(writer);
 }
 
 /* One step of the first job: true when it is done. */

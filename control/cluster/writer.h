@@ -16,8 +16,9 @@ struct writer;
 struct writer_env {
     void *ctx;
     const struct state *(*state)(void *ctx); /* the current one; NULL while there is none */
-    /* Whether a full disk is why the store fails. May be NULL. */
-    bool (*disk_full)(void *ctx);
+    /* Whether a full disk is why the store fails: calls `answer` later, not from inside. A NULL
+     * `answer` takes the question back. May be NULL. */
+    void (*ask_disk)(void *ctx, void (*answer)(void *ctx, bool full), void *answer_ctx);
 };
 
 struct writer_request {

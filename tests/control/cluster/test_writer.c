@@ -18,6 +18,8 @@ struct world {
     enum grpc_code last;
     uint64_t last_rev;
     bool disk_full;
+    void (*answer)(void *ctx, bool full); /* to the question about the disk */
+    void *answer_ctx;
     bool chain; /* the next request is submitted from the callback */
 };
 
@@ -34,9 +36,23 @@ static void on_changed(void *ctx, const struct record_change *change)
     ck_assert_int_eq(state_apply_change(world->state, change), 0);
 }
 
-static bool disk_full(void *ctx)
+static void ask_disk(void *ctx, void (*answer)(void *ctx, bool full), void *answer_ctx)
 {
-    return ((struct world *)ctx)->disk_full;
+    struct world *world = ctx;
+    world->answer = answer;
+    world->answer_ctx = answer_ctx;
+}
+
+/* Delivers what the store and the disk have to say. */
+static void run_store(struct world *world)
+{
+    do {
+        store_mem_run(world->store);
+        void (*answer)(void *ctx, bool full) = world->answer;
+        world->answer = NULL;
+        if (answer != NULL)
+            answer(world->answer_ctx, world->disk_full);
+    } while (store_mem_step(world->store) || world->answer != NULL);
 }
 
 static const struct state *current(void *ctx)
@@ -56,7 +72,7 @@ static void promote(struct world *world)
 {
     store_promote(world->store, state_epoch(world->state), state_rev(world->state),
                   state_epoch(world->state) + 1, &(struct store_done){world, on_promoted});
-    store_mem_run(world->store);
+    run_store(world);
     ck_assert_int_eq(world->status, 0);
 }
 
@@ -64,7 +80,7 @@ static void world_init(struct world *world)
 {
     *world = (struct world){0};
     struct store_events events = {.ctx = world, .loaded = on_loaded, .changed = on_changed};
-    struct writer_env env = {.ctx = world, .state = current, .disk_full = disk_full};
+    struct writer_env env = {.ctx = world, .state = current, .ask_disk = ask_disk};
     log_set_level(LOG_ERROR);
     ck_assert_int_eq(store_mem_open(&world->store, &events), 0);
     ck_assert_int_eq(writer_create(&world->writer, world->store, &env), 0);
@@ -145,10 +161,10 @@ static void ready(struct world *world)
 {
     struct request request = {world, 0};
     world_init(world);
-    store_mem_run(world->store);
+    run_store(world);
     promote(world);
     submit(&request, build_cluster);
-    store_mem_run(world->store);
+    run_store(world);
     ck_assert_int_eq(world->succeeded, 1);
     world->done = world->succeeded = 0;
 }
@@ -160,13 +176,13 @@ START_TEST(before_and_without_a_state)
     world_init(&world);
     submit(&request, build_authorize);
     ck_assert_int_eq(world.last, GRPC_UNAVAILABLE); /* nothing is loaded */
-    store_mem_run(world.store);
+    run_store(&world);
     submit(&request, build_cluster);
-    store_mem_run(world.store);
+    run_store(&world);
     ck_assert_int_eq(world.last, GRPC_UNAVAILABLE); /* parked */
     promote(&world);
     submit(&request, build_cluster);
-    store_mem_run(world.store);
+    run_store(&world);
     ck_assert_int_eq(world.last, GRPC_OK);
     world_fini(&world);
 }
@@ -182,7 +198,7 @@ START_TEST(one_after_the_other)
         submit(&requests[i], i % 2 == 0 ? build_authorize : build_connect);
     }
     ck_assert_int_eq(world.done, 0);
-    store_mem_run(world.store);
+    run_store(&world);
     ck_assert_int_eq(world.succeeded, 20);
     ck_assert_uint_eq(state_peer_count(world.state), 10);
     ck_assert_uint_eq(world.last_rev, state_rev(world.state));
@@ -201,7 +217,7 @@ START_TEST(refused_and_chained)
     ck_assert_int_eq(world.last, GRPC_PERMISSION_DENIED);
     world.chain = true;
     submit(&request, build_authorize);
-    store_mem_run(world.store);
+    run_store(&world);
     ck_assert_int_eq(world.succeeded, 2);
     ck_assert_uint_eq(state_peer_count(world.state), 1);
     world_fini(&world);
@@ -220,7 +236,7 @@ START_TEST(another_writer)
     store_commit(world.store, &change, &(struct store_done){&world, on_promoted});
     change_fini(&change);
     submit(&request, build_authorize);
-    store_mem_run(world.store);
+    run_store(&world);
     ck_assert_int_eq(world.last, GRPC_OK);
     ck_assert_uint_eq(state_authorization_count(world.state), 2);
     world_fini(&world);
@@ -235,19 +251,19 @@ START_TEST(store_goes_away)
     for (int i = 0; i < 3; i++)
         submit(&requests[i], build_authorize);
     store_mem_restart(world.store);
-    store_mem_run(world.store);
+    run_store(&world);
     ck_assert_int_eq(world.done, 3);
     ck_assert_int_eq(world.succeeded, 0);
     ck_assert_int_eq(world.last, GRPC_UNAVAILABLE);
     ck_assert_ptr_null(strstr(world.err.text, "disk"));
     world.disk_full = true; /* and says so while the store does not take changes */
     submit(&requests[2], build_authorize);
-    store_mem_run(world.store);
+    run_store(&world);
     ck_assert_int_eq(world.last, GRPC_UNAVAILABLE);
     ck_assert_ptr_nonnull(strstr(world.err.text, "disk of the data dir is full"));
     promote(&world);
     submit(&requests[2], build_authorize);
-    store_mem_run(world.store);
+    run_store(&world);
     ck_assert_int_eq(world.last, GRPC_OK);
     ck_assert_uint_eq(state_epoch(world.state), 2);
     world_fini(&world);
@@ -260,15 +276,15 @@ START_TEST(parked)
     struct request request = {&world, 3};
     ready(&world);
     store_park(world.store, &(struct store_done){&world, on_promoted});
-    store_mem_run(world.store);
+    run_store(&world);
     ck_assert_int_eq(world.status, 0);
     submit(&request, build_authorize);
-    store_mem_run(world.store);
+    run_store(&world);
     ck_assert_int_eq(world.last, GRPC_UNAVAILABLE);
     ck_assert_ptr_nonnull(strstr(world.err.text, "read only"));
     promote(&world);
     submit(&request, build_authorize);
-    store_mem_run(world.store);
+    run_store(&world);
     ck_assert_int_eq(world.last, GRPC_OK);
     world_fini(&world);
 }
@@ -281,7 +297,14 @@ START_TEST(destroyed_with_requests)
     ready(&world);
     for (int i = 0; i < 3; i++)
         submit(&requests[i], build_authorize);
+    if (_i == 1) { /* while the disk is asked about */
+        store_mem_restart(world.store);
+        store_mem_run(world.store);
+        ck_assert_ptr_nonnull(world.answer);
+        ck_assert_int_eq(world.done, 0);
+    }
     world_fini(&world);
+    ck_assert_ptr_null(world.answer);
     ck_assert_int_eq(world.done, 3);
     ck_assert_int_eq(world.last, GRPC_UNAVAILABLE);
 }
@@ -296,6 +319,6 @@ int main(void)
     tcase_add_test(tc, another_writer);
     tcase_add_test(tc, store_goes_away);
     tcase_add_test(tc, parked);
-    tcase_add_test(tc, destroyed_with_requests);
+    tcase_add_loop_test(tc, destroyed_with_requests, 0, 2);
     return unit_run(tc);
 }
