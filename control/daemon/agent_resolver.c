@@ -71,6 +71,6 @@ void agent_resolver_watch(struct agent *agent)
     int code = resolver_watch_open(&agent->resolver_watch, &agent->loop, &agent->paths,
                                    agent_resolver_set_again, agent);
     if (code < 0)
-        log_warn("changes of the host's resolv.conf are not seen",
+        log_warn("cannot watch the host's resolv.conf for changes",
                  F_STR("error", uv_strerror(code)));
 }

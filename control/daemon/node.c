@@ -39,7 +39,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 
-enum { GOODBYE_MS = 300 }; /* for calls that are being answered when we stop */
+enum { GOODBYE_MS = 300 }; /* for calls that are being answered during a stop */
 
 static void stop(struct node *node);
 static void on_cluster_closed(void *ctx);
@@ -204,7 +204,7 @@ static void on_bootstrapped(struct node *node, const struct err *cause)
     log_info("starting as master", F_STR("id", node->identity.id), F_STR("name", node->name));
     int code = make_api(node);
     if (code < 0)
-        err_set_errno(&err, code, "the control API cannot be set up");
+        err_set_errno(&err, code, "cannot set up the control API");
     if (code == 0)
         code = listen_tcp(node, &err);
     if (code == 0)
@@ -219,7 +219,7 @@ static void on_bootstrapped(struct node *node, const struct err *cause)
 
 /* ---- coming up ---- */
 
-/* Of --cert, --key and --ca. */
+/* The certificate of --cert, --key and --ca. */
 static int load_certificate(struct node *node, struct err *err)
 {
     const struct node_config *config = node->config;
@@ -285,7 +285,7 @@ static int open_tunnel(struct node *node, struct err *err)
     };
     memcpy(node->names_options.seed, node->seed, sizeof node->seed);
     code = names_open(&node->names, &node->names_options);
-    return code == 0 ? 0 : err_set_errno(err, code, "DNS cannot be set up");
+    return code == 0 ? 0 : err_set_errno(err, code, "cannot set up DNS");
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -313,7 +313,7 @@ static int open_loop(struct node *node)
     return 0;
 }
 
-/* Each connected peer is a file; shells and containers often start programs with room for 1024. */
+/* Each connected peer is a file, and shells and containers often allow 1024. */
 static void raise_file_limit(void)
 {
     struct rlimit files;
@@ -407,7 +407,7 @@ static int start(struct node *node, struct err *err)
 
 /* ---- going down ---- */
 
-/* Everything that the API's last calls used ends after the writer. */
+/* What the API's last calls use ends after the writer. */
 static void on_cluster_closed(void *ctx)
 {
     struct node *node = ctx;

@@ -81,7 +81,7 @@ static int list_networks(struct node *node, struct ifconf_socket *conf)
     return node->host_networks != NULL ? 0 : -ENOMEM;
 }
 
-/* A cluster that exists is as it is, whatever network this host has joined since. */
+/* An existing cluster keeps its networks, whatever network this host has joined since. */
 static bool is_new_cluster(const struct node_config *config)
 {
     char path[PATH_MAX];
@@ -89,7 +89,7 @@ static bool is_new_cluster(const struct node_config *config)
     return n > 0 && (size_t)n < sizeof path && access(path, F_OK) < 0;
 }
 
-/* Peers in a network that this host is in would cut it off from its own neighbours. */
+/* Peers in a network of this host would cut it off from its own neighbors. */
 static int check_apart(const struct node *node, const char *option, const struct ip_prefix *network,
                        struct err *err)
 {
@@ -114,7 +114,7 @@ static int check_networks(struct node *node, struct err *err)
         code = list_networks(node, conf);
     ifconf_close(conf);
     if (code < 0)
-        return err_set_errno(err, code, "this host's networks cannot be listed");
+        return err_set_errno(err, code, "cannot list this host's networks");
     if (!is_new_cluster(config))
         return 0;
     code = check_apart(node, "peer-network", &config->peer_network, err);
@@ -131,7 +131,7 @@ static bool is_any(const struct ip_addr *addr)
     return memcmp(addr->bytes, zero, ip_addr_len(addr)) == 0;
 }
 
-/* What others are told: the listening address, with HOSTIP in place of "any address". */
+/* The address for others: the listening address, with HOSTIP in place of "any address". */
 static void make_advertised(struct node *node)
 {
     struct address advertised = node->listen;

@@ -39,7 +39,7 @@ struct node {
     uint64_t run;
     uint64_t started_ns; /* since the UNIX epoch */
 
-    /* what the host says */
+    /* read from the host and the options */
     char name[ACCESS_NAME_MAX + 1];
     struct ip_addr host_addr;
     struct ip_prefix *host_networks; /* of all interfaces but the tunnel */

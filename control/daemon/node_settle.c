@@ -26,7 +26,7 @@ void node_touch(struct node *node, const struct record_op *op)
     switch (record_key_parse(op->key, op->field, &name)) {
     case RECORD_UNKNOWN:
     case RECORD_MASTER:
-    case RECORD_PEERIP: /* the peer's own record says it too */
+    case RECORD_PEERIP: /* the peer's own record has it too */
         break;
     case RECORD_META:
     case RECORD_NODE:
@@ -121,7 +121,7 @@ static void settle_access(struct node *node, bool whole)
         code = keyring_update_id(node->keyring, cluster_state(node->cluster),
                                  node->touched.peers[i].id, on_deauthorized, node);
     if (code < 0)
-        log_error("out of memory: who may connect is unchanged");
+        log_error("out of memory: the list of who may connect is unchanged");
 }
 
 static void settle_watches(struct node *node, bool whole)

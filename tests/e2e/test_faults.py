@@ -1,4 +1,4 @@
-"""Things that break under a running node, and things that are found broken at its start."""
+"""Things that break under a running node, and things that are broken when it starts."""
 import os
 import unittest
 import uuid
@@ -47,7 +47,7 @@ class Redis(Faults):
         self.assertNotIn("redis", listening)
 
     def test_killed(self):
-        """Back-off, at once usable again; no packet depends on it"""
+        """Restarted with back-off and usable at once; no packet depends on it"""
         self.connect()
         for count in (1, 2, 3):
             self.net.router.sh(f"kill -KILL {self.redis_pid()}")
@@ -58,7 +58,7 @@ class Redis(Faults):
         self.assertEqual(delays, ["100", "200", "400"])
 
     def test_stopped(self):
-        """What does not answer for 2 s is killed and comes back parked, then is promoted"""
+        """A Redis that does not answer for 2 s is killed, comes back parked and is promoted"""
         self.connect()
         before = self.redis_pid()
         self.net.router.sh(f"kill -STOP {before}")
@@ -72,12 +72,12 @@ class Redis(Faults):
         self.assertEqual(self.authorize().returncode, 0)
 
     def test_disk_full(self):
-        """Changes are refused with the reason, reads and tunnels go on, and it heals"""
+        """Changes are refused with the reason, reads and tunnels go on, and room on the disk heals it"""
         net = self.net
         net.router.sh(f"mount -t tmpfs -o size=2m,mode=700 tmpfs {DATA}")
         self.connect()
         net.router.sh(f"cat /dev/zero >{DATA}/filler 2>/dev/null || true")
-        for _ in range(200):  # until what Redis had in reserve is used up
+        for _ in range(200):  # until Redis has used up its reserve
             done = self.authorize()
             if done.returncode != 0:
                 break
@@ -92,7 +92,7 @@ class Redis(Faults):
         self.pings()
         self.peer.stop()
         self.assertEqual(net.node.stop(), 0)
-        net.start_node()  # what was acknowledged is there
+        net.start_node()  # acknowledged changes are there
         self.assertIn(net.id, net.hctl("peers", "authorized").stdout)
         self.assertEqual(net.node.stop(), 0)
 
@@ -105,7 +105,7 @@ class Redis(Faults):
 
 class Ports(Faults):
     def test_dns(self):
-        """Another server on port 53: told with the option, and all else runs"""
+        """Another server on port 53: reported with the option, and everything else runs"""
         holder = ("import socket,time; s=socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 53)); "
                   "print('taken', flush=True); time.sleep(60)")
         taken = self.net.router.start(["python3", "-c", holder])
@@ -119,9 +119,8 @@ class Ports(Faults):
         self.net.start_peer().wait_for("connected")
         self.net.client.run(["ping", "-c1", "-W2", "10.11.0.1"])
 
-
     def test_redis(self):
-        """One node's Redis has no port, so that nobody can take it"""
+        """Redis has no port with one node, so nobody can take it"""
         holder = "import socket,time; s=socket.create_server(('0.0.0.0', 16379)); print('taken', flush=True); time.sleep(60)"
         self.net.router.start(["python3", "-c", holder]).wait_for("taken")
         self.net.start_node()
@@ -137,12 +136,12 @@ class DataDir(Faults):
             self.refused([program, "--data-dir", "/etc/passwd"], "/etc/passwd")
 
     def files(self):
-        """Everything but what Redis and a running node write."""
+        """All files but those that Redis and a running node write."""
         return self.net.router.sh(f"cd {DATA}; find . -path ./redis -prune -o -printf '%p %m %i %T@ ' -type f -exec sha256sum {{}} ';'"
                                   " -o -printf '%p %m\\n' | sort")
 
     def test_held(self):
-        """By a running node: the second one names it and changes nothing, and the first does not notice"""
+        """In use by a running node: a second one names it and changes nothing, and the first is not disturbed"""
         self.connect()
         pid = self.net.router.sh("pgrep -x heimdall").split()[0]
         before = self.files(), self.net.node.output()
@@ -168,7 +167,7 @@ class DataDir(Faults):
 
 
 class Records(Faults):
-    """Redis' data changed while the node is down, by a Redis of ours over the same files."""
+    """Redis' data, changed while the node is down by another Redis over the same files."""
 
     def with_redis(self, script):
         """Runs redis-cli lines ("cli ...") on the data; returns what they print."""
@@ -182,7 +181,7 @@ class Records(Faults):
         return self.net.router.sh(f"cat {DATA}/redis/appendonlydir/*.aof | sha256sum")
 
     def test_damaged_and_newer(self):
-        """Skipped and named, never a crash; what a newer version added to a record survives our change of it"""
+        """Skipped and named, never a crash; fields of a newer version survive a change of their record"""
         net = self.net
         net.start_node()
         net.authorize()
@@ -201,7 +200,7 @@ class Records(Faults):
         said = net.node.output()
         self.assertGreaterEqual(said.count("damaged record skipped"), 3, said)
         self.assertIn("banana", said)
-        self.assertNotIn(damaged, said)  # it may be somebody's secret
+        self.assertNotIn(damaged, said)  # it may be a secret
         self.assertIn(net.id, net.hctl("peers", "authorized").stdout)
         self.assertEqual([row["NETWORK"] for row in table(net.hctl("routes", "list").stdout)], ["192.168.50.0/24"])
         self.assertEqual(table(net.hctl("nodes", "list").stdout)[0]["ENDPOINT"], "172.17.0.2:10101")
@@ -209,7 +208,7 @@ class Records(Faults):
         self.assertEqual(self.with_redis(f"cli --raw get heimdall:nodes:{node} | grep -ac NEWFIELD").strip(), "1")
 
     def test_not_ours(self):
-        """Another program's data, or another layout: refused, and left as they are"""
+        """Another program's data, or another layout: refused and left unchanged"""
         self.net.start_node()
         self.net.node.stop()
         for script in ("cli set session:42 theirs", "cli del session:42; cli hset heimdall:meta layout 99"):
@@ -220,7 +219,7 @@ class Records(Faults):
                 self.assertEqual(self.files(), before)
 
     def test_files_damaged(self):
-        """An append-only file with rubbish in its middle: Redis refuses it, and we say where it says why"""
+        """An append-only file with garbage in its middle: Redis refuses it, and the error names the log"""
         self.net.start_node()
         self.net.node.stop()
         self.net.router.sh(f"for f in {DATA}/redis/appendonlydir/*.incr.aof; do printf 'rubbish' | dd of=$f bs=1 seek=40 conv=notrunc status=none; done")

@@ -1,4 +1,4 @@
-"""The life of a peer: its id and key, its name, waiting for a node, for its authorization and for the network, a second one with its
+"""The life of a peer: its id and key, its name, waiting for a node, for authorization and for the network, a second peer with its
 id."""
 import json
 import re
@@ -12,7 +12,7 @@ from lab.life import ADDR, Life, told
 
 class Identity(Life):
     def test_made_once(self):
-        """Without --id: a random one, printed with the line that lets it in; it and the key stay, also after a SIGKILL"""
+        """Without --id a random one is printed with the line that authorizes it; id and key survive a SIGKILL"""
         net = self.net
         net.start_node()
         self.peer = self.start_peer()
@@ -33,7 +33,7 @@ class Identity(Life):
         self.assertNotIn(line, said)
 
     def test_second_with_its_id(self):
-        """Refused in one line and logged without the id; the first one does not notice; `rekey` lets one new key in"""
+        """Refused in one line and logged without the id; the first peer is not disturbed; `rekey` lets one new key in"""
         net = self.net
         self.connect()
         second = self.start_peer("--id", net.id, host=net.server)
@@ -43,7 +43,7 @@ class Identity(Life):
         [line] = [line for line in net.node.output().splitlines() if "call refused: another WireGuard key" in line][:1]
         self.assertIn("remote=192.168.50.10:", line)
         self.assertNotIn(net.id, net.node.output())
-        net.node.wait_for("call refused: another WireGuard key", count=3)  # it goes on trying, and says no more
+        net.node.wait_for("call refused: another WireGuard key", count=3)  # it keeps retrying, and logs no more
         self.assertEqual(self.count(second, "ERRO"), 1, second.output())
         self.assertTrue(second.alive())
         self.reaches()
@@ -61,7 +61,7 @@ class Identity(Life):
         self.assertEqual(second.output().count("connected"), 1)
 
     def test_copy_of_its_data(self):
-        """A second host with the same id and key: one at a time, and the other one says what is wrong"""
+        """A second host with the same id and key: one connects at a time, and the other one says what is wrong"""
         net = self.net
         self.connect()
         for path in (net.client.dir / "var/heimdall-peer").iterdir():
@@ -73,12 +73,12 @@ class Identity(Life):
         self.reaches(host=net.server)
         self.assertEqual(net.client.run(["wg", "show", "darknet", "peers"]).stdout, "")
         second.stop()
-        self.peer.wait_for("connected", count=3, timeout=15)  # one of them in the line between
+        self.peer.wait_for("connected", count=3, timeout=15)  # one of the three is in the line between
         self.reaches()
         self.assertEqual(len(told(self.peer)), 4, self.peer.output())
 
     def test_renamed(self):
-        """The DNS follows at once; the name outlives what the peer says of itself, until it is given back"""
+        """DNS follows at once; the given name wins over the one the peer brings, until it is removed"""
         net = self.net
         self.connect()
         self.reaches("client", host=net.router)
@@ -103,7 +103,7 @@ class Waiting(Life):
         self.peer.wait_for("waiting for")
         net.start_node()
         self.peer.wait_for("not authorized")
-        net.node.wait_for("control connection refused", count=3)  # tries of the same peer
+        net.node.wait_for("control connection refused", count=3)  # attempts of the same peer
         net.authorize()
         self.peer.wait_for("connected")
         said = told(self.peer)
@@ -114,7 +114,7 @@ class Waiting(Life):
         self.assertEqual(len(said), 4, said)
 
     def test_before_the_network(self):
-        """As at the start of a host: no link yet, then no address for the node's name; one line for all of it"""
+        """As a host boots: no link yet, then no address for the node's name; one line for all of it"""
         net = self.net
         net.start_node()
         net.authorize()
@@ -129,7 +129,7 @@ class Waiting(Life):
         self.assertEqual(len(told(self.peer)), 3, self.peer.output())
 
     def test_failed_syncs(self):
-        """A name that is taken, and a node whose Redis is gone: told once, tried again, connected in the end"""
+        """A taken name, and a node whose Redis is gone: reported once, retried, connected in the end"""
         net = self.net
         self.connect()
         other = str(uuid.uuid4())
@@ -145,9 +145,8 @@ class Waiting(Life):
         self.assertTrue(self.peer.alive())
         self.assertEqual(self.count(second, "is taken"), 1)
 
-
     def test_host_name_taken(self):
-        """A name that nobody chose is not waited for: two hosts of one name, and one that is every host's"""
+        """A peer does not wait for a name that nobody chose: two hosts with one name, and the name localhost"""
         net = self.net
         self.connect()
         for hostname, name in (("client", ""), ("localhost", "peer")):

@@ -1,4 +1,4 @@
-"""The life of a peer: restarts of everything around it, the rest of a crash, its end by deauthorization or expiry."""
+"""The life of a peer: restarts of everything around it, what a crash leaves behind, its end by deauthorization or expiry."""
 import signal
 import unittest
 import uuid
@@ -9,7 +9,7 @@ from lab.story import traces
 
 class Restarts(Life):
     def test_of_the_node(self):
-        """Stopped in good order, with time for the peer to see it: the rest is for walk-through and routing"""
+        """Stopped in order, with time for the peer to see it (test_walkthrough and test_routing have the rest)"""
         net = self.net
         self.connect()
         for count in (2, 3):
@@ -21,7 +21,7 @@ class Restarts(Life):
         self.assertEqual(len(told(self.peer)), 2 + 2 * 2, self.peer.output())
 
     def test_of_the_network(self):
-        """The cable pulled out and in, then another address: the tunnel goes on, and so do pushed changes"""
+        """The cable pulled out and in, then another address: the tunnel and the pushed changes continue"""
         net = self.net
         self.connect()
         self.reaches()
@@ -38,7 +38,7 @@ class Restarts(Life):
         self.assertTrue(self.peer.alive())
 
     def rest_of_a_crash(self, host, start, process):
-        """What a killed program left is gone when its next run ends."""
+        """The end of the next run removes what a killed program left."""
         self.assertEqual(process.stop(signal.SIGKILL), -signal.SIGKILL)
         self.assertNotEqual(traces(host), self.before[host], "nothing was left: the test would check nothing")
         self.assertEqual(start().stop(), 0)
@@ -85,7 +85,7 @@ class Ends(Life):
         self.assertEqual(len(told(self.peer)), 3, self.peer.output())
 
     def test_expiry(self):
-        """--peer-expiry: the one that is gone leaves every table, the one that is idle stays"""
+        """--peer-expiry: a peer that is gone leaves every table, an idle one stays"""
         net = self.net
         self.connect("--peer-expiry", "4s")
         other = str(uuid.uuid4())

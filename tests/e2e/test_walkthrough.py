@@ -1,4 +1,4 @@
-"""What a first user does, and next: the README's day (test_readme.py has it word for word) taken apart."""
+"""What a new user does first and next: the README's day (test_readme.py plays it word for word), step by step."""
 import json
 import os
 import signal
@@ -102,7 +102,7 @@ class Walkthrough(InLab):
         self.assertNotIn("192.168.50", allowed)
 
     def test_deauthorized(self):
-        """cut off at once, told why, and let in again later"""
+        """cut off at once, with the reason, and let in again later"""
         net = self.net
         self.connect()
         self.reaches(net.client, "10.11.0.1")
@@ -117,7 +117,7 @@ class Walkthrough(InLab):
         self.reaches(net.client, "router")
 
     def test_node_killed(self):
-        """SIGKILL and start again: same id, keys, addresses; the peer's traffic resumes by itself"""
+        """SIGKILL and restart: same id, keys, addresses; the peer's traffic resumes by itself"""
         net = self.net
         self.connect()
         self.reaches(net.client, "10.11.0.1")
@@ -134,7 +134,7 @@ class Walkthrough(InLab):
         self.assertTrue(self.peer.alive())
 
     def test_peer_killed(self):
-        """a peer's next start finds the rest of a crash: same key, resolver put back in the end"""
+        """a peer restarts after a crash: same key, resolver restored in the end"""
         net = self.net
         resolver = net.client.resolv_conf()
         self.connect()

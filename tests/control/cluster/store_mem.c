@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What is to be delivered: a load, a change, or the end of a request; in this order for one commit.
- */
+/* What is to be delivered: a load, a change, or the end of a request. One commit delivers the
+ * change before the end. */
 enum event_kind { EVENT_LOADED, EVENT_CHANGED, EVENT_DONE };
 
 struct event {
@@ -26,7 +26,7 @@ struct event {
 struct record {
     struct list node;
     struct record_op op;
-    char *name; /* key, a newline, field: what the map finds it by */
+    char *name; /* the key of the map: key, newline, field */
 };
 
 struct store_mem {
@@ -41,7 +41,7 @@ struct store_mem {
     bool parked;
 };
 
-/* Tests only: there is nobody to report to. */
+/* Tests only, so memory never runs out. */
 static void *must(void *memory)
 {
     if (memory == NULL)

@@ -11,7 +11,7 @@ struct store_events;
 /* Starts empty and parked. Returns 0 or -ENOMEM. */
 int store_mem_open(struct store **out, const struct store_events *events);
 
-/* Delivers what is due, one callback a step; false when nothing was. */
+/* Delivers what is due, one callback a step. False if nothing was. */
 bool store_mem_step(struct store *store);
 void store_mem_run(struct store *store);
 

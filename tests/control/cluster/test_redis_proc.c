@@ -29,7 +29,7 @@ static int seek(const char *path, const struct stat *info, int kind, struct FTW 
     static char content[1 << 20];
     (void)walk;
     ck_assert_msg((info->st_mode & 07) == 0, "%s is open to others: %o", path, info->st_mode);
-    /* Our group, which may be all that we have left, comes as far as the socket. */
+    /* The group, which may be all that the daemon has left, reaches the socket. */
     mode_t group = kind == FTW_D ? 050 : S_ISSOCK(info->st_mode) ? 060 : 0;
     ck_assert_msg((info->st_mode & 070 & ~group) == 0, "%s is open to a group: %o", path,
                   info->st_mode);
@@ -137,7 +137,7 @@ START_TEST(dies_with_us)
         char path[64];
         char state = 'Z';
         snprintf(path, sizeof path, "/proc/%d/stat", (int)redis);
-        FILE *file = fopen(path, "r"); /* nobody may be there to reap it: a zombie counts as gone */
+        FILE *file = fopen(path, "r"); /* a zombie counts as gone, since nobody may reap it */
         if (file != NULL) {
             if (fscanf(file, "%*d %*s %c", &state) != 1)
                 state = 'Z';
@@ -205,13 +205,13 @@ START_TEST(old_version)
                      -EPROTONOSUPPORT);
     ck_assert_ptr_nonnull(strstr(err.text, "too old (6.2.7)"));
     ck_assert_ptr_nonnull(strstr(err.text, "7.0 or newer of the package redis-server"));
-    write_program(program, "#!/bin/sh\nexec sleep 60\n"); /* hangs: is not waited for for long */
+    write_program(program, "#!/bin/sh\nexec sleep 60\n"); /* hangs, and is given up soon */
     ck_assert_int_eq(redis_proc_start(&fixture.proc, &fixture.loop, &options, &err), -EINVAL);
     fixture_fini(&fixture);
 }
 END_TEST
 
-/* Whoever kills the keeper has killed Redis; we go on without. */
+/* A killed keeper takes Redis with it, and the loop goes on. */
 START_TEST(keeper_killed)
 {
     struct redis_fixture fixture;

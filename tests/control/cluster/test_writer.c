@@ -6,7 +6,7 @@
 
 #include <errno.h>
 
-/* A writer over the store in memory, which is watched as the daemon watches it. */
+/* A writer over the store in memory, watched as the daemon watches it. */
 struct world {
     struct store *store;
     struct writer *writer;
@@ -43,7 +43,7 @@ static void ask_disk(void *ctx, void (*answer)(void *ctx, bool full), void *answ
     world->answer_ctx = answer_ctx;
 }
 
-/* Delivers what the store and the disk have to say. */
+/* Delivers all events of the store and all answers about the disk. */
 static void run_store(struct world *world)
 {
     do {
@@ -230,7 +230,7 @@ START_TEST(another_writer)
     struct request request = {&world, 3};
     struct change change;
     ready(&world);
-    /* somebody else's change is committed, but not seen yet, when ours is built */
+    /* another writer's change is committed, but not seen yet, when this one is built */
     ck_assert_int_eq(change_authorize_peer(&change, world.state, test_id(9), 1, &world.err),
                      GRPC_OK);
     store_commit(world.store, &change, &(struct store_done){&world, on_promoted});
@@ -256,7 +256,7 @@ START_TEST(store_goes_away)
     ck_assert_int_eq(world.succeeded, 0);
     ck_assert_int_eq(world.last, GRPC_UNAVAILABLE);
     ck_assert_ptr_null(strstr(world.err.text, "disk"));
-    world.disk_full = true; /* and says so while the store does not take changes */
+    world.disk_full = true; /* while the store does not take changes */
     submit(&requests[2], build_authorize);
     run_store(&world);
     ck_assert_int_eq(world.last, GRPC_UNAVAILABLE);
