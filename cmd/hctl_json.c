@@ -47,6 +47,11 @@ static cJSON *json_of_value(const ProtobufCFieldDescriptor *field, const void *v
         snprintf(digits, sizeof digits, "%" PRIu64, *(const uint64_t *)value);
         return cJSON_CreateRaw(digits);
     }
+    if (field->type == PROTOBUF_C_TYPE_INT64) {
+        char digits[24];
+        snprintf(digits, sizeof digits, "%" PRId64, *(const int64_t *)value);
+        return cJSON_CreateRaw(digits);
+    }
     return cJSON_CreateNull();
 }
 

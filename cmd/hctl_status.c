@@ -16,9 +16,10 @@
 
 #define COUNT(headers) (sizeof(headers) / sizeof((headers)[0]))
 
-static int64_t now_s(void)
+/* By the clock that made the answer's other times; older nodes do not tell. */
+static int64_t now_of(const Pb__StatusResponse *status)
 {
-    return (int64_t)(clock_realtime_ns() / NS_PER_SEC);
+    return status->now != NULL ? status->now->seconds : (int64_t)(clock_realtime_ns() / NS_PER_SEC);
 }
 
 static const Pb__Node *node_of(const Pb__StatusResponse *status, const char *id)
@@ -166,7 +167,7 @@ static void print_problems(const Pb__StatusResponse *status)
 static enum grpc_code print_status(const struct invocation *invocation,
                                    const Pb__StatusResponse *status, struct err *err)
 {
-    int64_t now = now_s();
+    int64_t now = now_of(status);
     print_overview(status, now);
     putchar('\n');
     enum grpc_code code = print_nodes(invocation, status, now, err);
@@ -219,6 +220,14 @@ static void print_peer_tunnel(const Pb__TunnelStatus *tunnel, int64_t now)
     print_fact("Traffic:", text);
 }
 
+static void print_clock(int64_t ahead_s)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%" PRId64 " s %s the node's", ahead_s < 0 ? -ahead_s : ahead_s,
+             ahead_s < 0 ? "behind" : "ahead of");
+    print_fact("Clock:", text);
+}
+
 static void print_peer(const Pb__PeerStatus *status, size_t nodes, int64_t now)
 {
     const Pb__Peer *peer = status->peer;
@@ -241,6 +250,8 @@ static void print_peer(const Pb__PeerStatus *status, size_t nodes, int64_t now)
         print_fact(i == 0 ? "Allowed:" : "", peer->allowed_ips[i]);
     if (peer->no_ipv6)
         print_fact("IPv6:", "switched off on its host");
+    if (status->clock_ahead_s != 0)
+        print_clock(status->clock_ahead_s);
     print_fact("Version:", peer->version);
 }
 
@@ -254,7 +265,7 @@ static enum grpc_code on_peer(void *ctx, const ProtobufCMessage *message, struct
         return code;
     if (invocation->config.json)
         return output_json(&found->base, err);
-    print_peer(found, status->n_nodes, now_s());
+    print_peer(found, status->n_nodes, now_of(status));
     return GRPC_OK;
 }
 

@@ -152,7 +152,7 @@ static struct wg_peer *consume_response(struct device_call *call,
     }
     received(call, peer, sizeof *message, from);
     begin_session(call, peer, keypair);
-    atomic_store(&peer->handshake_real_ns, call->now.real_ns);
+    peer_note_handshake(peer, call->now);
     /* The responder may use the session only after the first data. */
     if (atomic_load(&peer->staging.count) == 0)
         send_empty(call, peer);

@@ -38,6 +38,7 @@ static int copy_peer(const struct wg_peer *peer, struct wg_peer_info *out)
     out->rx_bytes = atomic_load(&peer->rx_bytes);
     out->tx_bytes = atomic_load(&peer->tx_bytes);
     out->last_handshake_ns = atomic_load(&peer->handshake_real_ns);
+    out->last_handshake_boot_ns = atomic_load(&peer->handshake_boot_ns);
     return copy_prefixes(peer, out);
 }
 

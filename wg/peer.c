@@ -70,3 +70,9 @@ void peer_forget_source(struct wg_peer *peer)
     endpoint_slot_store(&peer->endpoint, &endpoint);
     pthread_mutex_unlock(&peer->lock);
 }
+
+void peer_note_handshake(struct wg_peer *peer, struct wg_time now)
+{
+    atomic_store(&peer->handshake_real_ns, now.real_ns);
+    atomic_store(&peer->handshake_boot_ns, now.boot_ns);
+}

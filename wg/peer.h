@@ -9,6 +9,7 @@
 #include "wg/noise.h"
 #include "wg/staging.h"
 #include "wg/timers.h"
+#include "wg/wg.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -23,6 +24,7 @@ struct wg_peer {
     _Atomic uint64_t rx_bytes;
     _Atomic uint64_t tx_bytes;
     _Atomic uint64_t handshake_real_ns; /* end of the last one; 0: never */
+    _Atomic uint64_t handshake_boot_ns; /* the same */
     _Atomic uint32_t references;        /* its owner's and, while posted, the stack's */
     _Atomic bool posted;
     struct wg_peer *next_posted;
@@ -58,6 +60,9 @@ bool peer_has_endpoint(const struct wg_peer *peer);
 
 /* Stores the endpoint if it differs. Takes the peer's lock then. */
 void peer_set_endpoint(struct wg_peer *peer, const struct wg_endpoint *endpoint);
+
+/* Remembers that a handshake has completed now. */
+void peer_note_handshake(struct wg_peer *peer, struct wg_time now);
 
 /* Lets the kernel choose the source address again. */
 void peer_forget_source(struct wg_peer *peer);

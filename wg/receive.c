@@ -75,7 +75,7 @@ static bool confirm(struct wg_peer *peer, struct keypair *keypair, struct wg_tim
         timers_handshake_complete(&peer->timers);
     pthread_mutex_unlock(&peer->lock);
     if (confirmed)
-        atomic_store(&peer->handshake_real_ns, now.real_ns);
+        peer_note_handshake(peer, now);
     return confirmed;
 }
 

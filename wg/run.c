@@ -159,8 +159,8 @@ void wg_device_reinitiate(struct wg_device *dev, struct wg_time now, const struc
     pthread_mutex_lock(&dev->lock);
     list_for_each (pos, &dev->peers) {
         struct wg_peer *peer = container_of(pos, struct wg_peer, place);
-        uint64_t last = atomic_load(&peer->handshake_real_ns);
-        bool is_expected = last != 0 && now.real_ns - last < TIMERS_REJECT_AFTER;
+        uint64_t last = atomic_load(&peer->handshake_boot_ns);
+        bool is_expected = last != 0 && now.boot_ns - last < TIMERS_REJECT_AFTER;
         if (is_expected && atomic_load(&peer->keypairs.current) == NULL) {
             timers_want_handshake(&peer->timers);
             run_serve_peer(&call, peer);

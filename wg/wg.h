@@ -138,7 +138,8 @@ struct wg_peer_info {
     uint16_t keepalive_s;
     uint64_t rx_bytes;
     uint64_t tx_bytes;
-    uint64_t last_handshake_ns; /* real time; 0: never */
+    uint64_t last_handshake_ns;      /* real time, for users to see; 0: never */
+    uint64_t last_handshake_boot_ns; /* boot time, for ages; 0: never */
     struct ip_prefix *allowed_ips;
     size_t allowed_ip_count;
 };

@@ -13,7 +13,7 @@ struct state;
 struct report_host {
     const char *interface_name;
     const char *data_dir;
-    uint64_t started_ns; /* since the UNIX epoch */
+    uint64_t started_ns; /* boot time */
     bool insecure;       /* --insecure */
     bool redis_runs;
     bool takes_changes;

@@ -27,14 +27,14 @@ void live_init(struct live *live, int (*tunnel_info)(void *ctx, struct path_info
     }
 }
 
-void live_add_watcher(struct live *live, const char *peer_id, const uint64_t *since_ns)
+void live_add_watcher(struct live *live, const struct watcher *watcher)
 {
-    (void)map_put(&live->watchers, peer_id, strlen(peer_id), (void *)(uintptr_t)since_ns);
+    (void)map_put(&live->watchers, watcher->id, strlen(watcher->id), (void *)(uintptr_t)watcher);
 }
 
-static void add_watcher(void *ctx, const char *peer_id, const uint64_t *since_ns)
+static void add_watcher(void *ctx, const struct watcher *watcher)
 {
-    live_add_watcher(ctx, peer_id, since_ns);
+    live_add_watcher(ctx, watcher);
 }
 
 void live_init_now(struct live *live, const struct api_env *env, const struct watch_peer *watch)
@@ -55,28 +55,36 @@ const struct wg_peer_info *live_find(const struct live *live, const uint8_t publ
     return map_get(&live->by_key, public_key, WG_KEY_LEN);
 }
 
-bool live_is_watching(const struct live *live, const char *peer_id, uint64_t *for_ns)
+const struct watcher *live_watcher(const struct live *live, const char *peer_id)
 {
-    const uint64_t *since_ns = map_get(&live->watchers, peer_id, strlen(peer_id));
-    if (since_ns != NULL && for_ns != NULL)
-        *for_ns = live->boot_ns > *since_ns ? live->boot_ns - *since_ns : 0;
-    return since_ns != NULL;
+    return map_get(&live->watchers, peer_id, strlen(peer_id));
+}
+
+uint64_t live_age_ns(const struct live *live, uint64_t boot_ns)
+{
+    return live->boot_ns > boot_ns ? live->boot_ns - boot_ns : 0;
+}
+
+Google__Protobuf__Timestamp live_time(const struct live *live, uint64_t boot_ns)
+{
+    uint64_t age_ns = live_age_ns(live, boot_ns);
+    return record_time(live->now_ns > age_ns ? live->now_ns - age_ns : 0);
 }
 
 void live_peer_fill(struct live_peer *out, const struct live *live, const struct state_peer *peer)
 {
     static char none[] = "";
     const struct wg_peer_info *info = live_find(live, peer->public_key);
-    bool watches = live_is_watching(live, peer->id, NULL);
-    uint64_t seen_ns = watches ? live->now_ns : info != NULL ? info->last_handshake_ns : 0;
+    uint64_t handshake_ns = info != NULL ? info->last_handshake_boot_ns : 0;
+    bool watches = live_watcher(live, peer->id) != NULL;
     out->pb = *peer->pb;
     out->pb.endpoint = none;
     if (info != NULL && endpoint_is_set(&info->endpoint)) {
         endpoint_format(&info->endpoint, out->endpoint);
         out->pb.endpoint = out->endpoint;
     }
-    if (watches || seen_ns > record_time_ns(peer->pb->last_seen)) {
-        out->last_seen = record_time(seen_ns);
+    if (watches || handshake_ns != 0) {
+        out->last_seen = live_time(live, watches ? live->boot_ns : handshake_ns);
         out->pb.last_seen = &out->last_seen;
     }
 }

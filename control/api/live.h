@@ -15,11 +15,12 @@
 struct api_env;
 struct state_peer;
 struct watch_peer;
+struct watcher;
 
 struct live {
     struct path_info info;
     struct map by_key;   /* struct wg_peer_info by public key */
-    struct map watchers; /* since when, by id */
+    struct map watchers; /* struct watcher by id */
     bool known;          /* the tunnel could be asked */
     uint64_t now_ns;     /* since the UNIX epoch */
     uint64_t boot_ns;    /* boot time */
@@ -32,19 +33,23 @@ void live_init(struct live *live, int (*tunnel_info)(void *ctx, struct path_info
 /* The same with the clocks, and with the streams of `watch`. Good until the loop's next turn. */
 void live_init_now(struct live *live, const struct api_env *env, const struct watch_peer *watch);
 
-/* Borrows both. */
-void live_add_watcher(struct live *live, const char *peer_id, const uint64_t *since_ns);
+/* Borrows the watcher. */
+void live_add_watcher(struct live *live, const struct watcher *watcher);
 
 void live_fini(struct live *live);
 
 /* NULL: the tunnel has no such peer. */
 const struct wg_peer_info *live_find(const struct live *live, const uint8_t public_key[WG_KEY_LEN]);
 
-/* Whether the peer holds a stream to this node, and for how long now. `for_ns` may be NULL. */
-bool live_is_watching(const struct live *live, const char *peer_id, uint64_t *for_ns);
+/* The stream that the peer holds to this node, or NULL. */
+const struct watcher *live_watcher(const struct live *live, const char *peer_id);
+
+/* How long ago a boot time was, and a past boot time by today's wall clock. */
+uint64_t live_age_ns(const struct live *live, uint64_t boot_ns);
+Google__Protobuf__Timestamp live_time(const struct live *live, uint64_t boot_ns);
 
 /* A peer's record with its endpoint and when it was last seen: now while it holds a stream, else
- * at its last handshake or when the record says, whichever is later. */
+ * at its last handshake with this node, else when the record says. */
 struct live_peer {
     Pb__Peer pb; /* borrows from the record */
     Google__Protobuf__Timestamp last_seen;

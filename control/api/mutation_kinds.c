@@ -232,7 +232,8 @@ static enum grpc_code build_seen(struct change *change, const struct state *stat
         return GRPC_RESOURCE_EXHAUSTED;
     }
     for (size_t i = 0; i < request->n_peers; i++)
-        seen[i] = (struct change_seen){request->peers[i]->id, request->peers[i]->seen_ns};
+        seen[i] = (struct change_seen){request->peers[i]->id, request->peers[i]->seen_ns,
+                                       request->peers[i]->absent_s};
     enum grpc_code code = change_peers_seen(change, state, seen, request->n_peers, err);
     free(seen);
     return code;
@@ -253,7 +254,7 @@ static enum grpc_code build_expire(struct change *change, const struct state *st
     const struct state_peer *peer = state_peer(state, request->id);
     (void)made_ns;
     change_init(change);
-    if (peer == NULL || record_time_ns(peer->pb->last_seen) > request->seen_ns)
+    if (peer == NULL || record_time_ns(peer->pb->last_seen) != request->seen_ns)
         return GRPC_OK;
     return change_deauthorize_peer(change, state, request->id, err);
 }

@@ -4,9 +4,11 @@
 #include "base/log.h"
 #include "control/api/facts.h"
 #include "control/api/live.h"
+#include "control/api/watch_peer.h"
 #include "control/state/state.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +18,7 @@ enum {
     /* wg rejects a session 180 s after its handshake (wg/timers.h), and `hpeer` keeps one up. */
     HANDSHAKE_AGE_MAX_S = 180,
     FIRST_HANDSHAKE_S = 15, /* grace period of a new stream */
+    CLOCK_OFF_S = 60,       /* the difference of clocks that is reported */
 };
 
 static void problem_add(struct problems *problems, const char *remedy, const char *format, ...)
@@ -161,13 +164,13 @@ static void check_versions(struct problems *problems, const struct report_facts 
 static bool is_cut_off(const struct report_facts *facts, const struct state_peer *peer)
 {
     const struct wg_peer_info *info = live_find(facts->live, peer->public_key);
-    uint64_t for_ns = 0;
-    if (!live_is_watching(facts->live, peer->id, &for_ns) ||
-        for_ns < FIRST_HANDSHAKE_S * NS_PER_SEC)
+    const struct watcher *watcher = live_watcher(facts->live, peer->id);
+    if (watcher == NULL ||
+        live_age_ns(facts->live, watcher->since_ns) < FIRST_HANDSHAKE_S * NS_PER_SEC)
         return false;
-    return info == NULL || info->last_handshake_ns == 0 ||
-           (facts->now_ns > info->last_handshake_ns &&
-            facts->now_ns - info->last_handshake_ns > HANDSHAKE_AGE_MAX_S * NS_PER_SEC);
+    return info == NULL || info->last_handshake_boot_ns == 0 ||
+           live_age_ns(facts->live, info->last_handshake_boot_ns) >
+               HANDSHAKE_AGE_MAX_S * NS_PER_SEC;
 }
 
 static void check_handshakes(struct problems *problems, const struct report_facts *facts)
@@ -194,6 +197,26 @@ void problems_add_cut(struct problems *problems, size_t shown, size_t peers)
                 "only %zu of %zu peers are shown: the answer is full", shown, peers);
 }
 
+/* Nothing here depends on equal clocks, but logs and certificates of the two hosts disagree. */
+static void check_clocks(struct problems *problems, const struct report_facts *facts)
+{
+    struct naming peers = {.len = 0};
+    for (size_t i = 0; i < state_peer_count(facts->state); i++) {
+        const struct state_peer *peer = state_peer_at(facts->state, i);
+        const struct watcher *watcher = live_watcher(facts->live, peer->id);
+        char detail[48];
+        int64_t ahead_s = watcher != NULL ? watcher->clock_ahead_s : 0;
+        if (ahead_s > -CLOCK_OFF_S && ahead_s < CLOCK_OFF_S)
+            continue;
+        snprintf(detail, sizeof detail, "%" PRId64 " s %s", ahead_s < 0 ? -ahead_s : ahead_s,
+                 ahead_s < 0 ? "behind" : "ahead");
+        naming_add(&peers, peer->name, peer->id, detail);
+    }
+    if (peers.count > 0)
+        problem_add(problems, "synchronize the clocks of this host and of those peers, with NTP",
+                    "the clocks of peers differ from this node's: %s", naming_end(&peers));
+}
+
 void problems_find(struct problems *out, const struct report_facts *facts)
 {
     out->count = 0;
@@ -203,4 +226,5 @@ void problems_find(struct problems *out, const struct report_facts *facts)
     check_security(out, facts);
     check_handshakes(out, facts);
     check_versions(out, facts);
+    check_clocks(out, facts);
 }

@@ -5,6 +5,7 @@
 #include "control/api/live.h"
 #include "control/api/page.h"
 #include "control/api/problems.h"
+#include "control/api/watch_peer.h"
 #include "control/state/record_time.h"
 #include "control/state/state.h"
 
@@ -37,13 +38,15 @@ struct peer_entry {
 struct report {
     Pb__StatusResponse pb;
     Google__Protobuf__Timestamp started;
+    Google__Protobuf__Timestamp now;
     struct node_entry *nodes;
     struct peer_entry *peers;
     struct problems problems;
 };
 
 /* Returns NULL when the tunnel has no such host. */
-static Pb__TunnelStatus *tunnel_fill(struct tunnel_view *out, const struct wg_peer_info *info)
+static Pb__TunnelStatus *tunnel_fill(struct tunnel_view *out, const struct live *live,
+                                     const struct wg_peer_info *info)
 {
     if (info == NULL)
         return NULL;
@@ -52,8 +55,8 @@ static Pb__TunnelStatus *tunnel_fill(struct tunnel_view *out, const struct wg_pe
         endpoint_format(&info->endpoint, out->endpoint);
         out->pb.endpoint = out->endpoint;
     }
-    if (info->last_handshake_ns != 0) {
-        out->last_handshake = record_time(info->last_handshake_ns);
+    if (info->last_handshake_boot_ns != 0) {
+        out->last_handshake = live_time(live, info->last_handshake_boot_ns);
         out->pb.last_handshake = &out->last_handshake;
     }
     out->pb.rx_bytes = info->rx_bytes;
@@ -67,7 +70,8 @@ static void node_fill(struct node_entry *out, const struct report_facts *facts,
     pb__node_status__init(&out->pb);
     out->pb.node = node->pb;
     if (strcmp(node->id, facts->node_id) != 0) {
-        out->pb.tunnel = tunnel_fill(&out->tunnel, live_find(facts->live, node->public_key));
+        out->pb.tunnel =
+            tunnel_fill(&out->tunnel, facts->live, live_find(facts->live, node->public_key));
         return;
     }
     out->self = *node->pb;
@@ -84,8 +88,10 @@ static void peer_fill(struct peer_entry *out, const struct report_facts *facts,
     pb__peer_status__init(&out->pb);
     live_peer_fill(&out->live, facts->live, peer);
     out->pb.peer = &out->live.pb;
-    out->pb.tunnel = tunnel_fill(&out->tunnel, info);
-    out->pb.watching = live_is_watching(facts->live, peer->id, NULL);
+    out->pb.tunnel = tunnel_fill(&out->tunnel, facts->live, info);
+    const struct watcher *watcher = live_watcher(facts->live, peer->id);
+    out->pb.watching = watcher != NULL;
+    out->pb.clock_ahead_s = watcher != NULL ? watcher->clock_ahead_s : 0;
     out->pb.rekey = authorization != NULL && authorization->pb->rekey;
 }
 
@@ -217,8 +223,10 @@ int report_create(struct report **out, const struct report_facts *facts, struct 
     report->pb.cluster_id = (char *)(uintptr_t)state_settings(facts->state)->cluster;
     report->pb.epoch = state_epoch(facts->state);
     report->pb.rev = state_rev(facts->state);
+    report->now = record_time(facts->now_ns);
+    report->pb.now = &report->now;
     if (facts->host->started_ns != 0) {
-        report->started = record_time(facts->host->started_ns);
+        report->started = live_time(facts->live, facts->host->started_ns);
         report->pb.started = &report->started;
     }
     if (make_lists(report, facts, page) < 0) {

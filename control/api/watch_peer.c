@@ -5,6 +5,7 @@
 #include "control/api/env.h"
 #include "control/rpc/server.h"
 #include "control/state/access.h"
+#include "control/state/record_time.h"
 #include "control/state/state.h"
 #include "proto/cluster.pb-c.h"
 
@@ -23,9 +24,9 @@ struct stream {
     struct watch_peer *watch;
     struct rpc_call *call;
     char *id;
-    uint8_t key[32];   /* bound to the id */
-    uint64_t since_ns; /* boot time */
-    uint8_t *sent;     /* last message, packed */
+    struct watcher watcher;
+    uint8_t key[32]; /* bound to the id */
+    uint8_t *sent;   /* last message, packed */
     size_t sent_len;
 };
 
@@ -111,11 +112,11 @@ size_t watch_peer_count(const struct watch_peer *watch)
 }
 
 void watch_peer_each(const struct watch_peer *watch,
-                     void (*each)(void *ctx, const char *id, const uint64_t *since_ns), void *ctx)
+                     void (*each)(void *ctx, const struct watcher *watcher), void *ctx)
 {
     list_for_each (pos, &watch->streams) {
         const struct stream *stream = container_of(pos, struct stream, link);
-        each(ctx, stream->id, &stream->since_ns);
+        each(ctx, &stream->watcher);
     }
 }
 
@@ -171,6 +172,17 @@ static void end_former(struct watch_peer *watch, const char *id)
     }
 }
 
+/* How far the peer's clock is ahead; 0 when it does not tell. */
+static int64_t clock_ahead_s(const Google__Protobuf__Timestamp *peer_now)
+{
+    uint64_t theirs = record_time_ns(peer_now);
+    uint64_t ours = clock_realtime_ns();
+    if (peer_now == NULL)
+        return 0;
+    return theirs >= ours ? (int64_t)((theirs - ours) / NS_PER_SEC)
+                          : -(int64_t)((ours - theirs) / NS_PER_SEC);
+}
+
 static void handle_watch_peer(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
     struct watch_peer *watch = ctx;
@@ -191,7 +203,8 @@ static void handle_watch_peer(void *ctx, struct rpc_call *call, const ProtobufCM
     stream->call = call;
     stream->id = id;
     memcpy(stream->key, key, sizeof key);
-    stream->since_ns = clock_boottime_ns();
+    stream->watcher = (struct watcher){
+        .id = id, .since_ns = clock_boottime_ns(), .clock_ahead_s = clock_ahead_s(request->now)};
     list_append(&watch->streams, &stream->link);
     watch->count++;
     rpc_call_on_cancel(call, stream_cancelled, stream);

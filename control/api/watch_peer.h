@@ -17,10 +17,16 @@ void watch_peer_destroy(struct watch_peer *watch);
 
 size_t watch_peer_count(const struct watch_peer *watch);
 
-/* Calls `each` for every watching peer, with the boot time since when. Both pointers are valid
- * until the loop's next turn. */
+/* A peer that watches. */
+struct watcher {
+    const char *id;
+    uint64_t since_ns;     /* boot time */
+    int64_t clock_ahead_s; /* the peer's clock before this host's, at that time; negative: behind */
+};
+
+/* Calls `each` for every watching peer. The watchers are valid until the loop's next turn. */
 void watch_peer_each(const struct watch_peer *watch,
-                     void (*each)(void *ctx, const char *id, const uint64_t *since_ns), void *ctx);
+                     void (*each)(void *ctx, const struct watcher *watcher), void *ctx);
 
 /* Sends every watching peer its configuration if it changed, and ends the streams of removed peers.
  */

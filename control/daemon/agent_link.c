@@ -14,6 +14,8 @@
 #include "control/host/tunnel.h"
 #include "control/rpc/client.h"
 #include "control/rpc/transport_tls.h"
+#include "control/rpc/transport_tls.h"
+#include "control/state/record_time.h"
 #include "proto/cluster.pb-c.h"
 
 #include <stdio.h>
@@ -119,8 +121,10 @@ static void watch(struct agent *agent)
 {
     static const struct rpc_stream_events events = {on_watch_message, on_watch_finished};
     Pb__WatchPeerRequest request = PB__WATCH_PEER_REQUEST__INIT;
+    Google__Protobuf__Timestamp now = record_time(clock_realtime_ns());
     request.id = agent->identity.id;
     request.public_key = agent->public_key;
+    request.now = &now;
     if (rpc_client_stream(&agent->stream, agent->client, "/heimdall.v1.Cluster/WatchPeer",
                           &request.base, &pb__connect_response__descriptor, &events, agent) < 0)
         try_later(agent);

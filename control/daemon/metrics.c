@@ -75,7 +75,8 @@ enum { AGES = sizeof ages / sizeof ages[0] };
 
 static size_t age_of(const struct wg_peer_info *peer, uint64_t now_ns)
 {
-    uint64_t age_ns = peer->last_handshake_ns < now_ns ? now_ns - peer->last_handshake_ns : 0;
+    uint64_t age_ns =
+        peer->last_handshake_boot_ns < now_ns ? now_ns - peer->last_handshake_boot_ns : 0;
     size_t i = 0;
     while (i < AGES - 1 && age_ns >= ages[i].below_s * NS_PER_SEC)
         i++;
@@ -89,12 +90,12 @@ void metrics_of_tunnel(struct metrics_text *text, struct metrics_tunnel *totals,
     uint64_t tx = 0;
     uint64_t by_age[AGES] = {0};
     uint64_t never = 0;
-    uint64_t now_ns = clock_realtime_ns();
+    uint64_t now_ns = clock_boottime_ns();
     for (size_t i = 0; i < info->device.peer_count; i++) {
         const struct wg_peer_info *peer = &info->device.peers[i];
         rx += peer->rx_bytes;
         tx += peer->tx_bytes;
-        if (peer->last_handshake_ns == 0)
+        if (peer->last_handshake_boot_ns == 0)
             never++;
         else
             by_age[age_of(peer, now_ns)]++;

@@ -472,7 +472,7 @@ int node_run(const struct node_config *config, struct err *err)
         return err_set(err, -ENOMEM, "out of memory");
     node->config = config;
     node->err = err;
-    node->started_ns = clock_realtime_ns();
+    node->started_ns = clock_boottime_ns();
     int code = open_loop(node);
     if (code < 0) {
         free(node);

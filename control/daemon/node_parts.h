@@ -37,7 +37,7 @@ struct node {
     struct identity identity;
     uint8_t seed[16];
     uint64_t run;
-    uint64_t started_ns; /* since the UNIX epoch */
+    uint64_t started_ns; /* boot time */
 
     /* read from the host and the options */
     char name[ACCESS_NAME_MAX + 1];

@@ -55,6 +55,7 @@ static void write_seen(struct node *node)
         pb__peers_seen_request__seen__init(&peers[i]);
         peers[i].id = (char *)(uintptr_t)seen[i].id; /* protobuf-c's messages have no const */
         peers[i].seen_ns = seen[i].seen_ns;
+        peers[i].absent_s = seen[i].absent_s;
         pointers[i] = &peers[i];
     }
     if (request.n_peers > 0)
@@ -98,11 +99,10 @@ static void remove_expired(struct node *node)
 
 /* ---- looking ---- */
 
-static void see_watcher(void *ctx, const char *id, const uint64_t *since_ns)
+static void see_watcher(void *ctx, const struct watcher *watcher)
 {
     const struct node *node = ctx;
-    const struct state_peer *peer = state_peer(cluster_state(node->cluster), id);
-    (void)since_ns;
+    const struct state_peer *peer = state_peer(cluster_state(node->cluster), watcher->id);
     if (peer != NULL)
         presence_see(node->presence, peer->public_key);
 }

@@ -105,10 +105,12 @@ enum grpc_code change_connect_peer(struct change *change, const struct state *st
 
 struct change_seen {
     const char *id;
-    uint64_t seen_ns;
+    uint64_t seen_ns;  /* wall clock; 0: no later than the record says */
+    uint64_t absent_s; /* elapsed since then */
 };
 
-/* Records when these peers were last seen. Ids without a peer are left out. */
+/* Records when these peers were last seen, and for how long they have not been. Ids without a peer
+ * are left out. */
 enum grpc_code change_peers_seen(struct change *change, const struct state *state,
                                  const struct change_seen *seen, size_t count, struct err *err);
 

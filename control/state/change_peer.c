@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SEEN_EVERY_S = 60 }; /* a reconnect within this does not renew last_seen */
-
 /* ---- authorization ---- */
 
 static enum grpc_code authorize(struct change *change, const struct state *state, const char *id,
@@ -229,14 +227,14 @@ static enum grpc_code give_address(struct change *change, const struct state *st
     return GRPC_OK;
 }
 
+/* A connect alone does not renew last_seen: that would write a record for every reconnect. */
 static bool peer_is_current(const struct state_peer *have, const Pb__Peer *record)
 {
     const Pb__Peer *pb = have->pb;
     return strcmp(pb->name, record->name) == 0 && strcmp(pb->own_name, record->own_name) == 0 &&
            strcmp(pb->version, record->version) == 0 && pb->no_ipv6 == record->no_ipv6 &&
            strcmp(pb->keypair->public_key, record->keypair->public_key) == 0 &&
-           pb->last_seen != NULL &&
-           record->last_seen->seconds < pb->last_seen->seconds + SEEN_EVERY_S;
+           pb->last_seen != NULL && pb->absent_s == 0;
 }
 
 /* Ends the permission for another key, which has come. */
@@ -273,6 +271,7 @@ static enum grpc_code connect_peer(struct change *change, const struct state *st
     record.version = change_text(peer->version);
     record.keypair = &keypair;
     record.last_seen = &now;
+    record.absent_s = 0;
     record.no_ipv6 = peer->no_ipv6;
     if (have != NULL && peer_is_current(have, &record))
         return GRPC_OK;
@@ -302,7 +301,9 @@ enum grpc_code change_peers_seen(struct change *change, const struct state *stat
             continue;
         Google__Protobuf__Timestamp last_seen = record_time(seen[i].seen_ns);
         Pb__Peer record = *peer->pb;
-        record.last_seen = &last_seen;
+        record.absent_s = seen[i].absent_s;
+        if (seen[i].seen_ns != 0)
+            record.last_seen = &last_seen;
         change_add_message(change, RECORD_SET, RECORD_KEY_PEERS, peer->id, &record.base);
     }
     return change_finish(change, GRPC_OK, err);

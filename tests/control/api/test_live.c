@@ -1,11 +1,12 @@
 #include "control/api/live.h"
+#include "control/api/watch_peer.h"
 
 #include "tests/control/network_fixture.h"
 
 #include <errno.h>
 
 #define NOW_S  5000
-#define BOOT_S 900
+#define BOOT_S 9000
 
 /* One peer of a tunnel, and what is known of it. */
 struct world {
@@ -23,7 +24,8 @@ static int tunnel_info(void *ctx, struct path_info *out)
     out->device.peer_count = 1;
     struct wg_peer_info *peer = &out->device.peers[0];
     memcpy(peer->public_key, state_peer(world->network.state, test_id(2))->public_key, WG_KEY_LEN);
-    peer->last_handshake_ns = world->handshake_s * NS_PER_SEC;
+    if (world->handshake_s != 0)
+        peer->last_handshake_boot_ns = (BOOT_S - (NOW_S - world->handshake_s)) * NS_PER_SEC;
     if (world->has_endpoint) {
         struct ip_addr addr = test_addr("198.51.100.7");
         endpoint_from_addr(&peer->endpoint, &addr, 4321);
@@ -47,23 +49,24 @@ START_TEST(last_seen)
         int64_t seen_s;
     } cases[] = {
         {0, false, 1000},    /* 0: the record alone */
-        {500, false, 1000},  /* 1: a handshake before it */
+        {500, false, 500},   /* 1: a handshake with this node, whatever another clock wrote */
         {4000, false, 4000}, /* 2: a handshake after it */
         {4000, true, NOW_S}, /* 3: an open stream */
         {0, true, NOW_S},    /* 4: an open stream, and no tunnel yet */
     };
     struct world world = {.has_endpoint = true};
-    uint64_t since_ns = 100 * NS_PER_SEC;
+    struct watcher watcher = {.since_ns = 100 * NS_PER_SEC};
     network_init(&world.network);
     network_add_peer(&world.network, 2, "laptop");
     const struct state_peer *peer = state_peer(world.network.state, test_id(2));
+    watcher.id = peer->id;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct live live;
         struct live_peer out;
         world.handshake_s = cases[i].handshake_s;
         live_init(&live, tunnel_info, &world, NOW_S * NS_PER_SEC, BOOT_S * NS_PER_SEC);
         if (cases[i].watches)
-            live_add_watcher(&live, peer->id, &since_ns);
+            live_add_watcher(&live, &watcher);
         live_peer_fill(&out, &live, peer);
         ck_assert_msg(out.pb.last_seen->seconds == cases[i].seen_s, "case %zu", i);
         ck_assert_str_eq(out.pb.endpoint, "198.51.100.7:4321");
@@ -77,18 +80,17 @@ START_TEST(how_long_a_peer_watches)
 {
     struct world world = {0};
     struct live live;
-    uint64_t since_ns = 100 * NS_PER_SEC;
-    uint64_t later_ns = (BOOT_S + 1) * NS_PER_SEC;
-    uint64_t for_ns = 1;
+    struct watcher a = {.id = "a", .since_ns = 100 * NS_PER_SEC};
+    struct watcher b = {.id = "b", .since_ns = (BOOT_S + 1) * NS_PER_SEC};
     live_init(&live, no_tunnel, &world, NOW_S * NS_PER_SEC, BOOT_S * NS_PER_SEC);
-    live_add_watcher(&live, "a", &since_ns);
-    live_add_watcher(&live, "b", &later_ns);
+    live_add_watcher(&live, &a);
+    live_add_watcher(&live, &b);
     ck_assert(!live.known);
-    ck_assert(live_is_watching(&live, "a", &for_ns));
-    ck_assert_uint_eq(for_ns, 800 * NS_PER_SEC);
-    ck_assert(live_is_watching(&live, "b", &for_ns));
-    ck_assert_uint_eq(for_ns, 0);
-    ck_assert(!live_is_watching(&live, "c", &for_ns));
+    ck_assert_ptr_eq(live_watcher(&live, "a"), &a);
+    ck_assert_uint_eq(live_age_ns(&live, a.since_ns), (BOOT_S - 100) * NS_PER_SEC);
+    ck_assert_ptr_eq(live_watcher(&live, "b"), &b);
+    ck_assert_uint_eq(live_age_ns(&live, b.since_ns), 0);
+    ck_assert_ptr_null(live_watcher(&live, "c"));
     live_fini(&live);
 }
 END_TEST

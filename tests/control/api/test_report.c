@@ -3,13 +3,14 @@
 #include "control/api/facts.h"
 #include "control/api/live.h"
 #include "control/api/page.h"
+#include "control/api/watch_peer.h"
 #include "tests/control/network_fixture.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 #define NOW_NS  (5000 * NS_PER_SEC)
-#define BOOT_NS (900 * NS_PER_SEC)
+#define BOOT_NS (20000 * NS_PER_SEC)
 
 /* A network with a node and four peers: 2 has a tunnel, 3 has none, 4 never connected, 5 runs
  * another version. Each test sets what the tunnel and the host report. */
@@ -20,7 +21,8 @@ struct world {
     struct report *status;
     const Pb__StatusResponse *pb;
     uint64_t watching_ns[8]; /* by peer number; 0: it does not watch */
-    uint64_t since_ns[8];
+    int64_t ahead_s[8];
+    struct watcher watchers[8];
     char ids[8][64];
     uint64_t handshake_ns; /* of peer 2 */
     bool tunnel_down;
@@ -42,7 +44,8 @@ static int tunnel_info(void *ctx, struct path_info *out)
     endpoint_from_addr(&peer->endpoint, &addr, 4321);
     peer->rx_bytes = 111;
     peer->tx_bytes = 222;
-    peer->last_handshake_ns = world->handshake_ns;
+    if (world->handshake_ns != 0)
+        peer->last_handshake_boot_ns = BOOT_NS - (NOW_NS - world->handshake_ns);
     return 0;
 }
 
@@ -65,7 +68,7 @@ static void world_init(struct world *world)
 {
     *world = (struct world){.host = {.interface_name = "darknet",
                                      .data_dir = "/data",
-                                     .started_ns = 1000 * NS_PER_SEC,
+                                     .started_ns = BOOT_NS - 4000 * NS_PER_SEC,
                                      .redis_runs = true,
                                      .takes_changes = true,
                                      .forwards = true,
@@ -84,9 +87,10 @@ static void ask_page(struct world *world, struct page *page)
     live_init(&world->live, tunnel_info, world, NOW_NS, BOOT_NS);
     for (unsigned n = 0; n < ARRAY_LEN(world->watching_ns); n++) {
         snprintf(world->ids[n], sizeof world->ids[n], "%s", test_id(n));
-        world->since_ns[n] = BOOT_NS - world->watching_ns[n];
+        world->watchers[n] =
+            (struct watcher){world->ids[n], BOOT_NS - world->watching_ns[n], world->ahead_s[n]};
         if (world->watching_ns[n] > 0)
-            live_add_watcher(&world->live, world->ids[n], &world->since_ns[n]);
+            live_add_watcher(&world->live, &world->watchers[n]);
     }
     struct report_facts facts = {.state = world->network.state,
                                  .live = &world->live,
@@ -125,6 +129,7 @@ START_TEST(says_everything)
     ck_assert_str_eq(pb->master_id, test_id(1));
     ck_assert_uint_eq(pb->rev, state_rev(world.network.state));
     ck_assert_int_eq(pb->started->seconds, 1000);
+    ck_assert_int_eq(pb->now->seconds, 5000);
     ck_assert_uint_eq(pb->n_nodes, 1);
     ck_assert_str_eq(pb->nodes[0]->node->name, "router");
     ck_assert_int_eq(pb->nodes[0]->node->updated->seconds, 5000);
@@ -158,19 +163,29 @@ START_TEST(says_everything)
 }
 END_TEST
 
-/* The record shows a later contact than the tunnel. */
-START_TEST(seen_after_the_handshake)
+/* A difference of clocks is reported and changes nothing else. */
+START_TEST(clocks_differ)
 {
-    static const uint64_t handshakes[] = {500 * NS_PER_SEC, 4990 * NS_PER_SEC};
-    static const int64_t seen[] = {1000, 4990};
-    for (size_t row = 0; row < ARRAY_LEN(seen); row++) {
+    static const struct {
+        int64_t ahead_s;
+        const char *what; /* NULL: no problem */
+    } rows[] = {{0, NULL},
+                {59, NULL},
+                {-59, NULL},
+                {3600, "laptop (3600 s ahead)"},
+                {-86400, "laptop (86400 s behind)"}};
+    for (size_t row = 0; row < ARRAY_LEN(rows); row++) {
         struct world world;
         world_init(&world);
-        world.handshake_ns = handshakes[row];
+        world.watching_ns[2] = 60 * NS_PER_SEC;
+        world.ahead_s[2] = rows[row].ahead_s;
         ask(&world);
+        ck_assert_uint_eq(world.pb->n_problems, rows[row].what != NULL);
+        if (rows[row].what != NULL)
+            ck_assert_ptr_nonnull(strstr(world.pb->problems[0]->what, rows[row].what));
         for (size_t i = 0; i < world.pb->n_peers; i++)
             if (strcmp(world.pb->peers[i]->peer->id, test_id(2)) == 0)
-                ck_assert_int_eq(world.pb->peers[i]->peer->last_seen->seconds, seen[row]);
+                ck_assert_int_eq(world.pb->peers[i]->clock_ahead_s, rows[row].ahead_s);
         world_fini(&world);
     }
 }
@@ -407,7 +422,7 @@ int main(void)
 {
     TCase *tc = tcase_create("status");
     tcase_add_test(tc, says_everything);
-    tcase_add_test(tc, seen_after_the_handshake);
+    tcase_add_test(tc, clocks_differ);
     tcase_add_loop_test(tc, finds_problems, 0, ARRAY_LEN(faults));
     tcase_add_test(tc, cut_to_a_size);
     tcase_add_test(tc, pages);
