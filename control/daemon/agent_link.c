@@ -14,7 +14,6 @@
 #include "control/host/tunnel.h"
 #include "control/rpc/client.h"
 #include "control/rpc/transport_tls.h"
-#include "control/rpc/transport_tls.h"
 #include "control/state/record_time.h"
 #include "proto/cluster.pb-c.h"
 
