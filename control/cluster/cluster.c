@@ -127,8 +127,8 @@ static void on_failed(void *ctx, const struct err *err)
     struct cluster *cluster = ctx;
     if (cluster->closing)
         return;
-    if (err->code == -ETIMEDOUT) {
-        log_warn("Redis does not answer; restarting it", F_STR("error", err->text));
+    if (err->code == -ETIMEDOUT || err->code == -EPERM) {
+        log_warn("restarting Redis", F_STR("error", err->text));
         redis_proc_kill(cluster->redis);
     } else {
         cluster->events.failed(cluster->events.ctx, err);

@@ -16,8 +16,11 @@ enum { REDIS_PASSWORD_LEN = 48 };
 
 #define REDIS_SOCKET_NAME "redis.sock"
 
-/* The master of a parked Redis: nobody. */
-#define REDIS_PARKED "127.0.0.1 1"
+/* The master of a parked Redis: an address that nobody can listen on. On port 1 any process that
+ * may bind low ports could feed Redis a data set. */
+#define REDIS_PARKED_HOST "127.0.0.1"
+#define REDIS_PARKED_PORT 0
+#define REDIS_PARKED      REDIS_PARKED_HOST " 0"
 
 struct redis_launch_options {
     const char *data_dir;

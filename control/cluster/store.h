@@ -30,8 +30,8 @@ struct store_events {
     void (*changed)(void *ctx, const struct record_change *change);
     /* The connection was lost; it is retried until store_close. */
     void (*lost)(void *ctx);
-    /* The data cannot be used (another layout), or a command was not answered within 2 s
-     * (-ETIMEDOUT: the store's process is to be killed). */
+    /* The data cannot be used (another layout), or the store's process is to be killed: it did not
+     * answer within 2 s (-ETIMEDOUT) or follows a master of its own (-EPERM). */
     void (*failed)(void *ctx, const struct err *err);
 };
 

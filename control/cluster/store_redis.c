@@ -281,6 +281,30 @@ static void on_set_up(redisAsyncContext *context, void *data, void *privdata)
         memcpy(store->commit_sha, reply->str, (size_t)reply->len + 1);
 }
 
+static void fail(struct store_redis *store, int code, const char *text)
+{
+    struct err err;
+    err_set(&err, code, "%s", text);
+    take_down(store);
+    if (store->events.failed != NULL && !store->closing)
+        store->events.failed(store->events.ctx, &err);
+}
+
+/* A Redis that follows another master would take that one's data. */
+static void on_role(redisAsyncContext *context, void *data, void *privdata)
+{
+    const redisReply *reply = data;
+    struct store_redis *store = store_of(context, reply);
+    (void)privdata;
+    if (store == NULL)
+        return;
+    answered(store);
+    if (reply->type != REDIS_REPLY_ERROR && !store_redis_is_parked(reply))
+        fail(store, -EPERM, "redis-server is not parked: it would take the data of another master");
+    else if (reply->type == REDIS_REPLY_ERROR)
+        take_down(store);
+}
+
 static bool connect_follow(struct store_redis *store)
 {
     if (connect_one(store, &store->follow) != 0)
@@ -297,6 +321,11 @@ static bool connect_command(struct store_redis *store)
     asked(store);
     redisAsyncCommand(store->command, on_set_up, NULL, "AUTH %s %s", store->options.user,
                       store->options.password);
+    /* Parked by its configuration or not, Redis is now, and says so. */
+    asked(store);
+    redisAsyncCommand(store->command, on_set_up, NULL, "REPLICAOF " REDIS_PARKED);
+    asked(store);
+    redisAsyncCommand(store->command, on_role, NULL, "ROLE");
     asked(store);
     redisAsyncCommand(store->command, on_set_up, store, "SCRIPT LOAD %s",
                       store_redis_commit_script);
@@ -406,16 +435,11 @@ static void loaded(struct store_redis *store, const struct store_redis_load *dat
 
 static void refuse_layout(struct store_redis *store)
 {
-    struct err err;
-    err_set(
-        &err, -EUCLEAN,
-        "the data in redis-server are another program's, or have a layout that this version does "
-        "not know: start the version that wrote them, or move the folder redis in the data dir "
-        "away");
     store->retry_ms = RETRY_MAX_MS;
-    take_down(store);
-    if (store->events.failed != NULL)
-        store->events.failed(store->events.ctx, &err);
+    fail(store, -EUCLEAN,
+         "the data in redis-server are another program's, or have a layout that this version does "
+         "not know: start the version that wrote them, or move the folder redis in the data dir "
+         "away");
 }
 
 static void on_load(redisAsyncContext *context, void *data, void *privdata)

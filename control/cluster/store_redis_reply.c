@@ -1,6 +1,7 @@
 #include "control/cluster/store_redis_reply.h"
 
 #include "base/addr.h"
+#include "control/cluster/redis_launch.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -162,6 +163,19 @@ bool store_redis_read_entry(const redisReply *entry, struct record_change *out, 
             return false;
         }
     return true;
+}
+
+/* ---- the role */
+
+bool store_redis_is_parked(const redisReply *role)
+{
+    if (!is_array(role, 4))
+        return false;
+    redisReply *const *part = role->element;
+    return is_text(part[0]) && strcmp(part[0]->str, "slave") == 0 && is_text(part[1]) &&
+           strcmp(part[1]->str, REDIS_PARKED_HOST) == 0 && part[2]->type == REDIS_REPLY_INTEGER &&
+           part[2]->integer == REDIS_PARKED_PORT && is_text(part[3]) &&
+           strcmp(part[3]->str, "connected") != 0 && strcmp(part[3]->str, "sync") != 0;
 }
 
 /* ---- errors */

@@ -27,6 +27,9 @@ bool store_redis_read_entry(const redisReply *entry, struct record_change *out, 
 /* {epoch, rev} of the commit and promote scripts. */
 bool store_redis_read_position(const redisReply *reply, uint64_t *epoch, uint64_t *rev);
 
+/* Whether ROLE's reply says that Redis replicates nobody: parked as REDIS_PARKED says. */
+bool store_redis_is_parked(const redisReply *role);
+
 /* The status of struct store_done that an error reply means. Sets epoch and rev for "STALE". */
 int store_redis_error_status(const char *text, uint64_t *epoch, uint64_t *rev);
 

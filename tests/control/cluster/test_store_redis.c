@@ -205,6 +205,44 @@ START_TEST(parks_and_is_promoted_again)
 }
 END_TEST
 
+/* The answer of redis-cli, with the rights that the daemon has. */
+static const char *cli(struct world *world, const char *command)
+{
+    static char answer[4096];
+    char line[512];
+    struct redis_proc *proc = world->fixture.proc;
+    snprintf(line, sizeof line, "REDISCLI_AUTH=%s redis-cli --no-auth-warning -s %s --user %s %s",
+             redis_proc_password(proc), redis_proc_socket(proc), redis_proc_user(proc), command);
+    FILE *out = popen(line, "r");
+    ck_assert_ptr_nonnull(out);
+    size_t len = fread(answer, 1, sizeof answer - 1, out);
+    answer[len] = '\0';
+    ck_assert_int_eq(pclose(out), 0);
+    return answer;
+}
+
+/* Whatever Redis was told before the daemon connects: it takes changes and data from nobody. */
+START_TEST(parked_after_each_start)
+{
+    static const char *const before[] = {"PING", "REPLICAOF NO ONE", "REPLICAOF 127.0.0.1 1",
+                                         "REPLICAOF localhost 0"};
+    struct world world;
+    world_init(&world);
+    ck_assert_ptr_nonnull(strstr(cli(&world, "ROLE"), "slave\n127.0.0.1\n0\n"));
+    close_store(&world);
+    cli(&world, before[_i]);
+    open_store(&world);
+    ck_assert_ptr_nonnull(strstr(cli(&world, "ROLE"), "slave\n127.0.0.1\n0\n"));
+    ck_assert_int_eq(commit_setting(&world, "cluster", "early"), -EROFS);
+    ck_assert_int_eq(promote(&world, 0, 0, 1), 0);
+    world.ready = false;
+    ck_assert_int_eq(kill(redis_proc_pid(world.fixture.proc), SIGKILL), 0);
+    fixture_run_until(&world.fixture, &world.ready, 10000);
+    ck_assert_ptr_nonnull(strstr(cli(&world, "ROLE"), "slave\n127.0.0.1\n0\n"));
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(refuses_another_place)
 {
     static const struct {
@@ -360,14 +398,15 @@ START_TEST(foreign_writes)
     open_store(&world);
     ck_assert_uint_eq(state_damaged(world.state), 1);
     ck_assert_str_eq(state_settings(world.state)->cluster, "abc");
+    ck_assert_int_eq(promote(&world, 1, 2, 2), 0);
 
     /* the field rev moves without an entry in the stream: a gap */
-    change = change_at(1, 2);
+    change = change_at(2, 3);
     change_add(&change, RECORD_HSET, RECORD_KEY_META, "rev", "9", 1);
     ck_assert_int_eq(commit(&world, &change), 0);
     change_fini(&change);
     int loads = world.loads;
-    change = change_at(1, 9);
+    change = change_at(2, 9);
     change_add(&change, RECORD_HSET, RECORD_KEY_META, "cluster", "gap", 3);
     ck_assert_int_eq(commit(&world, &change), 0);
     change_fini(&change);
@@ -375,7 +414,7 @@ START_TEST(foreign_writes)
     ck_assert_uint_eq(state_rev(world.state), 10);
     ck_assert_str_eq(state_settings(world.state)->cluster, "gap");
 
-    change = change_at(1, 10);
+    change = change_at(2, 10);
     if (_i == 0)
         change_add(&change, RECORD_HSET, RECORD_KEY_META, "layout", "99", 2);
     else
@@ -401,6 +440,7 @@ int main(void)
     tcase_set_timeout(tc, 30);
     tcase_add_test(tc, starts_parked_and_is_promoted);
     tcase_add_test(tc, parks_and_is_promoted_again);
+    tcase_add_loop_test(tc, parked_after_each_start, 0, 4);
     tcase_add_test(tc, refuses_another_place);
     tcase_add_test(tc, all_or_nothing);
     tcase_add_test(tc, follows_a_thousand);
