@@ -72,10 +72,11 @@ static int make_tls(const struct ctl_config *config, const struct address *addre
                     struct transport_tls **out, struct err *err)
 {
     char key[ACCESS_ID_MAX + 1] = "";
-    if (config->insecure || address->kind == ADDRESS_UNIX)
+    if (config->tls.insecure || address->kind == ADDRESS_UNIX)
         return transport_tls_create_plaintext(out, err);
-    if (config->cert != NULL)
-        return transport_tls_create_certificate(out, config->cert, config->key, config->ca, err);
+    if (config->tls.cert != NULL)
+        return transport_tls_create_certificate(out, config->tls.cert, config->tls.key,
+                                                config->tls.ca, err);
     int code = find_key(config, key, err);
     if (code == 0)
         code = transport_tls_create_psk_client(out, TRANSPORT_ADMIN, key, err);

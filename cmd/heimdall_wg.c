@@ -1,3 +1,4 @@
+#include "base/ifname.h"
 #include "base/log.h"
 #include "cmd/version.h"
 #include "tun/tun.h"
@@ -128,10 +129,14 @@ static int read_options(struct options *options, int argc, char **argv)
         return EXIT_USAGE;
     }
     options->name = argv[optind];
-    if (options->name[0] == '\0' || strlen(options->name) >= TUN_NAME_LEN ||
-        strchr(options->name, '/') != NULL || options->name[0] == '.') {
+    if (!ifname_is_valid(options->name) || options->name[0] == '.') {
         fprintf(stderr, "heimdall-wg: %s is not an interface name of 1 to %d characters\n",
-                options->name, TUN_NAME_LEN - 1);
+                options->name, IFNAME_MAX);
+        return EXIT_USAGE;
+    }
+    if (ifname_is_reserved(options->name)) {
+        fprintf(stderr, "heimdall-wg: %s is a name that the kernel reserves: choose another one\n",
+                options->name);
         return EXIT_USAGE;
     }
     return read_environment(options) ? -1 : EXIT_USAGE;

@@ -9,13 +9,25 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* The options of the three programs (original-cli.md of the project), with their variables and
- * defaults. Texts are borrowed from argv, the environment and the file's text. */
+/* The options of heimdall, hpeer and hctl with their variables and defaults; --help and the manual pages list them. Texts are
+ * borrowed from argv, the environment and the file's text. */
 
-/* An overlay prefix for IPv6: from the cluster's id, given, or off. */
+#define CONFIG_NODE_FILE "/etc/heimdall/heimdall.conf"
+#define CONFIG_PEER_FILE "/etc/heimdall/hpeer.conf"
+#define CONFIG_CTL_FILE  "/etc/heimdall/hctl.conf"
+
+/* An overlay prefix for IPv6: made from the cluster's id, given, or off. */
 struct overlay6_option {
     enum { OVERLAY6_AUTO, OVERLAY6_GIVEN, OVERLAY6_NONE } mode;
     struct ip_prefix prefix;
+};
+
+/* Where the values came from. */
+struct config_sources {
+    const char *path; /* option --config; NULL: the default place */
+    bool given[OPTIONS_MAX];
+    struct option rows[OPTIONS_MAX]; /* the program's table, filled by config_X_set */
+    struct option_file file;
 };
 
 struct log_options {
@@ -23,19 +35,28 @@ struct log_options {
     bool json;
 };
 
-/* Where the values came from. */
-struct config_sources {
-    const char *path; /* option --config; NULL: the default place */
-    bool given[OPTIONS_MAX];
-    struct option_file file;
+/* Shared by heimdall and hpeer. */
+struct daemon_options {
+    const char *interface_name;
+    union endpoint metrics_address; /* AF_UNSPEC: no metrics */
+};
+
+/* How the control API proves who is who. */
+struct tls_options {
+    const char *cert; /* cert, key and ca: all given, or none */
+    const char *key;
+    const char *ca;
+    bool skip_verify; /* refused */
+    bool insecure;
 };
 
 struct node_config {
     struct config_sources sources;
     struct log_options log;
-    union endpoint metrics_address; /* AF_UNSPEC: no metrics */
-    const char *id;                 /* NULL: the one of the data dir */
-    const char *name;               /* NULL: the host's */
+    struct daemon_options daemon;
+    struct tls_options tls;
+    const char *id;   /* NULL: the one of the data dir */
+    const char *name; /* NULL: the host's */
     const char *data_dir;
     uint16_t redis_port;
     const char *addr;           /* NULL: tcp://HOSTIP:9000 */
@@ -55,48 +76,33 @@ struct node_config {
     struct option_list dns_upstream; /* empty: the host's resolvers */
     const char *dns_upstream_tls;    /* the name in their certificates; NULL: no TLS */
     const char *dns_domain;
-    const char *interface_name;
     struct option_list authorized_peers;
     uint64_t peer_expiry_ns; /* 0: off */
-    const char *cert;
-    const char *key;
-    const char *ca;
     const char *client_cert;
     const char *client_key;
-    bool skip_verify;
-    bool insecure;
 };
 
 struct peer_config {
     struct config_sources sources;
     struct log_options log;
-    union endpoint metrics_address; /* AF_UNSPEC: no metrics */
+    struct daemon_options daemon;
+    struct tls_options tls;
     const char *id;
     const char *name;
     const char *addr;
     const char *data_dir;
-    const char *interface_name;
     uint64_t update_interval_ns;
     const char *exit_node; /* NULL: none */
-    const char *cert;
-    const char *key;
-    const char *ca;
-    bool skip_verify;
-    bool insecure;
 };
 
 struct ctl_config {
     struct config_sources sources;
     struct log_options log;
+    struct tls_options tls;
     const char *addr; /* NULL: the unix socket of the node on this host */
     const char *data_dir;
     const char *cluster_key;
     const char *cluster_key_file;
-    const char *cert;
-    const char *key;
-    const char *ca;
-    bool skip_verify;
-    bool insecure;
     bool json;
 };
 
@@ -120,14 +126,10 @@ enum options_outcome config_read_ctl(struct ctl_config *config, int argc, char *
 bool config_complete_ctl(struct ctl_config *config, struct err *err);
 void config_ctl_fini(struct ctl_config *config);
 
-/* The options as sets; hctl's global ones are also accepted behind the command. */
+/* The options as sets, whose rows stand in the configuration. hctl accepts its global options behind the command too. */
 struct option_set config_node_set(struct node_config *config);
 struct option_set config_peer_set(struct peer_config *config);
 struct option_set config_ctl_set(struct ctl_config *config);
-
-/* This host's name as access_name_from_host makes it; `otherwise` when nothing is left of it, or
- * "localhost", which is every host's. */
-void config_host_label(char out[64], const char *otherwise);
 
 void config_apply_log(const struct log_options *log);
 

@@ -44,14 +44,14 @@ static int load(struct agent *agent, struct err *err)
     if (config->name != NULL)
         snprintf(agent->name, sizeof agent->name, "%s", config->name);
     else
-        config_host_label(agent->name, "peer");
+        identity_host_label(agent->name, "peer");
     int code = address_parse(&agent->addresses[0], config->addr, true, err);
     agent->address_count = 1;
-    if (code == 0 && config->insecure)
+    if (code == 0 && config->tls.insecure)
         code = transport_tls_create_plaintext(&agent->tls, err);
-    else if (code == 0 && config->cert != NULL)
-        code = transport_tls_create_certificate(&agent->tls, config->cert, config->key, config->ca,
-                                                err);
+    else if (code == 0 && config->tls.cert != NULL)
+        code = transport_tls_create_certificate(&agent->tls, config->tls.cert, config->tls.key,
+                                                config->tls.ca, err);
     if (code == 0)
         code = datadir_open(&agent->datadir, config->data_dir, err);
     if (code == 0)
@@ -78,10 +78,10 @@ static void write_metrics(void *ctx, struct metrics_text *text)
 
 static int open_metrics(struct agent *agent, struct err *err)
 {
-    if (!endpoint_is_set(&agent->config->metrics_address))
+    if (!endpoint_is_set(&agent->config->daemon.metrics_address))
         return 0;
-    return metrics_server_open(&agent->metrics, &agent->loop, &agent->config->metrics_address,
-                               write_metrics, agent, err);
+    return metrics_server_open(&agent->metrics, &agent->loop,
+                               &agent->config->daemon.metrics_address, write_metrics, agent, err);
 }
 
 static int start(struct agent *agent, struct err *err)
@@ -100,7 +100,7 @@ static int start(struct agent *agent, struct err *err)
         return code;
     struct tunnel_options options = {
         .loop = &agent->loop,
-        .interface_name = agent->config->interface_name,
+        .interface_name = agent->config->daemon.interface_name,
         .private_key = agent->identity.private_key,
         .ctx = agent,
         .recreated = agent_resolver_set_again,

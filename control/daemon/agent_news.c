@@ -50,7 +50,7 @@ void agent_report_connected(struct agent *agent, const char *address)
     address_format(rpc_client_address(agent->client), node);
     if (is_news(agent, NEWS_CONNECTED, address))
         log_info("connected", F_STR("node", node), F_STR("address", address),
-                 F_STR("interface", agent->config->interface_name));
+                 F_STR("interface", agent->config->daemon.interface_name));
 }
 
 void agent_report_exit(struct agent *agent, enum plan_exit exit)

@@ -49,7 +49,7 @@ void agent_resolver_set(struct agent *agent, const struct plan *plan, const char
         .nameservers = agent->dns,
         .nameserver_count = count,
         .domain = agent->dns_domain,
-        .interface = agent->config->interface_name,
+        .interface = agent->config->daemon.interface_name,
         .keep_former = true,
     };
     resolver_setter_apply(agent->resolver_setter, &setup);

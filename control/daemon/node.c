@@ -84,10 +84,10 @@ static void env_host(void *ctx, struct report_host *out)
 {
     const struct node *node = ctx;
     *out = (struct report_host){
-        .interface_name = node->config->interface_name,
+        .interface_name = node->config->daemon.interface_name,
         .data_dir = datadir_path(node->datadir),
         .started_ns = node->started_ns,
-        .insecure = node->config->insecure,
+        .insecure = node->config->tls.insecure,
         .redis_runs = cluster_redis_runs(node->cluster),
         .takes_changes = cluster_takes_changes(node->cluster),
         .disk_full = cluster_disk_full(node->cluster),
@@ -100,7 +100,7 @@ static void env_host(void *ctx, struct report_host *out)
 static int make_tls(struct node *node, struct transport_tls **out, struct err *err)
 {
     const struct node_config *config = node->config;
-    if (config->insecure) {
+    if (config->tls.insecure) {
         log_warn("the control API is served without TLS and to everyone (--insecure)");
         return transport_tls_create_plaintext(out, err);
     }
@@ -223,9 +223,10 @@ static void on_bootstrapped(struct node *node, const struct err *cause)
 static int load_certificate(struct node *node, struct err *err)
 {
     const struct node_config *config = node->config;
-    if (config->insecure || config->cert == NULL)
+    if (config->tls.insecure || config->tls.cert == NULL)
         return 0;
-    return transport_tls_create_certificate(&node->tls, config->cert, config->key, config->ca, err);
+    return transport_tls_create_certificate(&node->tls, config->tls.cert, config->tls.key,
+                                            config->tls.ca, err);
 }
 
 static int load_identity(struct node *node, struct err *err)
@@ -260,7 +261,7 @@ static int open_tunnel(struct node *node, struct err *err)
 {
     struct tunnel_options options = {
         .loop = &node->loop,
-        .interface_name = node->config->interface_name,
+        .interface_name = node->config->daemon.interface_name,
         .private_key = node->identity.private_key,
         .listen_port = node->config->endpoint_port,
         .firewall = true,
@@ -276,7 +277,7 @@ static int open_tunnel(struct node *node, struct err *err)
     node->names_options = (struct names_options){
         .loop = &node->loop,
         .data_dir = datadir_path(node->datadir),
-        .interface_name = node->config->interface_name,
+        .interface_name = node->config->daemon.interface_name,
         .domain = node->config->dns_domain,
         .ns = node->name,
         .address = node->config->dns_address,

@@ -148,7 +148,7 @@ static void submit_node(struct node *node)
     self.addr = node->advertise;
     self.endpoint_ip = node->endpoint_ip;
     self.endpoint_port = node->config->endpoint_port;
-    self.interface_name = borrow(node->config->interface_name);
+    self.interface_name = borrow(node->config->daemon.interface_name);
     self.version = borrow(HEIMDALL_VERSION);
     request.node = &self;
     request.no_ipv6 = !tunnel_has_ipv6(node->tunnel);

@@ -66,7 +66,7 @@ static int list_networks(struct node *node, struct ifconf_socket *conf)
     struct ifconf_link tunnel = {0};
     struct ifconf_addr *addrs = NULL;
     size_t count = 0;
-    (void)ifconf_link_find(conf, node->config->interface_name, &tunnel);
+    (void)ifconf_link_find(conf, node->config->daemon.interface_name, &tunnel);
     int code = ifconf_addr_list(conf, 0, &addrs, &count);
     if (code < 0)
         return code;
@@ -168,6 +168,6 @@ int node_read_host(struct node *node, struct err *err)
                    node->endpoint_ip);
     if (config->name != NULL)
         return access_check_name(config->name, node->name, err);
-    config_host_label(node->name, "node");
+    identity_host_label(node->name, "node");
     return 0;
 }

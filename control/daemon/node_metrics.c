@@ -132,8 +132,8 @@ static void write_all(void *ctx, struct metrics_text *text)
 
 int node_metrics_open(struct node *node, struct err *err)
 {
-    if (!endpoint_is_set(&node->config->metrics_address))
+    if (!endpoint_is_set(&node->config->daemon.metrics_address))
         return 0;
-    return metrics_server_open(&node->metrics, &node->loop, &node->config->metrics_address,
+    return metrics_server_open(&node->metrics, &node->loop, &node->config->daemon.metrics_address,
                                write_all, node, err);
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #define FILE_ID          "id"
 #define FILE_PRIVATE_KEY "wireguard.key"
@@ -213,6 +214,15 @@ int identity_read_key_option(const char *path, char out[ACCESS_ID_MAX + 1], stru
     struct err cause;
     int code = identity_read_cluster_key(path, out, &cause);
     return code == 0 ? 0 : err_set(err, -EINVAL, "option --cluster-key-file: %s", cause.text);
+}
+
+void identity_host_label(char out[ACCESS_NAME_MAX + 1], const char *otherwise)
+{
+    char host[256] = "";
+    (void)gethostname(host, sizeof host - 1);
+    access_name_from_host(host, out);
+    if (out[0] == '\0' || strcmp(out, "localhost") == 0)
+        snprintf(out, ACCESS_NAME_MAX + 1, "%s", otherwise);
 }
 
 void identity_fini(struct identity *identity)

@@ -34,6 +34,10 @@ int identity_load_peer(struct identity *out, struct datadir *dir, const char *id
 int identity_read_cluster_key(const char *path, char out[ACCESS_ID_MAX + 1], struct err *err);
 int identity_read_key_option(const char *path, char out[ACCESS_ID_MAX + 1], struct err *err);
 
+/* This host's name as access_name_from_host makes it. `otherwise` when nothing is left of it, or
+ * "localhost", which is every host's. */
+void identity_host_label(char out[ACCESS_NAME_MAX + 1], const char *otherwise);
+
 /* Wipes the secrets. */
 void identity_fini(struct identity *identity);
 

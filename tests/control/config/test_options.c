@@ -27,7 +27,7 @@ START_TEST(defaults)
     char text[IP_PREFIX_TEXT];
     ck_assert_int_eq(read_node(&config, &err, NULL, NULL, NULL), OPTIONS_OK);
     ck_assert_str_eq(config.data_dir, "/var/lib/heimdall");
-    ck_assert_str_eq(config.interface_name, "darknet");
+    ck_assert_str_eq(config.daemon.interface_name, "darknet");
     ck_assert_str_eq(config.dns_domain, "heimdall");
     ck_assert_uint_eq(config.endpoint_port, 10100);
     ck_assert_uint_eq(config.redis_port, 16379);
@@ -36,7 +36,7 @@ START_TEST(defaults)
     ck_assert_int_eq(config.node_network6.mode, OVERLAY6_AUTO);
     ck_assert_ptr_null(config.id);
     ck_assert_ptr_null(config.addr);
-    ck_assert(!config.log.debug && !config.insecure && !config.allow_peer_to_peer);
+    ck_assert(!config.log.debug && !config.tls.insecure && !config.allow_peer_to_peer);
     config_node_fini(&config);
 }
 END_TEST
@@ -135,6 +135,11 @@ static const struct {
     {{"--addr", "10.0.0.1:9000"}, {"tcp://"}},
     {{"--interface-name", "a-name-that-is-too-long"}, {"--interface-name", "15"}},
     {{"--interface-name", "a/b"}, {"a/b"}},
+    {{"--interface-name", "all"}, {"--interface-name", "\"all\"", "reserves"}},
+    {{"--interface-name", "default"}, {"\"default\"", "reserves"}},
+    {{"--interface-name", "lo"}, {"\"lo\"", "reserves"}},
+    {{"--interface-name", "."}, {"\".\""}},
+    {{"--node-interface", "a:b"}, {"--node-interface", "\"a:b\""}},
     {{"--dns-domain", "a..b"}, {"a..b"}},
     {{"--dns-address", "x"}, {"--dns-address", "x"}},
     {{"--dns-upstream-address", "nine"}, {"--dns-upstream-address", "nine"}},
@@ -446,7 +451,7 @@ START_TEST(file_is_read)
     ck_assert_uint_eq(config.endpoint_port, 5);
     ck_assert_uint_eq(config.dns_upstream.count, 2);
     ck_assert_str_eq(config.dns_upstream.values[1], "8.8.8.8:53");
-    ck_assert(config.insecure);
+    ck_assert(config.tls.insecure);
     ck_assert_str_eq(config.id, ID);
     ck_assert_str_eq(config.name, "other"); /* the variable wins */
     ck_assert_str_eq(ip_prefix_format(&config.node_network, network), "10.40.0.0/16");
