@@ -25,7 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RETRY_FIRST_MS = 10, RETRY_MAX_MS = 500, ANSWER_MS = 2000 };
+enum { RETRY_FIRST_MS = 10, RETRY_MAX_MS = 500, ANSWER_MS = 2000, CATCH_UP_MS = 1000 };
 
 enum phase { PHASE_DOWN, PHASE_LOADING, PHASE_LIVE };
 
@@ -46,6 +46,8 @@ struct store_redis {
     uv_timer_t retry;
     uv_timer_t watchdog;
     uv_timer_t soon;
+    uv_timer_t catch_up;
+    uint64_t catch_up_rev;
     unsigned open_handles;
     uint64_t retry_ms;
     size_t unanswered;   /* commands on `command` */
@@ -142,7 +144,11 @@ static void release(struct store_redis *store)
         }
     }
     finish_all(&ready, true, 0);
+    if (list_empty(&store->settled) && !store->closing)
+        uv_timer_stop(&store->catch_up);
 }
+
+static void on_catch_up(uv_timer_t *timer);
 
 static void settle(struct store_redis *store, struct request *request, int status)
 {
@@ -150,6 +156,10 @@ static void settle(struct store_redis *store, struct request *request, int statu
     list_append(&store->settled, &request->node);
     if (caught_up(store, request))
         finish_soon(store, request, status);
+    else if (!store->closing && !uv_is_active((uv_handle_t *)&store->catch_up)) {
+        store->catch_up_rev = store->rev;
+        uv_timer_start(&store->catch_up, on_catch_up, CATCH_UP_MS, CATCH_UP_MS);
+    }
 }
 
 /* After a reload: a revision that the data have not reached is not in them. */
@@ -347,6 +357,20 @@ static void on_retry(uv_timer_t *timer)
         follow_anew(store);
     else
         take_down(store);
+}
+
+/* The stream does not lead to where a reply says that the store is: only a reload can. Without it
+ * the request, and with it every one behind, would wait for ever. */
+static void on_catch_up(uv_timer_t *timer)
+{
+    struct store_redis *store = timer->data;
+    bool moved = store->rev != store->catch_up_rev || store->phase != PHASE_LIVE;
+    store->catch_up_rev = store->rev;
+    if (list_empty(&store->settled) || moved)
+        return;
+    log_warn("the stream of changes does not reach the store's revision; reloading everything");
+    drop_connection(&store->follow); /* its XREAD is still waiting */
+    follow_anew(store);
 }
 
 /* ---- following */
@@ -695,6 +719,7 @@ static void close_store(struct store *base, void (*closed)(void *ctx), void *ctx
     uv_close((uv_handle_t *)&store->retry, store_redis_on_closed);
     uv_close((uv_handle_t *)&store->watchdog, store_redis_on_closed);
     uv_close((uv_handle_t *)&store->soon, store_redis_on_closed);
+    uv_close((uv_handle_t *)&store->catch_up, store_redis_on_closed);
     take_down(store);
 }
 
@@ -722,7 +747,7 @@ int store_redis_open(struct store **out, uv_loop_t *loop, const struct store_red
     store->retry_ms = RETRY_FIRST_MS;
     list_init(&store->settled);
     list_init(&store->due);
-    uv_timer_t *const timers[] = {&store->retry, &store->watchdog, &store->soon};
+    uv_timer_t *const timers[] = {&store->retry, &store->watchdog, &store->soon, &store->catch_up};
     for (size_t i = 0; i < sizeof timers / sizeof timers[0]; i++) {
         uv_timer_init(loop, timers[i]);
         timers[i]->data = store;

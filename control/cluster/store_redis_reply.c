@@ -193,6 +193,8 @@ int store_redis_error_status(const char *text, uint64_t *epoch, uint64_t *rev)
         *rev = strtoull(end, NULL, 10);
         return -ESTALE;
     }
+    if (begins(text, "TOOBIG "))
+        return -E2BIG;
     if (begins(text, "READONLY") || begins(text, "LOADING"))
         return -EROFS;
     if (begins(text, "MISCONF") || begins(text, "OOM"))

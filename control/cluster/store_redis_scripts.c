@@ -1,14 +1,18 @@
 #include "control/cluster/store_redis_scripts.h"
 
-/* An error in the middle of a script would leave the first half applied, so everything that can
- * fail is checked before the first write. The stream keeps about the last 4096 changes; a follower
- * that missed more reloads. */
+/* An error in the middle of a script would leave the first half applied. So everything that can
+ * fail is checked before the first write, and the first write is the entry of the stream, which
+ * fails where the stream takes no more. Lua's unpack() takes 8000 values at most. The stream keeps
+ * about the last 4096 changes; a follower that missed more reloads. */
 
 const char store_redis_commit_script[] =
     "local meta = redis.call('HMGET', KEYS[1], 'epoch', 'rev')\n"
     "local epoch, rev = meta[1] or '0', meta[2] or '0'\n"
     "if epoch ~= ARGV[1] or rev ~= ARGV[2] then\n"
     "  return redis.error_reply('STALE ' .. epoch .. ' ' .. rev)\n"
+    "end\n"
+    "if #ARGV > 7900 then\n"
+    "  return redis.error_reply('TOOBIG ' .. #ARGV)\n"
     "end\n"
     "for i = 3, #ARGV, 4 do\n"
     "  local kind, key = ARGV[i], ARGV[i + 1]\n"
@@ -22,17 +26,17 @@ const char store_redis_commit_script[] =
     "  end\n"
     "end\n"
     "local next = string.format('%.0f', tonumber(rev) + 1)\n"
-    "redis.call('HSET', KEYS[1], 'rev', next)\n"
     "local entry = {'epoch', epoch, 'rev', next, 'prev_epoch', epoch, 'prev_rev', rev}\n"
+    "for i = 3, #ARGV do entry[#entry + 1] = ARGV[i] end\n"
+    "redis.call('XADD', KEYS[2], 'MAXLEN', '~', '4096', '*', unpack(entry))\n"
+    "redis.call('HSET', KEYS[1], 'rev', next)\n"
     "for i = 3, #ARGV, 4 do\n"
     "  local kind, key, field, value = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]\n"
     "  if kind == 'SET' then redis.call('SET', key, value)\n"
     "  elseif kind == 'DEL' then redis.call('DEL', key)\n"
     "  elseif kind == 'HSET' then redis.call('HSET', key, field, value)\n"
     "  else redis.call('HDEL', key, field) end\n"
-    "  for _, part in ipairs({kind, key, field, value}) do entry[#entry + 1] = part end\n"
     "end\n"
-    "redis.call('XADD', KEYS[2], 'MAXLEN', '~', '4096', '*', unpack(entry))\n"
     "return {epoch, next}\n";
 
 const char store_redis_promote_script[] =
@@ -42,9 +46,9 @@ const char store_redis_promote_script[] =
     "  return redis.error_reply('STALE ' .. epoch .. ' ' .. rev)\n"
     "end\n"
     "local next = string.format('%.0f', tonumber(rev) + 1)\n"
-    "redis.call('HSET', KEYS[1], 'epoch', ARGV[3], 'rev', next, 'layout', ARGV[4])\n"
     "redis.call('XADD', KEYS[2], 'MAXLEN', '~', '4096', '*', 'epoch', ARGV[3], 'rev', next,\n"
     "  'prev_epoch', epoch, 'prev_rev', rev)\n"
+    "redis.call('HSET', KEYS[1], 'epoch', ARGV[3], 'rev', next, 'layout', ARGV[4])\n"
     "return {ARGV[3], next}\n";
 
 const char store_redis_load_script[] =

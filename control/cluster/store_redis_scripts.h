@@ -4,7 +4,8 @@
 /* The Lua that runs inside Redis: each is atomic there. */
 
 /* KEYS: meta, changes. ARGV: the expected epoch and rev, then kind, key, field and value of each
- * operation. Applies all or nothing. Replies {epoch, rev}, or the error "STALE epoch rev". */
+ * operation. Applies all or nothing. Replies {epoch, rev}, or the error "STALE epoch rev" or
+ * "TOOBIG count". */
 extern const char store_redis_commit_script[];
 
 /* KEYS: meta, changes. ARGV: the voted epoch and rev, the new epoch, the layout. A change without

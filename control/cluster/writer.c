@@ -87,6 +87,11 @@ static enum grpc_code outcome(int status, struct err *err)
     case -EROFS:
         err_set(err, status, "the store is read only at the moment: try again");
         break;
+    case -E2BIG:
+        err_set(err, status,
+                "the change has too many operations for the store; nothing was "
+                "changed: split it");
+        return GRPC_RESOURCE_EXHAUSTED;
     case -ENOSPC:
         err_set(err, status, "redis-server refuses writes; nothing was changed");
         break;
@@ -130,7 +135,8 @@ static void on_committed(void *ctx, int status, uint64_t epoch, uint64_t rev)
     if (status == -ESTALE && job->attempts < ATTEMPTS) {
         writer->busy = false;
         writer_run(writer);
-    } else if (status == 0 || status == -ESTALE || writer->env.ask_disk == NULL) {
+    } else if (status == 0 || status == -ESTALE || status == -E2BIG ||
+               writer->env.ask_disk == NULL) {
         end_first(writer, status, false);
     } else {
         writer->failure = status;

@@ -289,6 +289,59 @@ START_TEST(all_or_nothing)
 }
 END_TEST
 
+/* A change that Lua could not unpack, or that the stream does not take, leaves nothing behind, and
+ * the next one goes through. */
+START_TEST(too_large_or_refused)
+{
+    static const int counts[] = {1900, 2000, 20000};
+    struct world world;
+    char key[64];
+    world_init(&world);
+    ck_assert_int_eq(promote(&world, 0, 0, 1), 0);
+    uint64_t rev = 1;
+    for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
+        struct change change = change_at(1, rev);
+        for (int n = 0; n < counts[i]; n++) {
+            snprintf(key, sizeof key, "heimdall:x:%zu:%d", i, n);
+            change_add(&change, RECORD_SET, key, NULL, "v", 1);
+        }
+        bool fits = counts[i] < 2000;
+        ck_assert_int_eq(commit(&world, &change), fits ? 0 : -E2BIG);
+        change_fini(&change);
+        rev += fits;
+        snprintf(key, sizeof key, "EXISTS heimdall:x:%zu:0", i);
+        ck_assert_str_eq(cli(&world, key), fits ? "1\n" : "0\n");
+        ck_assert_int_eq(commit_setting(&world, "cluster", "abc"), 0);
+        rev++;
+        ck_assert_uint_eq(state_rev(world.state), rev);
+    }
+    cli(&world, "XADD heimdall:changes 18446744073709551615-18446744073709551615 a b");
+    struct change change = change_at(1, rev);
+    change_add(&change, RECORD_SET, "heimdall:y", NULL, "v", 1);
+    ck_assert_int_ne(commit(&world, &change), 0);
+    change_fini(&change);
+    ck_assert_str_eq(cli(&world, "EXISTS heimdall:y"), "0\n");
+    snprintf(key, sizeof key, "%llu\n", (unsigned long long)rev);
+    ck_assert_str_eq(cli(&world, "HGET heimdall:meta rev"), key);
+    world_fini(&world);
+}
+END_TEST
+
+/* A revision without an entry in the stream, as an older version's failed change left it. */
+START_TEST(catches_up_by_a_reload)
+{
+    struct world world;
+    world_init(&world);
+    ck_assert_int_eq(promote(&world, 0, 0, 1), 0);
+    cli(&world, "HSET heimdall:meta rev 7");
+    ck_assert_int_eq(commit_setting(&world, "cluster", "abc"), -ESTALE); /* answered, not wedged */
+    ck_assert_uint_eq(state_rev(world.state), 7);
+    ck_assert_int_eq(commit_setting(&world, "cluster", "abc"), 0);
+    ck_assert_int_eq(world.loads, 2);
+    world_fini(&world);
+}
+END_TEST
+
 enum { MANY = 1000 };
 
 START_TEST(follows_a_thousand)
@@ -443,6 +496,8 @@ int main(void)
     tcase_add_loop_test(tc, parked_after_each_start, 0, 4);
     tcase_add_test(tc, refuses_another_place);
     tcase_add_test(tc, all_or_nothing);
+    tcase_add_test(tc, too_large_or_refused);
+    tcase_add_test(tc, catches_up_by_a_reload);
     tcase_add_test(tc, follows_a_thousand);
     tcase_add_test(tc, survives_a_killed_redis);
     tcase_add_test(tc, notices_a_stopped_redis);
