@@ -29,6 +29,7 @@ enum {
     HEADER_OVERHEAD = 32, /* RFC 9113 section 6.5.2 counts it for each field */
     ACKS_QUEUED_MAX = 100,
     SETTINGS_MAX = 32,
+    CALL_COST = 1024, /* bytes of a call and its stream, about */
     RESET_BURST = 200,
     RESETS_PER_SECOND = 50,
 };
@@ -40,6 +41,7 @@ struct h2_server {
     struct h2_limits limits;
     struct list calls;
     size_t count;
+    size_t headers; /* bytes of the metadata of all calls */
     size_t partial; /* bytes of incomplete messages in all calls */
     size_t queued;  /* bytes in the queues of all calls */
     size_t notices; /* calls with `notify` set */
@@ -108,6 +110,7 @@ static void call_destroy(struct h2_call *call)
     struct h2_server *server = call->server;
     if (call->started)
         server->events->closed(server->ctx, call);
+    server->headers -= call->metadata.capacity;
     server->partial -= buffer_len(&call->deframer.partial);
     server->queued -= buffer_len(&call->out);
     server->notices -= call->notify;
@@ -181,7 +184,9 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
         refuse(call, 200, GRPC_RESOURCE_EXHAUSTED, "too many header bytes");
         return 0;
     }
+    size_t before = call->metadata.capacity;
     take_header(call, (const char *)name, (const char *)value, value_len);
+    server->headers += call->metadata.capacity - before;
     return buffer_failed(&call->metadata) ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : 0;
 }
 
@@ -430,7 +435,7 @@ size_t h2_server_calls(const struct h2_server *server)
 
 size_t h2_server_held(const struct h2_server *server)
 {
-    return server->partial + server->queued;
+    return server->partial + server->queued + server->headers + server->count * CALL_COST;
 }
 
 uint64_t h2_server_control_frames(const struct h2_server *server)

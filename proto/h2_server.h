@@ -62,7 +62,8 @@ bool h2_server_is_over(const struct h2_server *server);
 void h2_server_shut_down(struct h2_server *server);
 size_t h2_server_calls(const struct h2_server *server);
 
-/* Bytes of incomplete requests and of answers that were not pulled yet. */
+/* Bytes of calls with their headers, of incomplete requests, and of answers that were not pulled
+ * yet. */
 size_t h2_server_held(const struct h2_server *server);
 
 /* Frames received so far that carry no part of a call (PING, SETTINGS, PRIORITY, RST_STREAM, empty

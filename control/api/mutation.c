@@ -129,6 +129,7 @@ static void mutation_log(const struct mutation *mutation, uint64_t rev)
 static void mutation_written(void *ctx, enum grpc_code status, const struct err *err, uint64_t rev)
 {
     struct mutation *mutation = ctx;
+    mutation->job = NULL;
     if (status == GRPC_OK)
         mutation_log(mutation, rev);
     mutation->done(mutation->ctx, mutation, status, err, rev);
@@ -142,6 +143,21 @@ void mutation_submit(struct mutation *mutation, struct writer *writer,
 {
     mutation->done = done;
     mutation->ctx = ctx;
-    writer_submit(writer, &(struct writer_request){
-                              .ctx = mutation, .build = mutation_write, .done = mutation_written});
+    mutation->writer = writer;
+    struct writer_job *job = writer_submit(writer, &(struct writer_request){
+                                                       .ctx = mutation,
+                                                       .build = mutation_write,
+                                                       .done = mutation_written,
+                                                       .owner = mutation->owner,
+                                                   });
+    if (job != NULL)
+        mutation->job = job;
+}
+
+bool mutation_withdraw(struct mutation *mutation)
+{
+    if (mutation->job == NULL || !writer_drop(mutation->writer, mutation->job))
+        return false;
+    mutation_destroy(mutation);
+    return true;
 }

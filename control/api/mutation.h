@@ -1,6 +1,7 @@
 #ifndef CONTROL_API_MUTATION_H
 #define CONTROL_API_MUTATION_H
 
+#include "control/cluster/writer.h"
 #include "control/state/change.h"
 
 #include <protobuf-c/protobuf-c.h>
@@ -14,7 +15,7 @@
 
 struct err;
 struct state;
-struct writer;
+struct writer_job;
 
 enum { MUTATION_ID_LEN = 16 };
 
@@ -55,6 +56,9 @@ struct mutation {
     size_t packed_len;
     ProtobufCMessage *request; /* the same, unpacked */
     bool changed;              /* in `done`: the change was not empty */
+    struct writer_owner owner; /* who asks; set before it is submitted, borrowed until then */
+    struct writer *writer;     /* once submitted */
+    struct writer_job *job;    /* while it waits or is being written */
     void *ctx;
     void (*done)(void *ctx, const struct mutation *mutation, enum grpc_code status,
                  const struct err *err, uint64_t rev);
@@ -82,6 +86,10 @@ void mutation_submit(struct mutation *mutation, struct writer *writer,
                      void (*done)(void *ctx, const struct mutation *mutation, enum grpc_code status,
                                   const struct err *err, uint64_t rev),
                      void *ctx);
+
+/* Destroys a submitted mutation that has not begun, without `done`. False when it has begun: the
+ * change may still be made. */
+bool mutation_withdraw(struct mutation *mutation);
 
 /* The string that the kind's `subject` points at: the id of a peer, the network of a route. */
 const char *mutation_subject(const struct mutation *mutation);

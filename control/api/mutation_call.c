@@ -13,6 +13,7 @@
 struct caller {
     const struct api_env *env;
     struct rpc_call *call; /* NULL: the client has gone */
+    struct mutation *mutation;
     void (*reply)(const struct api_env *env, const ProtobufCMessage *request,
                   struct rpc_call *call);
 };
@@ -22,6 +23,8 @@ static void caller_cancelled(void *ctx, struct rpc_call *call)
     struct caller *caller = ctx;
     (void)call;
     caller->call = NULL;
+    if (mutation_withdraw(caller->mutation))
+        free(caller);
 }
 
 /* The log's reason, without the text for the client, which may hold the peer's id. */
@@ -67,7 +70,8 @@ void mutation_call(const struct api_env *env, struct rpc_call *call,
         rpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
         return;
     }
-    *caller = (struct caller){.env = env, .call = call, .reply = reply};
+    *caller = (struct caller){.env = env, .call = call, .mutation = mutation, .reply = reply};
+    mutation->owner = (struct writer_owner){rpc_call_account(call), rpc_call_is_peers(call)};
     rpc_call_on_cancel(call, caller_cancelled, caller);
     mutation_submit(mutation, env->writer, caller_done, caller);
 }

@@ -187,6 +187,7 @@ int cluster_open(struct cluster *cluster, struct err *err)
                                           .user = redis_proc_user(cluster->redis),
                                           .password = redis_proc_password(cluster->redis)};
     struct writer_env env = {.ctx = cluster, .state = current_state, .ask_disk = ask_disk};
+    memcpy(env.seed, cluster->seed, sizeof env.seed);
     int code = store_redis_open(&cluster->store, cluster->loop, &options, &events);
     if (code == 0)
         code = writer_create(&cluster->writer, cluster->store, &env);

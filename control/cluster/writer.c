@@ -2,8 +2,8 @@
 
 #include "base/clock.h"
 #include "base/err.h"
-#include "base/list.h"
 #include "control/cluster/store.h"
+#include "control/cluster/turns.h"
 #include "control/state/state.h"
 
 #include <errno.h>
@@ -14,17 +14,20 @@ enum { ATTEMPTS = 8 }; /* of one request, while others write to the same store *
 struct writer {
     struct store *store;
     struct writer_env env;
-    struct list waiting; /* the first is in flight when `busy` */
-    bool busy;
-    int failure;  /* of the one in flight, while the disk is asked about */
-    bool running; /* inside writer_run() */
+    struct turns turns;
+    struct writer_job *current; /* it has begun */
+    bool busy;                  /* the store has the current job's change */
+    int failure;                /* of the current job, while the disk is asked about */
+    bool running;               /* inside writer_run() */
     struct writer_stats stats;
 };
 
-struct job {
-    struct list node;
+struct writer_job {
+    struct turn turn;
     struct writer_request request;
     int attempts;
+    bool ended; /* inside writer_submit: `done` has run, the memory is still needed */
+    bool held;
     uint64_t start_ns;
 };
 
@@ -35,21 +38,41 @@ int writer_create(struct writer **out, struct store *store, const struct writer_
         return -ENOMEM;
     writer->store = store;
     writer->env = *env;
-    list_init(&writer->waiting);
+    turns_init(&writer->turns, env->seed);
     *out = writer;
     return 0;
 }
 
-static void finish(struct writer *writer, struct job *job, enum grpc_code code,
+static void job_free(struct writer_job *job)
+{
+    job->ended = true;
+    if (!job->held)
+        free(job);
+}
+
+static void finish(struct writer *writer, struct writer_job *job, enum grpc_code code,
                    const struct err *err)
 {
     const struct state *state = writer->env.state(writer->env.ctx);
     struct writer_request request = job->request;
     if (code != GRPC_OK)
         writer->stats.refused++;
-    list_remove(&job->node);
-    free(job);
+    turns_end(&writer->turns, &job->turn, clock_boottime_ns());
+    if (writer->current == job)
+        writer->current = NULL;
+    job_free(job);
     request.done(request.ctx, code, err, state == NULL ? 0 : state_rev(state));
+}
+
+/* The job in progress, else the next one. */
+static struct writer_job *next_job(struct writer *writer)
+{
+    if (writer->current == NULL) {
+        struct turn *turn = turns_take(&writer->turns);
+        if (turn != NULL)
+            writer->current = container_of(turn, struct writer_job, turn);
+    }
+    return writer->current;
 }
 
 void writer_destroy(struct writer *writer)
@@ -61,8 +84,9 @@ void writer_destroy(struct writer *writer)
     if (writer->env.ask_disk != NULL)
         writer->env.ask_disk(writer->env.ctx, NULL, NULL);
     err_set(&err, -ECANCELED, "the node is stopping");
-    while (!list_empty(&writer->waiting))
-        finish(writer, list_first(&writer->waiting, struct job, node), GRPC_UNAVAILABLE, &err);
+    for (struct writer_job *job; (job = next_job(writer)) != NULL;)
+        finish(writer, job, GRPC_UNAVAILABLE, &err);
+    turns_fini(&writer->turns);
     free(writer);
 }
 
@@ -108,13 +132,15 @@ static enum grpc_code outcome(int status, struct err *err)
     return GRPC_UNAVAILABLE;
 }
 
-static void end_first(struct writer *writer, int status, bool full)
+static void end_current(struct writer *writer, int status, bool full)
 {
-    struct job *job = list_first(&writer->waiting, struct job, node);
+    struct writer_job *job = writer->current;
     struct err err = {0};
     enum grpc_code code = full ? disk_full(status, &err) : outcome(status, &err);
-    if (code == GRPC_OK)
+    if (code == GRPC_OK) {
         metrics_observe(&writer->stats.committed, clock_boottime_ns() - job->start_ns);
+        turns_charge(&job->turn, clock_boottime_ns());
+    }
     writer->busy = false;
     finish(writer, job, code, &err);
     writer_run(writer);
@@ -123,13 +149,13 @@ static void end_first(struct writer *writer, int status, bool full)
 static void on_disk_known(void *ctx, bool full)
 {
     struct writer *writer = ctx;
-    end_first(writer, writer->failure, full);
+    end_current(writer, writer->failure, full);
 }
 
 static void on_committed(void *ctx, int status, uint64_t epoch, uint64_t rev)
 {
     struct writer *writer = ctx;
-    const struct job *job = list_first(&writer->waiting, struct job, node);
+    const struct writer_job *job = writer->current;
     (void)epoch;
     (void)rev;
     if (status == -ESTALE && job->attempts < ATTEMPTS) {
@@ -137,15 +163,15 @@ static void on_committed(void *ctx, int status, uint64_t epoch, uint64_t rev)
         writer_run(writer);
     } else if (status == 0 || status == -ESTALE || status == -E2BIG ||
                writer->env.ask_disk == NULL) {
-        end_first(writer, status, false);
+        end_current(writer, status, false);
     } else {
         writer->failure = status;
         writer->env.ask_disk(writer->env.ctx, on_disk_known, writer);
     }
 }
 
-/* One step of the first job: true when it is done. */
-static bool step(struct writer *writer, struct job *job)
+/* One step of the current job: true when it is done. */
+static bool step(struct writer *writer, struct writer_job *job)
 {
     const struct state *state = writer->env.state(writer->env.ctx);
     struct change change;
@@ -175,8 +201,8 @@ static void writer_run(struct writer *writer)
     if (writer->running || writer->busy)
         return;
     writer->running = true;
-    while (!list_empty(&writer->waiting) &&
-           step(writer, list_first(&writer->waiting, struct job, node)))
+    struct writer_job *job;
+    while ((job = next_job(writer)) != NULL && step(writer, job))
         ;
     writer->running = false;
 }
@@ -186,17 +212,52 @@ const struct writer_stats *writer_stats(const struct writer *writer)
     return &writer->stats;
 }
 
-void writer_submit(struct writer *writer, const struct writer_request *request)
+/* Why a request gets no place. */
+static enum grpc_code refusal(int code, uint64_t wait_ns, struct err *err)
 {
-    struct job *job = calloc(1, sizeof *job);
-    if (job == NULL) {
-        struct err err;
-        err_set(&err, -ENOMEM, "out of memory");
-        request->done(request->ctx, GRPC_RESOURCE_EXHAUSTED, &err, 0);
-        return;
+    if (code == -EAGAIN)
+        err_set(err, code, "too many changes in a short time: retry in %u s",
+                (unsigned)(wait_ns / NS_PER_SEC + 1));
+    else if (code == -ENOBUFS)
+        err_set(err, code, "too many changes of this caller are waiting: retry later");
+    else
+        err_set(err, code, "out of memory");
+    return GRPC_RESOURCE_EXHAUSTED;
+}
+
+struct writer_job *writer_submit(struct writer *writer, const struct writer_request *request)
+{
+    struct err err;
+    uint64_t wait_ns = 0;
+    uint64_t now_ns = clock_boottime_ns();
+    struct writer_job *job = calloc(1, sizeof *job);
+    int code = job == NULL ? -ENOMEM : 0;
+    if (code == 0)
+        code = turns_add(&writer->turns, &job->turn, request->owner.name, request->owner.metered,
+                         now_ns, &wait_ns);
+    if (code < 0) {
+        writer->stats.refused++;
+        free(job);
+        request->done(request->ctx, refusal(code, wait_ns, &err), &err, 0);
+        return NULL;
     }
     job->request = *request;
-    job->start_ns = clock_boottime_ns();
-    list_append(&writer->waiting, &job->node);
+    job->request.owner.name = NULL;
+    job->start_ns = now_ns;
+    job->held = true;
     writer_run(writer);
+    job->held = false;
+    if (!job->ended)
+        return job;
+    free(job);
+    return NULL;
+}
+
+bool writer_drop(struct writer *writer, struct writer_job *job)
+{
+    if (writer->current == job)
+        return false;
+    turns_end(&writer->turns, &job->turn, clock_boottime_ns());
+    job_free(job);
+    return true;
 }

@@ -38,6 +38,7 @@ static void call_deadline_closed(uv_handle_t *handle)
 static void call_free(struct rpc_call *call)
 {
     list_remove(&call->node);
+    call->connection->account->call_count--;
     if (list_empty(&call->connection->calls))
         rpc_connection_note_waiting(call->connection);
     if (call->has_deadline)
@@ -91,16 +92,20 @@ static void start_deadline(struct rpc_call *call, uint64_t timeout_ns)
     uv_timer_start(&call->deadline, call_deadline_passed, timeout_ns / NS_PER_MS + 1, 0);
 }
 
-static void log_refused(const struct rpc_connection *connection, const struct rpc_method *method,
+static void log_refused(struct rpc_connection *connection, const struct rpc_method *method,
                         const char *reason)
 {
-    static struct log_limit limit;
     char message[128];
-    unsigned left_out;
     snprintf(message, sizeof message, "call refused: %s", reason);
-    if (log_limit_passes(&limit, clock_boottime_ns(), &left_out))
-        log_warn(message, F_STR("remote", connection->caller->remote),
-                 F_STR("method", method->path), F_INT("left_out", left_out));
+    rpc_connection_log(connection, message, "method", method->path);
+}
+
+/* Ends a stream for which no call is made. */
+static void refuse(struct rpc_connection *connection, struct h2_call *stream,
+                   const struct rpc_method *method, enum grpc_code code, const char *text)
+{
+    rpc_methods_count(connection->among->methods, method, code);
+    h2_call_finish(stream, code, text);
 }
 
 static void call_started(void *ctx, struct h2_call *stream)
@@ -116,8 +121,13 @@ static void call_started(void *ctx, struct h2_call *stream)
     }
     if ((method->roles & connection->caller->roles) == 0) {
         log_refused(connection, method, "wrong role");
-        rpc_methods_count(connection->among->methods, method, GRPC_PERMISSION_DENIED);
-        h2_call_finish(stream, GRPC_PERMISSION_DENIED, "this role may not call this method");
+        refuse(connection, stream, method, GRPC_PERMISSION_DENIED,
+               "this role may not call this method");
+        return;
+    }
+    if (connection->account->call_count >= connection->account->limits.calls) {
+        refuse(connection, stream, method, GRPC_RESOURCE_EXHAUSTED,
+               "this caller has too many calls at once");
         return;
     }
     struct rpc_call *call = calloc(1, sizeof *call);
@@ -128,6 +138,7 @@ static void call_started(void *ctx, struct h2_call *stream)
     call->stream = stream;
     call->connection = connection;
     list_append(&connection->calls, &call->node);
+    connection->account->call_count++;
     call->started_ms = uv_now(connection->among->loop);
     connection->used = true;
     rpc_connection_note_waiting(connection);
@@ -242,6 +253,16 @@ bool rpc_calls_end_late(struct rpc_connection *connection, uint64_t before_ms)
 const struct transport_caller *rpc_call_caller(const struct rpc_call *call)
 {
     return call->connection->caller;
+}
+
+const char *rpc_call_account(const struct rpc_call *call)
+{
+    return call->connection->account->name;
+}
+
+bool rpc_call_is_peers(const struct rpc_call *call)
+{
+    return call->connection->account->is_peer;
 }
 
 const char *rpc_call_metadata(const struct rpc_call *call, const char *name)

@@ -18,6 +18,12 @@ struct h2_server_events;
 
 const struct transport_caller *rpc_call_caller(const struct rpc_call *call);
 
+/* Who the call is counted for: an identity, or an address where there is none. */
+const char *rpc_call_account(const struct rpc_call *call);
+
+/* Whether that is a peer alone, whose changes are limited. */
+bool rpc_call_is_peers(const struct rpc_call *call);
+
 /* The first metadata value of this name (lower case), or NULL. */
 const char *rpc_call_metadata(const struct rpc_call *call, const char *name);
 

@@ -19,6 +19,7 @@ enum {
     CONTROL_FRAMES_ANSWER = 8, /* these for each answer, for window updates and pings */
     CONTROL_WINDOW_MS = 10000,
     HELD_MAX = 128 * 1024 * 1024, /* requests and answers of all connections */
+    PEER_MESSAGE_MAX = 64 * 1024,
 };
 
 static void on_flush(uv_timer_t *timer)
@@ -64,41 +65,73 @@ void rpc_connection_abort(struct rpc_connection *connection, int code)
     transport_abort(connection->transport, &err);
 }
 
-/* Limited, because anybody who reaches the port can cause these lines. */
-static void log_closed(const struct rpc_connection *connection, const char *reason)
+void rpc_connection_log(struct rpc_connection *connection, const char *message, const char *key,
+                        const char *value)
 {
-    static struct log_limit limit;
     unsigned left_out;
-    if (log_limit_passes(&limit, clock_boottime_ns(), &left_out))
-        log_warn("control connection closed", F_STR("reason", reason),
-                 F_STR("remote", connection->caller->remote), F_INT("left_out", left_out));
+    if (rpc_account_may_log(connection->account, clock_boottime_ns(), &left_out))
+        log_warn(message, F_STR("remote", connection->caller->remote), F_STR(key, value),
+                 F_INT("left_out", left_out));
+}
+
+static void log_closed(struct rpc_connection *connection, const char *reason)
+{
+    rpc_connection_log(connection, "control connection closed", "reason", reason);
 }
 
 static void set_held(struct rpc_connection *connection, size_t held)
 {
     connection->among->held += held - connection->held;
+    connection->account->held += held - connection->held;
     connection->held = held;
 }
 
-/* Ends the connection that holds the most. */
+static void drop_greatest(struct rpc_connection *greatest, const char *reason)
+{
+    if (greatest == NULL)
+        return;
+    log_closed(greatest, reason);
+    set_held(greatest, 0);
+    rpc_connection_abort(greatest, -ENOBUFS);
+}
+
+/* Ends the connection of this caller that holds the most. */
+static void make_room_in_account(struct rpc_account *account)
+{
+    struct rpc_connection *greatest = NULL;
+    list_for_each (node, &account->connections) {
+        struct rpc_connection *connection = container_of(node, struct rpc_connection, in_account);
+        if (!connection->ending && (greatest == NULL || connection->held > greatest->held))
+            greatest = connection;
+    }
+    drop_greatest(greatest, "the requests and answers of this caller hold too much memory");
+}
+
+static bool holds_more(const struct rpc_connection *a, const struct rpc_connection *b)
+{
+    if (b == NULL || a->account->is_unix != b->account->is_unix)
+        return b == NULL || b->account->is_unix;
+    return a->account->held != b->account->held ? a->account->held > b->account->held
+                                                : a->held > b->held;
+}
+
+/* Ends the greatest connection of the caller that holds the most, the unix socket's last. */
 static void make_room(struct rpc_connections *among)
 {
     struct rpc_connection *greatest = NULL;
     list_for_each (node, &among->list) {
         struct rpc_connection *connection = container_of(node, struct rpc_connection, node);
-        if (!connection->ending && (greatest == NULL || connection->held > greatest->held))
+        if (!connection->ending && holds_more(connection, greatest))
             greatest = connection;
     }
-    if (greatest == NULL)
-        return;
-    log_closed(greatest, "of all that wait with requests and answers it holds the most");
-    set_held(greatest, 0);
-    rpc_connection_abort(greatest, -ENOBUFS);
+    drop_greatest(greatest, "of all that wait with requests and answers it holds the most");
 }
 
 static void count_held(struct rpc_connection *connection)
 {
     set_held(connection, h2_server_held(connection->session));
+    if (connection->account->held > connection->account->limits.held)
+        make_room_in_account(connection->account);
     if (connection->among->held > HELD_MAX)
         make_room(connection->among);
 }
@@ -186,13 +219,18 @@ static void connection_closed(void *ctx, struct transport_conn *transport, const
     struct rpc_connection *connection = ctx;
     struct rpc_connections *among = connection->among;
     (void)transport;
-    if (err->code != 0)
-        log_debug("control connection lost", F_STR("reason", err->text));
+    unsigned left_out;
+    if (err->code != 0 && log_enabled(LOG_DEBUG) &&
+        log_limit_passes(&connection->account->debug_log, clock_boottime_ns(), &left_out))
+        log_debug("control connection lost", F_STR("reason", err->text),
+                  F_INT("left_out", left_out));
     connection->ending = true;
     set_held(connection, 0);
     list_remove(&connection->node);
     list_remove(&connection->dirty);
+    list_remove(&connection->in_account);
     h2_server_destroy(connection->session);
+    rpc_account_put(&among->accounts, connection->account, clock_boottime_ns());
     free(connection);
     if (list_empty(&among->list))
         among->gone(among->server);
@@ -204,6 +242,21 @@ static const struct transport_events connection_events = {
     .closed = connection_closed,
 };
 
+/* The oldest, because a caller that lost its network connects again. */
+static void limit_connections(struct rpc_account *account)
+{
+    if (account->connection_count <= account->limits.connections)
+        return;
+    list_for_each (node, &account->connections) {
+        struct rpc_connection *oldest = container_of(node, struct rpc_connection, in_account);
+        if (oldest->ending)
+            continue;
+        log_closed(oldest, "this caller has too many connections");
+        rpc_connection_abort(oldest, -EDQUOT);
+        return;
+    }
+}
+
 void rpc_connection_create(struct rpc_connections *among, struct transport_conn *transport,
                            const struct h2_server_events *events)
 {
@@ -212,13 +265,26 @@ void rpc_connection_create(struct rpc_connections *among, struct transport_conn 
         goto fail;
     list_init(&connection->calls);
     list_init(&connection->dirty);
-    connection->session = h2_server_create(events, connection, &h2_limits_default);
-    if (connection->session == NULL)
-        goto fail;
     connection->among = among;
     connection->transport = transport;
     connection->caller = transport_conn_caller(transport);
     connection->window_start_ms = uv_now(among->loop);
+    connection->account =
+        rpc_account_get(&among->accounts, connection->caller, clock_boottime_ns());
+    if (connection->account == NULL)
+        goto fail;
+    struct h2_limits limits = h2_limits_default;
+    if (connection->account->is_peer) { /* its requests are short */
+        limits.message_bytes = PEER_MESSAGE_MAX;
+        limits.partial_bytes = 4 * PEER_MESSAGE_MAX;
+    }
+    connection->session = h2_server_create(events, connection, &limits);
+    if (connection->session == NULL) {
+        rpc_account_put(&among->accounts, connection->account, clock_boottime_ns());
+        goto fail;
+    }
+    limit_connections(connection->account);
+    list_append(&connection->account->connections, &connection->in_account);
     list_append(&among->list, &connection->node);
     rpc_connection_note_waiting(connection);
     transport_conn_set_events(transport, &connection_events, connection);

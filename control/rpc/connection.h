@@ -2,6 +2,7 @@
 #define CONTROL_RPC_CONNECTION_H
 
 #include "base/list.h"
+#include "control/rpc/account.h"
 #include "control/rpc/methods.h"
 #include "control/rpc/transport.h"
 #include "proto/h2_server.h"
@@ -19,6 +20,7 @@ struct rpc_connections {
     struct list dirty; /* connections to flush on the loop's next round */
     uv_timer_t flusher;
     size_t held; /* bytes that all connections hold for their calls */
+    struct rpc_accounts accounts;
     struct rpc_methods *methods;
     void (*sweep)(struct rpc_server *server); /* a connection is idle, or a call has no request */
     void (*gone)(struct rpc_server *server);  /* the last connection has gone */
@@ -27,8 +29,10 @@ struct rpc_connections {
 
 struct rpc_connection {
     struct list node;
-    struct list dirty; /* among its siblings, while it waits for a flush */
+    struct list dirty;      /* among its siblings, while it waits for a flush */
+    struct list in_account; /* the oldest first */
     struct list calls;
+    struct rpc_account *account;
     struct rpc_connections *among;
     struct transport_conn *transport;
     struct h2_server *session;
@@ -44,7 +48,8 @@ struct rpc_connection {
     uint64_t window_answers;
 };
 
-/* Takes over an authenticated transport, or aborts it when memory is short. `events` get the
+/* Takes over an authenticated transport, or aborts it when memory is short. Aborts the caller's
+ * oldest connection when this one is too many. `events` get the
  * connection as their context. */
 void rpc_connection_create(struct rpc_connections *among, struct transport_conn *transport,
                            const struct h2_server_events *events);
@@ -64,5 +69,9 @@ void rpc_connection_close(struct rpc_connection *connection);
 
 /* Closes at once. */
 void rpc_connection_abort(struct rpc_connection *connection, int code);
+
+/* Logs a warning about the caller with its address and a pair, as often as its account allows. */
+void rpc_connection_log(struct rpc_connection *connection, const char *message, const char *key,
+                        const char *value);
 
 #endif

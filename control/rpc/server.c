@@ -84,6 +84,7 @@ static void free_when_over(struct rpc_server *server)
     if (!server->destroyed || server->open_timers > 0 || !list_empty(&server->connections.list))
         return;
     rpc_methods_fini(&server->methods);
+    rpc_accounts_fini(&server->connections.accounts);
     free(server);
 }
 
@@ -104,6 +105,9 @@ static void finish_shut_down(struct rpc_server *server)
 
 struct rpc_server *rpc_server_create(uv_loop_t *loop)
 {
+    uint8_t seed[16];
+    if (uv_random(NULL, NULL, seed, sizeof seed, 0, NULL) < 0)
+        return NULL;
     struct rpc_server *server = calloc(1, sizeof *server);
     if (server == NULL)
         return NULL;
@@ -115,6 +119,7 @@ struct rpc_server *rpc_server_create(uv_loop_t *loop)
     connections->sweep = start_sweeper;
     connections->gone = finish_shut_down;
     connections->server = server;
+    rpc_accounts_init(&connections->accounts, seed);
     list_init(&connections->list);
     list_init(&connections->dirty);
     uv_timer_init(loop, &server->timer);

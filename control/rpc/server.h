@@ -17,7 +17,7 @@
 
 struct rpc_server;
 
-/* NULL when memory is short. */
+/* NULL when memory is short or there are no random numbers. */
 struct rpc_server *rpc_server_create(uv_loop_t *loop);
 
 /* Stops listening, ends every call and closes every connection. Call it before the loop closes, and

@@ -8,6 +8,7 @@
 #include "control/rpc/transport_conn.h"
 
 #include "base/clock.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "control/rpc/transport_tls_session.h"
 
@@ -46,14 +47,16 @@ static _Thread_local uint8_t read_chunk[READ_CHUNK];
 static _Thread_local uint8_t plain_chunk[PLAIN_CHUNK];
 
 /* Limited, because anybody who reaches the port can cause these lines. */
-static void log_refused(const struct transport_conn *conn)
+static void log_refused(struct transport_conn *conn)
 {
-    static struct log_limit limit;
     unsigned left_out;
-    if (!log_limit_passes(&limit, clock_boottime_ns(), &left_out))
+    if (conn->place.source == NULL ||
+        !transport_pending_may_log(&conn->owner->pending, &conn->place, clock_boottime_ns(),
+                                   &left_out))
         return;
     if (left_out > 0)
-        log_info("control connections refused without a line each", F_INT("count", left_out));
+        log_info("control connections refused without a line each", F_INT("count", left_out),
+                 F_STR("address", conn->caller.source));
     log_info("control connection refused", F_STR("reason", conn->err.text));
 }
 
@@ -63,8 +66,10 @@ void transport_conn_release(struct transport_conn *conn)
         return;
     if (conn->owner != NULL && !conn->authenticated && conn->err.code != 0)
         log_refused(conn);
-    if (conn->owner != NULL)
+    if (conn->owner != NULL) {
+        transport_pending_close(&conn->owner->pending, &conn->place, clock_boottime_ns());
         conn->owner->gone(conn->owner->ctx);
+    }
     if (conn->events != NULL)
         conn->events->closed(conn->ctx, conn, &conn->err);
     tls_session_destroy(conn->session);
@@ -76,11 +81,8 @@ void transport_conn_release(struct transport_conn *conn)
 
 static void leave_pending(struct transport_conn *conn)
 {
-    if (conn->among == NULL)
-        return;
-    list_remove(&conn->node);
-    conn->among->count--;
-    conn->among = NULL;
+    if (conn->owner != NULL)
+        transport_pending_leave(&conn->owner->pending, &conn->place);
 }
 
 static void conn_handle_closed(uv_handle_t *handle)
@@ -120,16 +122,27 @@ static void fail_errno(struct transport_conn *conn, int code)
     transport_conn_fail(conn, code, uv_strerror(code));
 }
 
-/* A connection that has proved nothing must not keep others out. */
-static void join_pending(struct transport_conn *conn, struct transport_pending *pending)
+static void make_room(struct transport_place *place)
 {
-    leave_pending(conn);
-    if (pending->count >= pending->limit)
-        transport_conn_fail(list_first(&pending->conns, struct transport_conn, node), -ECONNABORTED,
-                            "it made room for a newer one before it was authenticated");
-    list_append(&pending->conns, &conn->node);
-    pending->count++;
-    conn->among = pending;
+    transport_conn_fail(container_of(place, struct transport_conn, place), -ECONNABORTED,
+                        "it made room for a newer one before it was authenticated");
+}
+
+/* A connection that has proved nothing must not keep others out. */
+static void join_pending(struct transport_conn *conn, enum transport_stage stage)
+{
+    struct transport_place *victim =
+        transport_pending_join(&conn->owner->pending, &conn->place, stage);
+    if (victim != NULL)
+        make_room(victim);
+}
+
+bool transport_conn_make_room(struct transport_owner *owner)
+{
+    struct transport_place *victim = transport_pending_victim(&owner->pending);
+    if (victim != NULL)
+        make_room(victim);
+    return victim != NULL;
 }
 
 static void conn_timed_out(uv_timer_t *timer)
@@ -333,8 +346,8 @@ static bool make_session(struct transport_conn *conn)
 static void conn_take(struct transport_conn *conn, const uint8_t *bytes, size_t len)
 {
     if (conn->state == TRANSPORT_HANDSHAKE && conn->session == NULL) {
-        join_pending(conn, &conn->owner->handshaking);
-        if (!make_session(conn))
+        join_pending(conn, TRANSPORT_HANDSHAKING);
+        if (conn->state != TRANSPORT_HANDSHAKE || !make_session(conn))
             return;
     }
     if (conn->session != NULL && tls_session_receive(conn->session, bytes, len) < 0) {
@@ -407,7 +420,6 @@ struct transport_conn *transport_conn_create(uv_loop_t *loop,
     ignore_sigpipe();
     uv_timer_init(loop, &conn->timer);
     conn->timer.data = conn;
-    list_init(&conn->node);
     conn->holds = 1;
     conn->tls = transport_tls_ref(options->tls);
     conn->fwmark = options->fwmark;
@@ -426,6 +438,19 @@ static void set_tcp_options(uv_tcp_t *tcp)
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
 }
 
+/* One host or one site: an IPv4 address or an IPv6 /64. */
+static void name_source(char out[TRANSPORT_SOURCE_MAX], const union endpoint *remote)
+{
+    struct ip_prefix prefix = {.len = 64};
+    endpoint_addr(remote, &prefix.addr);
+    if (prefix.addr.family == 4) {
+        ip_addr_format(&prefix.addr, out);
+    } else {
+        ip_prefix_mask(&prefix);
+        ip_prefix_format(&prefix, out);
+    }
+}
+
 /* Names an IPv4 client of a dual-stack listener by its IPv4 address. */
 static void name_remote(struct transport_conn *conn)
 {
@@ -434,6 +459,7 @@ static void name_remote(struct transport_conn *conn)
     snprintf(conn->caller.remote, sizeof conn->caller.remote, "unix");
     if (conn->address.kind == ADDRESS_UNIX)
         return;
+    snprintf(conn->caller.source, sizeof conn->caller.source, "unknown");
     if (uv_tcp_getpeername(&conn->io.tcp, &remote.sa, &len) < 0)
         return;
     if (remote.sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&remote.in6.sin6_addr)) {
@@ -443,6 +469,7 @@ static void name_remote(struct transport_conn *conn)
         endpoint_from_addr(&remote, &addr, port);
     }
     endpoint_format(&remote, conn->caller.remote);
+    name_source(conn->caller.source, &remote);
 }
 
 static bool is_plain(const struct transport_conn *conn)
@@ -457,13 +484,19 @@ void transport_conn_start(struct transport_conn *conn)
         set_tcp_options(&conn->io.tcp);
     name_remote(conn);
     conn->state = TRANSPORT_HANDSHAKE;
+    if (conn->owner != NULL &&
+        transport_pending_open(&conn->owner->pending, &conn->place, conn->caller.source,
+                               clock_boottime_ns()) < 0) {
+        fail_errno(conn, -ENOMEM);
+        return;
+    }
     int rv = uv_read_start(&conn->io.stream, conn_alloc, conn_read);
     if (rv < 0)
         fail_errno(conn, rv);
     else if (is_plain(conn))
         become_open(conn);
     else if (conn->owner != NULL) /* a client that sends nothing costs no TLS session */
-        join_pending(conn, &conn->owner->not_begun);
+        join_pending(conn, TRANSPORT_NOT_BEGUN);
     else if (make_session(conn))
         step_handshake(conn);
 }

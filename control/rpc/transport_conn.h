@@ -1,8 +1,8 @@
 #ifndef CONTROL_RPC_TRANSPORT_CONN_H
 #define CONTROL_RPC_TRANSPORT_CONN_H
 
-#include "base/list.h"
 #include "control/rpc/transport.h"
+#include "control/rpc/transport_source.h"
 
 #include <netdb.h>
 
@@ -15,21 +15,12 @@ union transport_handle {
     uv_pipe_t pipe;
 };
 
-/* Unauthenticated connections of one kind, the oldest first: it makes room when a new one would be
- * too many. */
-struct transport_pending {
-    struct list conns;
-    unsigned count;
-    unsigned limit;
-};
-
 /* Who hears of an accepted connection, and counts it. The owner outlives its connections. */
 struct transport_owner {
     void (*authenticated)(void *ctx, struct transport_conn *conn);
     void (*gone)(void *ctx);
     void *ctx;
-    struct transport_pending not_begun;   /* nothing has come from them yet */
-    struct transport_pending handshaking; /* in their handshake */
+    struct transport_pending pending; /* those that are not authenticated */
 };
 
 enum transport_state {
@@ -43,8 +34,7 @@ enum transport_state {
 
 struct transport_conn {
     union transport_handle io;
-    struct list node;                /* in `among` */
-    struct transport_pending *among; /* of the owner's, or NULL */
+    struct transport_place place; /* among the owner's pending */
     uv_timer_t timer;
     uv_getaddrinfo_t resolve;
     uv_connect_t connect;
@@ -79,6 +69,10 @@ struct transport_conn *transport_conn_create(uv_loop_t *loop,
 
 /* Gives back one of `holds`: the last one frees a closed connection. */
 void transport_conn_release(struct transport_conn *conn);
+
+/* Ends a pending connection of the owner, so that another one has its place. False when none is
+ * pending. */
+bool transport_conn_make_room(struct transport_owner *owner);
 
 /* Closes at once; takes a closed one. */
 void transport_conn_shut(struct transport_conn *conn);

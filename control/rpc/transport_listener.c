@@ -30,6 +30,7 @@ static void free_when_unused(struct transport_listener *listener)
 {
     if (!listener->closed || listener->connections > 0)
         return;
+    transport_pending_fini(&listener->owner.pending);
     transport_tls_destroy(listener->tls);
     free(listener);
 }
@@ -80,7 +81,8 @@ static void listener_connection(uv_stream_t *stream, int status)
     struct transport_listener *listener = stream->data;
     if (status < 0 || listener->closing)
         return;
-    if (listener->connections >= listener->limits.connections) {
+    if (listener->connections >= listener->limits.connections &&
+        !transport_conn_make_room(&listener->owner)) {
         refuse(listener);
         return;
     }
@@ -143,17 +145,19 @@ static int bind_tcp(struct transport_listener *listener, uv_loop_t *loop,
     return rv < 0 ? rv : uv_tcp_bind(&listener->io.tcp, &address->endpoint.sa, 0);
 }
 
-static void init_owner(struct transport_listener *listener)
+static int init_owner(struct transport_listener *listener)
 {
-    listener->owner = (struct transport_owner){
-        .authenticated = listener_authenticated,
-        .gone = listener_conn_gone,
-        .ctx = listener,
-        .not_begun = {.limit = listener->limits.not_begun},
-        .handshaking = {.limit = listener->limits.handshakes},
+    const unsigned limits[TRANSPORT_STAGES] = {
+        [TRANSPORT_NOT_BEGUN] = listener->limits.not_begun,
+        [TRANSPORT_HANDSHAKING] = listener->limits.handshakes,
     };
-    list_init(&listener->owner.not_begun.conns);
-    list_init(&listener->owner.handshaking.conns);
+    uint8_t seed[16];
+    int rv = uv_random(NULL, NULL, seed, sizeof seed, 0, NULL);
+    listener->owner.authenticated = listener_authenticated;
+    listener->owner.gone = listener_conn_gone;
+    listener->owner.ctx = listener;
+    transport_pending_init(&listener->owner.pending, seed, limits);
+    return rv;
 }
 
 int transport_listen(struct transport_listener **out, uv_loop_t *loop,
@@ -168,11 +172,13 @@ int transport_listen(struct transport_listener **out, uv_loop_t *loop,
     listener->is_unix = options->address->kind == ADDRESS_UNIX;
     listener->tls = transport_tls_ref(options->tls);
     listener->limits = options->limits != NULL ? *options->limits : transport_limits_default;
-    init_owner(listener);
     listener->accepted = accepted;
     listener->ctx = ctx;
     int rv = listener->is_unix ? bind_unix(listener, loop, options->address->path)
                                : bind_tcp(listener, loop, options->address, options->fwmark);
+    int random = init_owner(listener);
+    if (rv == 0)
+        rv = random;
     if (rv == 0)
         rv = uv_listen(&listener->io.stream, BACKLOG, listener_connection);
     if (rv < 0) {

@@ -3,6 +3,7 @@ import json
 import pathlib
 import re
 import resource
+import subprocess
 import time
 import unittest
 import uuid
@@ -12,6 +13,7 @@ from lab.netns import PATIENCE
 from lab.story import Network
 
 FLOOD = pathlib.Path(__file__).with_name("lab") / "flood.py"
+CERTIFICATES = pathlib.Path(__file__).parents[1] / "control/rpc/make_certificates.sh"
 ADDR = "tcp://172.17.0.2:9000"
 SANITIZED = re.search(r"/(asan|tsan)/", f"{BIN}/")
 MIB = 1024  # of the kernel's kB
@@ -19,14 +21,19 @@ MIB = 1024  # of the kernel's kB
 
 class Floods(LabTest):
     options = []
+    PEER = ""
 
     @classmethod
     def setUpClass(cls):
         cls.share_lab()
         cls.net = Network(cls.lab)
-        cls.net.start_node(*cls.options)
+        cls.start()
         cls.key = cls.net.router.sh("cat /var/lib/heimdall/cluster.key").strip()
         [cls.pid] = cls.net.node.pids()
+
+    @classmethod
+    def start(cls):
+        cls.net.start_node(*cls.options)
 
     def memory(self, field):
         text = pathlib.Path(f"/proc/{self.pid}/status").read_text()
@@ -47,7 +54,7 @@ class Floods(LabTest):
         """Runs attacks at once; returns their reports. `most`: by how many kB the node's memory may grow at its peak."""
         pathlib.Path(f"/proc/{self.pid}/clear_refs").write_text("5")  # the highest so far is what it is now
         before = self.memory("VmRSS")
-        attacks = [self.net.client.start(["python3", "-B", FLOOD, kind, "172.17.0.2", "9000", str(seconds)])
+        attacks = [self.net.client.start(["python3", "-B", FLOOD, kind, "172.17.0.2", "9000", str(seconds), self.PEER])
                    for kind in kinds.split()]
         worst = self.others_are_served()
         while any(attack.alive() for attack in attacks):
@@ -118,6 +125,44 @@ class Keyed(Floods):
             self.others_are_served()
             each.popen.wait(20 * PATIENCE)
             self.assertIn("cluster key", each.output())
+
+
+class Authorized(Floods):
+    """One authorized peer, with a certificate of its own, against the administrator and the node's memory"""
+    options = ["--cert", "/tmp/node.pem", "--key", "/tmp/node.key", "--ca", "/tmp/ca.pem"]
+    PEER = str(uuid.uuid4())
+
+    @classmethod
+    def start(cls):
+        for host in (cls.net.router, cls.net.client):
+            subprocess.run([CERTIFICATES, host.dir / "tmp", cls.PEER], check=True)
+            for name in ("ca", "node", "admin", "peer"):  # all of one authority
+                for kind in ("pem", "key"):
+                    source = cls.net.router.dir / f"tmp/{name}.{kind}"
+                    (host.dir / f"tmp/{name}.{kind}").write_bytes(source.read_bytes())
+        cls.net.start_node(*cls.options)
+        cls.net.authorize(cls.PEER)
+
+    def hctl_options(self):
+        return ["--cert", "/tmp/admin.pem", "--key", "/tmp/admin.key", "--ca", "/tmp/ca.pem"]
+
+    def others_are_served(self):
+        """Changes too, over the unix socket"""
+        begin = time.monotonic()
+        self.net.hctl("peers", "authorize", str(uuid.uuid4()))
+        return max(super().others_are_served(), time.monotonic() - begin)
+
+    def test_changes(self):
+        """Its changes take turns with the administrator's, and have a rate; those whose caller left are dropped"""
+        lines = self.net.node.output().count("\n")
+        self.assertGreater(self.flood("connects", 32 * MIB, 5)["calls"], 500)
+        self.assertLess(self.net.node.output().count("\n") - lines, 400)
+
+    def test_unfinished_calls(self):
+        """Headers count as memory, and a peer has a few connections only: the newest"""
+        said = self.flood("unfinished", 32 * MIB)
+        self.assertGreaterEqual(said["ended"], said["connections"] - 8)
+        self.net.node.wait_for("this caller has too many connections")
 
 
 def need_files(test):

@@ -278,15 +278,37 @@ START_TEST(queues_are_limited_together)
         settle(&world);
         calls[i] = world.call;
     }
+    size_t calls_held = h2_server_held(world.server);
     ck_assert_int_eq(h2_call_send(calls[0], bytes, 95), 0);
-    ck_assert_uint_eq(h2_server_held(world.server), 100);
+    ck_assert_uint_eq(h2_server_held(world.server), calls_held + 100);
     ck_assert_int_eq(h2_call_send(calls[1], bytes, 46), -ENOBUFS);
     ck_assert_int_eq(h2_call_send(calls[1], bytes, 45), 0);
-    ck_assert_uint_eq(h2_server_held(world.server), 150);
+    ck_assert_uint_eq(h2_server_held(world.server), calls_held + 150);
     h2_call_drop_queue(calls[0]);
-    ck_assert_uint_eq(h2_server_held(world.server), 50);
+    ck_assert_uint_eq(h2_server_held(world.server), calls_held + 50);
+    settle(&world);
+    ck_assert_uint_eq(h2_server_held(world.server), calls_held);
+    world_fini(&world);
+}
+END_TEST
+
+/* Calls whose request has not come hold memory too, and give it back when they end. */
+START_TEST(headers_are_counted)
+{
+    struct world world;
+    world_init(&world, &h2_limits_default);
     settle(&world);
     ck_assert_uint_eq(h2_server_held(world.server), 0);
+    begin(&world, "/t/Hold", "x", 1);
+    settle(&world);
+    size_t one = h2_server_held(world.server);
+    ck_assert_uint_ge(one, 1024);
+    begin(&world, "/t/Hold", "x", 1);
+    settle(&world);
+    ck_assert_uint_eq(h2_server_held(world.server), 2 * one);
+    h2_call_finish(world.call, GRPC_OK, NULL);
+    settle(&world);
+    ck_assert_uint_eq(h2_server_held(world.server), one);
     world_fini(&world);
 }
 END_TEST
@@ -683,6 +705,7 @@ int main(void)
     tcase_add_test(tc, sends_again_when_writable);
     tcase_add_test(tc, queue_is_limited);
     tcase_add_test(tc, queues_are_limited_together);
+    tcase_add_test(tc, headers_are_counted);
     tcase_add_loop_test(tc, queue_is_dropped, 0, 11);
     tcase_add_loop_test(tc, message_over_the_limit, 0, 2);
     tcase_add_test(tc, calls_over_the_limit_wait);

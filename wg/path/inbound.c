@@ -51,8 +51,7 @@ static void process(struct inbound *in, size_t count)
         case WG_IN_CONSUMED:
             break;
         case WG_IN_DROP:
-            if (!tap_takes_datagram(&path->tap, datagram->bytes, datagram->len))
-                drop_log_add(&in->drops, path, "data", &datagram->from, now.boot_ns);
+            drop_log_add(&in->drops, path, "data", &datagram->from, now.boot_ns);
             break;
         }
     }

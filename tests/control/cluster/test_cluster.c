@@ -116,7 +116,7 @@ static enum grpc_code submit(struct world *world)
 {
     world->done = false;
     writer_submit(cluster_writer(world->cluster),
-                  &(struct writer_request){world, build_cluster, on_done});
+                  &(struct writer_request){.ctx = world, .build = build_cluster, .done = on_done});
     fixture_run_until(&world->fixture, &world->done, 10000);
     return world->status;
 }

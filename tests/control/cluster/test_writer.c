@@ -310,6 +310,75 @@ START_TEST(destroyed_with_requests)
 }
 END_TEST
 
+/* One owner's 5 requests and another's only one, which waits for the one in flight and one turn. */
+START_TEST(owners_take_turns)
+{
+    struct world world;
+    struct request requests[6];
+    ready(&world);
+    for (unsigned i = 0; i < 6; i++) {
+        requests[i] = (struct request){&world, 1 + i};
+        ck_assert_ptr_nonnull(writer_submit(
+            world.writer, &(struct writer_request){.ctx = &requests[i],
+                                                   .build = build_authorize,
+                                                   .done = on_done,
+                                                   .owner = {i < 5 ? "a" : "b", true}}));
+    }
+    while (world.done < 3)
+        ck_assert(store_mem_step(world.store));
+    ck_assert_ptr_nonnull(state_authorization(world.state, test_id(6)));
+    ck_assert_uint_eq(state_authorization_count(world.state), 3);
+    store_mem_run(world.store);
+    ck_assert_int_eq(world.succeeded, 6);
+    world_fini(&world);
+}
+END_TEST
+
+/* A request that waits is dropped without a word; the one in flight is not. */
+START_TEST(dropped)
+{
+    struct world world;
+    struct request requests[3] = {{&world, 1}, {&world, 2}, {&world, 3}};
+    struct writer_job *jobs[3];
+    ready(&world);
+    for (unsigned i = 0; i < 3; i++) {
+        const struct writer_request request = {
+            .ctx = &requests[i], .build = build_authorize, .done = on_done, .owner = {"a", true}};
+        jobs[i] = writer_submit(world.writer, &request);
+    }
+    ck_assert(!writer_drop(world.writer, jobs[0]));
+    ck_assert(writer_drop(world.writer, jobs[1]));
+    store_mem_run(world.store);
+    ck_assert_int_eq(world.done, 2);
+    ck_assert_int_eq(world.succeeded, 2);
+    ck_assert_ptr_null(state_authorization(world.state, test_id(2)));
+    world_fini(&world);
+}
+END_TEST
+
+/* A metered owner uses up its rate, which says when to retry; another one does not wait. */
+START_TEST(metered)
+{
+    struct world world;
+    struct request request = {&world, 1};
+    struct writer_request written = {
+        .ctx = &request, .build = build_authorize, .done = on_done, .owner = {"a", true}};
+    ready(&world);
+    for (; world.last == GRPC_OK && request.n < 100; request.n++) {
+        writer_submit(world.writer, &written);
+        store_mem_run(world.store);
+    }
+    ck_assert_int_eq(world.last, GRPC_RESOURCE_EXHAUSTED);
+    ck_assert_ptr_nonnull(strstr(world.err.text, "retry in 1 s"));
+    ck_assert_int_lt(world.succeeded, 60);
+    written.owner.name = "b";
+    writer_submit(world.writer, &written);
+    store_mem_run(world.store);
+    ck_assert_int_eq(world.last, GRPC_OK);
+    world_fini(&world);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("writer");
@@ -320,5 +389,8 @@ int main(void)
     tcase_add_test(tc, store_goes_away);
     tcase_add_test(tc, parked);
     tcase_add_loop_test(tc, destroyed_with_requests, 0, 2);
+    tcase_add_test(tc, owners_take_turns);
+    tcase_add_test(tc, dropped);
+    tcase_add_test(tc, metered);
     return unit_run(tc);
 }

