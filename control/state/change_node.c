@@ -1,6 +1,7 @@
 #include "base/err.h"
 #include "control/state/change_build.h"
 #include "control/state/ipam.h"
+#include "control/state/prefix_rules.h"
 #include "control/state/record_time.h"
 #include "control/state/state.h"
 
@@ -141,6 +142,9 @@ static enum grpc_code put_node(struct change *change, const struct state *state,
     code = give_network6(state, node, &record, &texts, err);
     if (code != GRPC_OK || (have != NULL && node_is_current(have, &record)))
         return code;
+    if (have == NULL && state_node_count(state) >= PREFIX_NODES_MAX)
+        return REFUSE(err, GRPC_RESOURCE_EXHAUSTED,
+                      "there are %d nodes, the most that peers follow", PREFIX_NODES_MAX);
     if (have == NULL)
         code = give_network(state, change, node, &record, &texts, err);
     if (code == GRPC_OK)

@@ -1,24 +1,11 @@
 #include "base/err.h"
 #include "control/state/change_build.h"
+#include "control/state/prefix_rules.h"
 #include "control/state/state.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
-
-/* Networks that no route may overlap: loopback, link-local, multicast, "this network"
- * (RFC 6890). */
-static bool is_special(const struct ip_prefix *network)
-{
-    static const char *const special[] = {"0.0.0.0/8",   "127.0.0.0/8", "169.254.0.0/16",
-                                          "224.0.0.0/3", "::/16",       "fe80::/10",
-                                          "ff00::/8"};
-    for (size_t i = 0; i < sizeof special / sizeof special[0]; i++) {
-        struct ip_prefix prefix;
-        if (ip_prefix_parse(&prefix, special[i]) && ip_prefix_overlaps(&prefix, network))
-            return true;
-    }
-    return false;
-}
 
 static enum grpc_code parse_network(const char *in, struct ip_prefix *network, struct err *err)
 {
@@ -58,6 +45,31 @@ static enum grpc_code check_overlap(const struct state *state, const struct ip_p
     return GRPC_OK;
 }
 
+/* Peers refuse what would take all of their traffic without an exit node. */
+static enum grpc_code check_sum(const struct state *state, const struct ip_prefix *network,
+                                const char *in, struct err *err)
+{
+    size_t count = state_route_count(state);
+    if (count >= PREFIX_ROUTES_MAX)
+        return REFUSE(err, GRPC_RESOURCE_EXHAUSTED,
+                      "there are %zu routes, the most that peers follow: delete some", count);
+    struct ip_prefix *list = calloc(count + 1, sizeof *list);
+    if (list == NULL)
+        return REFUSE(err, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+    for (size_t i = 0; i < count; i++)
+        list[i] = state_route_at(state, i)->network;
+    list[count] = *network;
+    bool too_much = prefixes_cover_too_much(list, count + 1);
+    free(list);
+    if (too_much)
+        return REFUSE(
+            err, GRPC_INVALID_ARGUMENT,
+            "%s and the other routes cover too much of the internet: publish 0.0.0.0/0 or "
+            "::/0, for peers that choose this exit node",
+            in);
+    return GRPC_OK;
+}
+
 static enum grpc_code create_route(struct change *change, const struct state *state,
                                    const char *node_id, const char *in, struct err *err)
 {
@@ -68,10 +80,12 @@ static enum grpc_code create_route(struct change *change, const struct state *st
         code = parse_network(in, &network, err);
     if (code != GRPC_OK)
         return code;
-    if (network.len > 0 && is_special(&network))
+    if (network.len > 0 && prefix_is_reserved(&network))
         return REFUSE(err, GRPC_INVALID_ARGUMENT, "%s is reserved and cannot be a route", in);
     if (network.len > 0)
         code = check_overlap(state, &network, in, err);
+    if (code == GRPC_OK)
+        code = check_sum(state, &network, in, err);
     if (code != GRPC_OK)
         return code;
     if (state_node(state, node_id) == NULL)

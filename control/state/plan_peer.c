@@ -4,16 +4,47 @@
 #include "base/err.h"
 #include "control/state/plan.h"
 #include "control/state/plan_build.h"
+#include "control/state/prefix_rules.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 static const union endpoint no_endpoint;
 
+enum { OWN_LEN_MIN = 8 }; /* of the network that a peer is in (ipam.c) */
+
 static int bad_answer(struct err *err, const char *what, const char *text)
 {
     return err_set(err, -EINVAL, "the node's answer makes no sense: %s \"%.80s\"", what, text);
+}
+
+/* What a node must not do with an answer, however broken or hostile: see plan_of_peer. */
+static int refuse(struct err *err, const char *why, const char *text)
+{
+    return err_set(err, -EINVAL, "the node's answer is refused: %s \"%.80s\"", why, text);
+}
+
+/* The networks of the peer's own addresses, which nobody else may have a part of. */
+static bool is_around_own(const struct plan *plan, const struct ip_prefix *prefix)
+{
+    for (size_t i = 0; i < plan->address_count; i++) {
+        struct ip_prefix own = plan->addresses[i];
+        ip_prefix_mask(&own);
+        if (ip_prefix_overlaps(&own, prefix) && !ip_prefix_equal(&own, prefix))
+            return true;
+    }
+    return false;
+}
+
+static bool is_own_address(const struct plan *plan, const char *text)
+{
+    struct ip_addr addr;
+    for (size_t i = 0; ip_addr_parse(&addr, text) && i < plan->address_count; i++)
+        if (ip_addr_equal(&addr, &plan->addresses[i].addr))
+            return true;
+    return false;
 }
 
 static int take_allowed_ips(struct plan_builder *builder, size_t index, const Pb__Peer *node,
@@ -27,20 +58,24 @@ static int take_allowed_ips(struct plan_builder *builder, size_t index, const Pb
             continue;
         if (prefix.len == 0)
             builder->plan->exit = PLAN_EXIT_ON;
+        else if (prefix_is_reserved(&prefix))
+            return refuse(err, "it leads to a reserved network", node->allowed_ips[i]);
+        else if (is_around_own(builder->plan, &prefix))
+            return refuse(err, "a node has part of this peer's own network", node->allowed_ips[i]);
         plan_builder_grant(builder, index, &prefix);
         plan_builder_route(builder, &prefix);
     }
     return 0;
 }
 
-/* Ids and names are both unique among nodes. */
+/* Ids and names are both unique among nodes: only the first node of a name is the exit node. */
 static bool is_named(const Pb__Peer *node, const char *name)
 {
     return name != NULL && (strcmp(node->id, name) == 0 || strcasecmp(node->name, name) == 0);
 }
 
 static int take_node(struct plan_builder *builder, const Pb__Peer *node, const char *exit_node,
-                     struct err *err)
+                     uint8_t exit_key[WG_KEY_LEN], struct err *err)
 {
     uint8_t key[WG_KEY_LEN];
     union endpoint endpoint = no_endpoint;
@@ -49,13 +84,15 @@ static int take_node(struct plan_builder *builder, const Pb__Peer *node, const c
         return bad_answer(err, "public key", text);
     if (node->endpoint[0] != '\0' && !endpoint_parse(&endpoint, node->endpoint))
         return bad_answer(err, "endpoint", node->endpoint);
-    for (size_t i = 0; i < builder->plan->peer_count; i++)
-        if (memcmp(builder->plan->peers[i].public_key, key, sizeof key) == 0)
-            return bad_answer(err, "the same key twice", text);
+    if (is_own_address(builder->plan, node->peer_ip) ||
+        is_own_address(builder->plan, node->peer_ip6))
+        return refuse(err, "a node has this peer's own address", node->peer_ip);
     size_t index = plan_builder_peer(builder, key, &endpoint, PLAN_KEEPALIVE_S);
-    bool is_exit = is_named(node, exit_node);
-    if (is_exit && builder->plan->exit == PLAN_EXIT_UNKNOWN)
+    bool is_exit = builder->plan->exit == PLAN_EXIT_UNKNOWN && is_named(node, exit_node);
+    if (is_exit) {
         builder->plan->exit = PLAN_EXIT_UNPUBLISHED;
+        memcpy(exit_key, key, sizeof key);
+    }
     return take_allowed_ips(builder, index, node, is_exit, err);
 }
 
@@ -65,6 +102,8 @@ static int take_address(struct plan_builder *builder, const char *text, uint8_t 
     struct ip_prefix prefix;
     if (!ip_prefix_parse(&prefix, text) || prefix.addr.family != family)
         return bad_answer(err, "address", text);
+    if (prefix.len < OWN_LEN_MIN || prefix_is_reserved(&prefix))
+        return refuse(err, "no overlay has this address", text);
     plan_builder_address(builder, &prefix.addr, prefix.len);
     return 0;
 }
@@ -81,21 +120,85 @@ static int take_dns(struct plan_builder *builder, const Pb__ConnectResponse *res
     return 0;
 }
 
+static int check_counts(const Pb__ConnectResponse *response, struct err *err)
+{
+    size_t prefixes = 0;
+    for (size_t i = 0; i < response->n_peers; i++)
+        prefixes += response->peers[i]->n_allowed_ips;
+    if (response->n_peers > PREFIX_NODES_MAX)
+        return err_set(err, -EINVAL,
+                       "the node's answer is refused: it names %zu nodes, and %d are the most",
+                       response->n_peers, PREFIX_NODES_MAX);
+    if (prefixes > PREFIX_ROUTES_MAX + 4 * PREFIX_NODES_MAX)
+        return err_set(err, -EINVAL,
+                       "the node's answer is refused: it names %zu networks, and %d are the most",
+                       prefixes, PREFIX_ROUTES_MAX + 4 * PREFIX_NODES_MAX);
+    return 0;
+}
+
+/* Peers are in order of their keys. */
+static int check_keys(const struct plan *plan, struct err *err)
+{
+    char text[BASE64_KEY_LEN + 1];
+    for (size_t i = 1; i < plan->peer_count; i++) {
+        const uint8_t *key = plan->peers[i].public_key;
+        if (memcmp(plan->peers[i - 1].public_key, key, WG_KEY_LEN) != 0)
+            continue;
+        bytes_to_base64(text, key, WG_KEY_LEN);
+        return bad_answer(err, "the same key twice", text);
+    }
+    return 0;
+}
+
+/* The exit node that was chosen, and no other, may take what it likes. */
+static int check_coverage(const struct plan *plan, const uint8_t exit_key[WG_KEY_LEN],
+                          struct err *err)
+{
+    size_t count = 0;
+    struct ip_prefix *list = calloc(plan->route_count + 1, sizeof *list);
+    if (list == NULL)
+        return err_set(err, -ENOMEM, "out of memory");
+    for (size_t i = 0; i < plan->peer_count; i++) {
+        const struct wg_peer_config *node = &plan->peers[i];
+        for (size_t j = 0; j < node->allowed_ip_count; j++)
+            if (memcmp(node->public_key, exit_key, WG_KEY_LEN) != 0)
+                list[count++] = node->allowed_ips[j].prefix;
+    }
+    bool too_much = prefixes_cover_too_much(list, count);
+    free(list);
+    return !too_much ? 0
+                     : err_set(err, -EINVAL,
+                               "the node's answer is refused: its networks take most of this "
+                               "host's traffic, which only a node chosen with --exit-node may");
+}
+
+static int take_answer(struct plan_builder *builder, const Pb__ConnectResponse *response,
+                       const char *exit_node, uint8_t exit_key[WG_KEY_LEN], struct err *err)
+{
+    int rc = check_counts(response, err);
+    if (rc == 0)
+        rc = take_address(builder, response->address, 4, err);
+    if (rc == 0 && response->address6[0] != '\0')
+        rc = take_address(builder, response->address6, 6, err);
+    for (size_t i = 0; rc == 0 && i < response->n_peers; i++)
+        rc = take_node(builder, response->peers[i], exit_node, exit_key, err);
+    return rc == 0 ? take_dns(builder, response, err) : rc;
+}
+
 int plan_of_peer(const Pb__ConnectResponse *response, const char *exit_node, struct plan *out,
                  struct err *err)
 {
     struct plan_builder builder;
+    uint8_t exit_key[WG_KEY_LEN] = {0};
     plan_builder_init(&builder, out);
     out->exit = exit_node == NULL ? PLAN_EXIT_OFF : PLAN_EXIT_UNKNOWN;
-    int rc = take_address(&builder, response->address, 4, err);
-    if (rc == 0 && response->address6[0] != '\0')
-        rc = take_address(&builder, response->address6, 6, err);
-    for (size_t i = 0; rc == 0 && i < response->n_peers; i++)
-        rc = take_node(&builder, response->peers[i], exit_node, err);
-    if (rc == 0)
-        rc = take_dns(&builder, response, err);
+    int rc = take_answer(&builder, response, exit_node, exit_key, err);
     int finished = plan_builder_finish(&builder);
     if (rc == 0 && finished != 0)
         rc = err_set(err, finished, "out of memory");
+    if (rc == 0)
+        rc = check_keys(out, err);
+    if (rc == 0)
+        rc = check_coverage(out, exit_key, err);
     return rc;
 }
