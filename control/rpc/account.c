@@ -13,7 +13,7 @@ static const struct rpc_account_limits peer_limits = {
 
 /* Administrators and nodes share a key, and a proxy may carry many of them. */
 static const struct rpc_account_limits other_limits = {
-    .connections = 16384,
+    .connections = 32768,
     .calls = 16384,
     .held = (size_t)64 << 20,
 };

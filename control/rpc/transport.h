@@ -36,7 +36,8 @@ struct transport_limits {
     uint32_t write_stall_ms; /* without progress while bytes are queued */
 };
 
-/* 16384 connections, 2048 not begun, 512 in their handshake, 5 s, 30 s. */
+/* 65536 connections, 2048 not begun, 512 in their handshake, 5 s, 30 s. A listener lowers the counts
+ * so that descriptors remain for the rest of the program; a unix socket has 64 connections. */
 extern const struct transport_limits transport_limits_default;
 
 /* Where to listen or connect to, and how. All of it is copied or referenced. */

@@ -30,7 +30,7 @@ enum {
 };
 
 const struct transport_limits transport_limits_default = {
-    .connections = 16384,
+    .connections = 65536,
     .not_begun = 2048,
     .handshakes = 512,
     .handshake_ms = 5000,

@@ -6,11 +6,17 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { BACKLOG = 511, SOCKET_MODE = 0600 };
+enum {
+    BACKLOG = 511,
+    SOCKET_MODE = 0600,
+    FILES_RESERVED = 320, /* descriptors for Redis, files, the tunnel, DNS and the unix socket */
+    UNIX_CONNECTIONS = 64,
+};
 
 struct transport_listener {
     union transport_handle io;
@@ -145,6 +151,24 @@ static int bind_tcp(struct transport_listener *listener, uv_loop_t *loop,
     return rv < 0 ? rv : uv_tcp_bind(&listener->io.tcp, &address->endpoint.sa, 0);
 }
 
+/* Leaves descriptors to the rest of the program, and most places to those that authenticate. */
+static void fit_limits(struct transport_limits *limits, bool is_unix)
+{
+    struct rlimit files;
+    if (is_unix && limits->connections > UNIX_CONNECTIONS)
+        limits->connections = UNIX_CONNECTIONS;
+    if (is_unix || getrlimit(RLIMIT_NOFILE, &files) < 0)
+        return;
+    rlim_t room =
+        files.rlim_cur > 2 * FILES_RESERVED ? files.rlim_cur - FILES_RESERVED : files.rlim_cur / 2;
+    if (limits->connections > room)
+        limits->connections = (unsigned)room;
+    if (limits->not_begun > limits->connections / 2)
+        limits->not_begun = limits->connections / 2;
+    if (limits->handshakes > limits->connections / 4)
+        limits->handshakes = limits->connections / 4;
+}
+
 static int init_owner(struct transport_listener *listener)
 {
     const unsigned limits[TRANSPORT_STAGES] = {
@@ -172,6 +196,7 @@ int transport_listen(struct transport_listener **out, uv_loop_t *loop,
     listener->is_unix = options->address->kind == ADDRESS_UNIX;
     listener->tls = transport_tls_ref(options->tls);
     listener->limits = options->limits != NULL ? *options->limits : transport_limits_default;
+    fit_limits(&listener->limits, listener->is_unix);
     listener->accepted = accepted;
     listener->ctx = ctx;
     int rv = listener->is_unix ? bind_unix(listener, loop, options->address->path)

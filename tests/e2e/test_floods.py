@@ -127,6 +127,39 @@ class Keyed(Floods):
             self.assertIn("cluster key", each.output())
 
 
+class FewFiles(Floods):
+    """A hard limit of 1,024 descriptors, as containers and service managers set it"""
+
+    def hctl_options(self):
+        return ["--cluster-key", self.key]
+
+    @classmethod
+    def start(cls):
+        cls.net.node = cls.net.router.start(["prlimit", "--nofile=1024:1024", "heimdall", "-D", "--name", "router"])
+        cls.net.node.wait_for("hctl peers authorize", timeout=20)
+
+    def others_are_served(self):
+        """The unix socket, Redis, DNS and the files too"""
+        begin = time.monotonic()
+        self.net.hctl("peers", "authorize", str(uuid.uuid4()))
+        self.assertLess(len(list(pathlib.Path(f"/proc/{self.pid}/fd").iterdir())), 1000)
+        return max(super().others_are_served(), time.monotonic() - begin)
+
+    def test_strangers(self):
+        self.flood("strangers strangers", 64 * MIB, 4)
+        self.assertNotIn("oo many open files", self.net.node.output())
+
+    def test_redis_comes_back(self):
+        attack = self.net.client.start(["python3", "-B", FLOOD, "strangers", "172.17.0.2", "9000", "20"])
+        attack.wait_for("held")
+        [redis] = [pid for pid in self.net.router.sh("pgrep -x redis-server").split()]
+        self.net.router.run(["kill", "-KILL", redis])
+        self.net.node.wait_for("the store takes changes", count=2, timeout=20)
+        self.assertTrue(attack.alive())
+        self.others_are_served()
+        attack.stop()
+
+
 class Authorized(Floods):
     """One authorized peer, with a certificate of its own, against the administrator and the node's memory"""
     options = ["--cert", "/tmp/node.pem", "--key", "/tmp/node.key", "--ca", "/tmp/ca.pem"]

@@ -245,6 +245,11 @@ def idle():
     return hold(10000, b"", b"", SECONDS)
 
 
+def strangers():
+    """More than a process with 1,024 descriptors can hold."""
+    return hold(1500, b"", b"", SECONDS)
+
+
 def idle_clients():
     return hold(10000, PREFACE + frame(SETTINGS, 0, 0), b"", SECONDS)
 
