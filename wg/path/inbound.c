@@ -51,7 +51,8 @@ static void process(struct inbound *in, size_t count)
         case WG_IN_CONSUMED:
             break;
         case WG_IN_DROP:
-            drop_log_add(&in->drops, path, "data", &datagram->from, now.boot_ns);
+            if (!tap_takes_datagram(&path->tap, datagram->bytes, datagram->len))
+                drop_log_add(&in->drops, path, "data", &datagram->from, now.boot_ns);
             break;
         }
     }

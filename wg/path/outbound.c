@@ -79,6 +79,9 @@ static size_t seal_packets(struct outbound *out)
             };
             break;
         case WG_OUT_NO_PEER:
+            if (!tap_takes_packet(&out->path->tap, packet->plain, packet->len))
+                answer_unreachable(out, packet, now.boot_ns);
+            break;
         case WG_OUT_NO_ENDPOINT:
             answer_unreachable(out, packet, now.boot_ns);
             break;

@@ -56,6 +56,7 @@ int path_create(struct path **out, const struct path_options *options, struct er
     path->options = *options;
     path->mtu = 1420;
     pthread_mutex_init(&path->setup, NULL);
+    tap_init(&path->tap);
     refusals_init(&path->refusals);
     int rc = init_wakes(path);
     if (rc == 0)
@@ -174,6 +175,7 @@ void path_destroy(struct path *path)
     wake_fini(&path->wake_inbound);
     wake_fini(&path->wake_outbound);
     refusals_fini(&path->refusals);
+    tap_fini(&path->tap);
     pthread_mutex_destroy(&path->setup);
     free(path);
 }
@@ -327,4 +329,17 @@ void path_info_fini(struct path_info *info)
 {
     wg_device_info_fini(&info->device);
     *info = (struct path_info){0};
+}
+
+/* ---- tests of the host ---- */
+
+struct tap *path_tap(struct path *path)
+{
+    return &path->tap;
+}
+
+int path_inject(struct path *path, uint8_t *bytes, size_t len)
+{
+    struct tun_packet packet = {.bytes = bytes, .capacity = len, .len = len};
+    return tun_write(path->tun, &packet);
 }

@@ -13,6 +13,7 @@
  * own may call these functions. All are short. */
 
 struct path;
+struct tap;
 
 struct path_info {
     struct wg_device_info device;
@@ -54,5 +55,11 @@ uint32_t path_ifindex(const struct path *path);
 /* Returns 0, or -ENOMEM with `out` empty. Holds secrets: path_info_fini wipes them. */
 int path_info(struct path *path, struct path_info *out);
 void path_info_fini(struct path_info *info);
+
+/* For tests of the host: see tap.h. */
+struct tap *path_tap(struct path *path);
+
+/* Gives the host a packet, as if a peer had sent it. 0 or a negative errno of tun_write. */
+int path_inject(struct path *path, uint8_t *bytes, size_t len);
 
 #endif

@@ -5,6 +5,7 @@
 #include "wg/path/path_options.h"
 #include "wg/path/queue.h"
 #include "wg/path/sources.h"
+#include "wg/path/tap.h"
 #include "wg/path/udp.h"
 #include "wg/path/wake.h"
 #include "wg/wg.h"
@@ -44,6 +45,8 @@ struct path {
     atomic_bool link_up; /* the engine takes packets; written with `setup` held */
     atomic_bool stopping;
     atomic_bool closed; /* on_closed has been called */
+
+    struct tap tap; /* has a lock of its own */
 
     bool started; /* written by the owner only */
     pthread_t outbound;

@@ -5,6 +5,7 @@
 #include "tests/unit.h"
 #include "tun/tun.h"
 #include "wg/cookie.h"
+#include "wg/path/tap.h"
 #include "wg/wire.h"
 
 #include <errno.h>
@@ -493,6 +494,80 @@ START_TEST(flood_does_not_stop_data)
 }
 END_TEST
 
+/* ---- the tap ---- */
+
+struct tapped {
+    atomic_uint count;
+    atomic_size_t len;
+};
+
+static void on_tapped(void *ctx, const uint8_t *bytes, size_t len)
+{
+    struct tapped *tapped = ctx;
+    ck_assert_uint_eq(bytes[19], 99);
+    atomic_store(&tapped->len, len);
+    atomic_fetch_add(&tapped->count, 1);
+}
+
+static bool await_count(struct tapped *tapped, unsigned count)
+{
+    for (int i = 0; i < 5000 && atomic_load(&tapped->count) < count; i++)
+        usleep(1000);
+    return atomic_load(&tapped->count) == count;
+}
+
+/* Packets for its address end in the tap while it is open, and are answered as unreachable else. */
+START_TEST(packets_for_the_tap)
+{
+    struct tapped tapped = {0};
+    uint8_t packet[TUN_PACKET_MAX];
+    struct ip_addr addresses[2] = {host_ip(99).prefix.addr};
+    tap_open(path_tap(a.path), addresses, on_tapped, &tapped);
+    make_packet(packet, 100, 1, 99, 7);
+    put(&a, packet, 100);
+    ck_assert(await_count(&tapped, 1));
+    ck_assert_uint_eq(atomic_load(&tapped.len), 100);
+    make_packet(packet, 100, 1, 98, 7); /* another's */
+    put(&a, packet, 100);
+    ck_assert_uint_ne(take(&a, packet, 5000), 0);
+    tap_close(path_tap(a.path));
+    make_packet(packet, 100, 2, 99, 7);
+    put(&a, packet, 100);
+    ck_assert_uint_ne(take(&a, packet, 5000), 0);
+    ck_assert_uint_eq(atomic_load(&tapped.count), 1);
+    make_packet(packet, 50, 99, 1, 7);
+    ck_assert_int_eq(path_inject(a.path, packet, 50), 0);
+    ck_assert_uint_eq(take(&a, packet, 5000), 50);
+}
+END_TEST
+
+/* Only the datagram that is waited for counts. */
+START_TEST(datagram_for_the_tap)
+{
+    uint8_t nonce[TAP_NONCE_LEN] = {1, 2, 3};
+    uint8_t datagram[TAP_DATAGRAM_LEN];
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(a.port)};
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    tap_make_datagram(datagram, nonce);
+    tap_expect(path_tap(a.path), nonce);
+    datagram[TAP_DATAGRAM_LEN - 1] ^= 1;
+    ck_assert_int_eq(send(fd, datagram, sizeof datagram, 0), (ssize_t)sizeof datagram);
+    datagram[TAP_DATAGRAM_LEN - 1] ^= 1;
+    usleep(20000);
+    ck_assert(!tap_was_reached(path_tap(a.path)));
+    for (int i = 0; i < 5000 && !tap_was_reached(path_tap(a.path)); i++) {
+        (void)send(fd, datagram, sizeof datagram, 0);
+        usleep(1000);
+    }
+    ck_assert(tap_was_reached(path_tap(a.path)));
+    tap_expect(path_tap(a.path), nonce);
+    ck_assert(!tap_was_reached(path_tap(a.path)));
+    close(fd);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("path");
@@ -512,5 +587,7 @@ int main(void)
     tcase_add_test(tc, refused_memory_makes_no_path);
     tcase_add_test(tc, load_is_answered_with_cookies);
     tcase_add_test(tc, flood_does_not_stop_data);
+    tcase_add_test(tc, packets_for_the_tap);
+    tcase_add_test(tc, datagram_for_the_tap);
     return unit_run(tc);
 }
