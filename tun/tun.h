@@ -15,7 +15,7 @@
 struct tun;
 
 /* Creates the interface, or attaches to a persistent TUN of that name that nobody holds. It goes
- * away with tun_close unless it is persistent. It is down and has the kernel's default MTU. */
+ * away with tun_close unless it is persistent. It is down. A new one has TUN_DEFAULT_MTU. */
 int tun_open(struct tun **out, const char *name, struct err *err);
 
 /* Takes over a descriptor that carries one packet a read and write (WG_TUN_FD). On success the

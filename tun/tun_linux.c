@@ -6,12 +6,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if.h>
 #include <linux/if_tun.h>
 #include <linux/virtio_net.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static const char device_path[] = "/dev/net/tun";
@@ -95,12 +96,30 @@ static int explain_interface(struct err *err, const char *name, int code)
     return err_set_errno(err, code, "cannot create interface %s", name);
 }
 
-/* A descriptor whose interface was removed accepts a new one, as if it never had any. */
+/* The kernel's default is an Ethernet link's; outer packets of that size would be fragmented. */
+static int set_default_mtu(const char *name)
+{
+    struct ifreq ifr = {.ifr_mtu = TUN_DEFAULT_MTU};
+    memcpy(ifr.ifr_name, name, strlen(name));
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    int rc = ioctl(fd, SIOCSIFMTU, &ifr) < 0 ? -errno : 0;
+    close(fd);
+    return rc;
+}
+
+/* A descriptor whose interface was removed accepts a new one, as if it never had any. A persistent
+ * interface that exists already keeps its MTU. */
 static int make_interface(int fd, const char *name, struct ifreq *ifr, struct err *err)
 {
+    bool is_new = if_nametoindex(name) == 0;
     *ifr = (struct ifreq){.ifr_flags = IFF_TUN | IFF_NO_PI};
     memcpy(ifr->ifr_name, name, strlen(name));
-    return ioctl(fd, TUNSETIFF, ifr) < 0 ? explain_interface(err, name, -errno) : 0;
+    if (ioctl(fd, TUNSETIFF, ifr) < 0)
+        return explain_interface(err, name, -errno);
+    int rc = is_new ? set_default_mtu(name) : 0;
+    return rc < 0 ? err_set_errno(err, rc, "cannot set the MTU of interface %s", name) : 0;
 }
 
 /* Starts to follow the link of the descriptor's interface. */

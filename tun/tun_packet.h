@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 enum {
+    TUN_DEFAULT_MTU = 1420, /* of a new interface: fits 1500 with the largest outer headers */
     TUN_NAME_LEN = 16,      /* an interface name with its NUL */
     TUN_PACKET_MAX = 65535, /* the longest packet that a device carries */
 };

@@ -1,5 +1,7 @@
 #include "tun/watch_linux.h"
 
+#include "tun/tun_packet.h"
+
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/if.h>
@@ -12,16 +14,23 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
-/* A netlink socket belongs to the namespace in which it was created. When an interface is moved
- * out, it reports only an RTM_DELLINK. The descriptor of the TUN knows where its interface is:
- * RTM_NEWLINK of ours ----> up, mtu   RTM_DELLINK of ours ----> follow: deleted (nothing left to
- * watch)                                     moved (a new socket there)
- * may not follow --> a timer: an empty write tells up from down */
+/* A netlink socket belongs to the namespace in which it was created. When the interface is moved out
+ * of ours, it reports only an RTM_DELLINK. The descriptor of the TUN knows where the interface is:
+ *
+ *   here       RTM_NEWLINK of ours  --> up, mtu
+ *              RTM_DELLINK of ours  --> deleted: nothing left to watch
+ *                                       moved: elsewhere
+ *   elsewhere  the descriptor becomes writable --> up
+ *              a timer --> down; a short visit to the namespace --> mtu, index; back here?
+ *
+ * Nothing of ours may stay in the other namespace: a socket or a thread there would keep it, and
+ * with it the interface, alive after `ip netns del`. */
 
 enum {
     RECEIVE_BUFFER = 32768, /* one netlink datagram, as the kernel sizes its dumps */
@@ -35,31 +44,7 @@ static int interface_name(int tun_fd, struct ifreq *ifr)
     return ioctl(tun_fd, TUNGETIFF, ifr) < 0 ? -errno : 0;
 }
 
-/* ---- a socket in the interface's namespace */
-
-struct opening {
-    int ns_fd; /* -1: the current one */
-    struct mnl_socket *socket;
-    int rc;
-};
-
-static void *open_socket(void *arg)
-{
-    struct opening *opening = arg;
-    if (opening->ns_fd >= 0 && setns(opening->ns_fd, CLONE_NEWNET) < 0) {
-        opening->rc = -errno;
-        return NULL;
-    }
-    struct mnl_socket *socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (socket == NULL || mnl_socket_bind(socket, RTMGRP_LINK, MNL_SOCKET_AUTOPID) < 0) {
-        opening->rc = -errno;
-        if (socket != NULL)
-            mnl_socket_close(socket);
-        return NULL;
-    }
-    opening->socket = socket;
-    return NULL;
-}
+/* ---- the interface's namespace ---- */
 
 /* Whether `ns_fd` is this thread's namespace; true as well when that cannot be determined. */
 static bool is_here(int ns_fd)
@@ -70,25 +55,56 @@ static bool is_here(int ns_fd)
            (there.st_ino == here.st_ino && there.st_dev == here.st_dev);
 }
 
-/* A namespace is entered by the calling thread alone, and for good: a thread is created for it. */
-static int open_socket_at(struct mnl_socket **out, int ns_fd)
+struct visit {
+    int ns_fd;
+    struct ifreq ifr;
+    uint32_t ifindex;
+    uint32_t mtu;
+    int rc;
+};
+
+static void *visit_main(void *arg)
 {
-    struct opening opening = {.ns_fd = ns_fd};
-    if (ns_fd < 0 || is_here(ns_fd)) {
-        opening.ns_fd = -1;
-        open_socket(&opening);
-    } else {
-        pthread_t thread;
-        int rc = pthread_create(&thread, NULL, open_socket, &opening);
-        if (rc != 0)
-            return -rc;
-        pthread_join(thread, NULL);
-    }
-    *out = opening.socket;
-    return opening.rc;
+    struct visit *visit = arg;
+    int fd = -1;
+    if (setns(visit->ns_fd, CLONE_NEWNET) < 0)
+        goto fail;
+    fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || ioctl(fd, SIOCGIFMTU, &visit->ifr) < 0)
+        goto fail;
+    visit->mtu = (uint32_t)visit->ifr.ifr_mtu;
+    if (ioctl(fd, SIOCGIFINDEX, &visit->ifr) < 0)
+        goto fail;
+    visit->ifindex = (uint32_t)visit->ifr.ifr_ifindex;
+    close(fd);
+    return NULL;
+fail:
+    visit->rc = -errno;
+    if (fd >= 0)
+        close(fd);
+    return NULL;
 }
 
-/* ---- messages */
+/* Reads index and MTU where the interface is. A namespace is entered by the calling thread alone,
+ * and for good: a thread is created for it. */
+static int visit_namespace(struct watch *watch, int ns_fd)
+{
+    struct visit visit = {.ns_fd = ns_fd};
+    pthread_t thread;
+    int rc = interface_name(watch->tun_fd, &visit.ifr);
+    if (rc == 0)
+        rc = -pthread_create(&thread, NULL, visit_main, &visit);
+    if (rc < 0)
+        return rc;
+    pthread_join(thread, NULL);
+    if (visit.rc == 0) {
+        watch->mtu = visit.mtu;
+        watch->ifindex = visit.ifindex;
+    }
+    return visit.rc;
+}
+
+/* ---- messages ---- */
 
 /* Requests the interface by its name, which is unique in its namespace. A move may have changed the
  * index. */
@@ -167,7 +183,7 @@ static int take_datagram(struct watch *watch)
     return 1;
 }
 
-/* ---- where the interface is */
+/* ---- where the interface is ---- */
 
 static void drop_socket(struct watch *watch)
 {
@@ -176,28 +192,39 @@ static void drop_socket(struct watch *watch)
     watch->socket = NULL;
 }
 
-static int add_to_epoll(struct watch *watch, int fd)
+static int add_to_epoll(struct watch *watch, int fd, uint32_t events)
 {
-    struct epoll_event event = {.events = EPOLLIN};
-    return epoll_ctl(watch->fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+    struct epoll_event event = {.events = events};
+    return epoll_ctl(watch->fd, EPOLL_CTL_ADD, fd, &event) < 0 && errno != EEXIST ? -errno : 0;
 }
 
-/* Opens a socket where the interface is now and waits for its state there. */
-static int attach(struct watch *watch)
+static int open_socket(struct watch *watch)
 {
-    int ns_fd = ioctl(watch->tun_fd, TUNGETDEVNETNS, 0); /* -1 also on kernels before 5.2 */
-    if (ns_fd < 0 && errno == EBADFD)
-        return -EBADFD;
-    struct mnl_socket *socket;
-    int rc = open_socket_at(&socket, ns_fd);
-    if (ns_fd >= 0)
-        close(ns_fd);
-    if (rc < 0)
-        return rc;
-    drop_socket(watch);
+    struct mnl_socket *socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (socket == NULL)
+        return -errno;
     watch->socket = socket;
     watch->ifindex = 0;
-    rc = add_to_epoll(watch, mnl_socket_get_fd(socket));
+    if (mnl_socket_bind(socket, RTMGRP_LINK, MNL_SOCKET_AUTOPID) < 0)
+        return -errno;
+    return add_to_epoll(watch, mnl_socket_get_fd(socket), EPOLLIN);
+}
+
+/* Ends what watches elsewhere. */
+static void stop_probing(struct watch *watch)
+{
+    epoll_ctl(watch->fd, EPOLL_CTL_DEL, watch->tun_fd, NULL);
+    if (watch->timer_fd >= 0)
+        close(watch->timer_fd);
+    watch->timer_fd = -1;
+}
+
+/* Opens a socket in our namespace and waits for the state of the interface, which is there. */
+static int attach(struct watch *watch)
+{
+    stop_probing(watch);
+    drop_socket(watch);
+    int rc = open_socket(watch);
     if (rc == 0)
         rc = send_query(watch);
     for (int i = 0; rc == 0 && watch->ifindex == 0 && i < 64; i++) {
@@ -219,11 +246,11 @@ static void probe(struct watch *watch)
         watch->up = (pollfd.revents & POLLOUT) != 0;
 }
 
+/* The descriptor reports by itself that it has become writable, not that it no longer is. */
 static int start_probing(struct watch *watch)
 {
     drop_socket(watch);
     watch->ifindex = 0;
-    probe(watch);
     if (watch->timer_fd < 0)
         watch->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     if (watch->timer_fd < 0)
@@ -231,31 +258,43 @@ static int start_probing(struct watch *watch)
     struct itimerspec every = {{.tv_sec = PROBE_S}, {.tv_sec = PROBE_S}};
     if (timerfd_settime(watch->timer_fd, 0, &every, NULL) < 0)
         return -errno;
-    return add_to_epoll(watch, watch->timer_fd);
+    int rc = add_to_epoll(watch, watch->timer_fd, EPOLLIN);
+    if (rc == 0)
+        rc = add_to_epoll(watch, watch->tun_fd, EPOLLOUT | EPOLLET);
+    probe(watch);
+    return rc;
 }
 
+/* Finds out where the interface is and watches it from there on. */
 static int follow(struct watch *watch)
 {
     struct ifreq ifr;
     if (interface_name(watch->tun_fd, &ifr) == -EBADFD) {
+        stop_probing(watch);
         drop_socket(watch);
         watch->up = false;
         return 0;
     }
-    int rc = attach(watch);
-    if (rc == -EPERM || rc == -EACCES || rc == -ENODEV)
-        rc = start_probing(watch);
-    return rc == -EBADFD ? 0 : rc;
+    int ns_fd = ioctl(watch->tun_fd, TUNGETDEVNETNS, 0); /* -1 also on kernels before 5.2 */
+    int rc = -ENODEV;
+    if (ns_fd < 0 || is_here(ns_fd))
+        rc = attach(watch);
+    if (rc == -ENODEV || rc == -EPERM || rc == -EACCES)
+        rc = watch->timer_fd < 0 ? start_probing(watch) : 0;
+    if (rc == 0 && watch->socket == NULL && ns_fd >= 0)
+        (void)visit_namespace(watch, ns_fd); /* without the right to, the last MTU stays */
+    if (ns_fd >= 0)
+        close(ns_fd);
+    return rc;
 }
 
 int watch_init(struct watch *watch, int tun_fd)
 {
-    *watch = (struct watch){.tun_fd = tun_fd, .timer_fd = -1, .mtu = 1500};
+    *watch = (struct watch){.tun_fd = tun_fd, .timer_fd = -1, .mtu = TUN_DEFAULT_MTU};
     watch->fd = epoll_create1(EPOLL_CLOEXEC);
     if (watch->fd < 0)
         return -errno;
-    int rc = attach(watch);
-    return rc == -EPERM || rc == -EACCES || rc == -ENODEV ? start_probing(watch) : rc;
+    return follow(watch);
 }
 
 void watch_fini(struct watch *watch)
@@ -272,10 +311,12 @@ int watch_read(struct watch *watch)
 {
     uint64_t ticks;
     int rc = 0;
-    if (watch->socket == NULL) {
-        if (watch->timer_fd >= 0 && read(watch->timer_fd, &ticks, sizeof ticks) > 0)
+    if (watch->timer_fd >= 0) {
+        if (read(watch->timer_fd, &ticks, sizeof ticks) > 0)
+            rc = follow(watch);
+        if (watch->timer_fd >= 0)
             probe(watch);
-        return 0;
+        return rc;
     }
     bool up = watch->up;
     while (watch->up == up && watch->socket != NULL && (rc = take_datagram(watch)) > 0)
@@ -289,7 +330,7 @@ int watch_mtu(struct watch *watch, uint32_t *mtu)
     int rc = interface_name(watch->tun_fd, &ifr);
     if (rc < 0)
         return rc;
-    if (watch->socket != NULL) {
+    if (watch->socket != NULL) { /* in the namespace of the interface */
         if (ioctl(mnl_socket_get_fd(watch->socket), SIOCGIFMTU, &ifr) < 0)
             return -errno;
         *mtu = (uint32_t)ifr.ifr_mtu;

@@ -6,14 +6,15 @@
 
 struct mnl_socket;
 
-/* The link state of the interface behind a TUN descriptor. The watch follows it into another
- * network namespace. Where it may not (no CAP_SYS_ADMIN there), it checks the descriptor once a
- * second instead, and the MTU stays the last one known. */
+/* The link state of the interface behind a TUN descriptor, also in another network namespace, which
+ * the watch does not keep alive. There, the interface is seen to come up at once, and to go down or
+ * to change its MTU within a second. Without CAP_SYS_ADMIN there, the MTU stays the last one
+ * known. */
 struct watch {
-    int tun_fd; /* borrowed */
-    int fd;     /* an epoll descriptor, constant, readable when there is news */
-    int timer_fd;
-    struct mnl_socket *socket; /* in the interface's namespace; NULL when it may not follow */
+    int tun_fd;                /* borrowed */
+    int fd;                    /* an epoll descriptor, constant, readable when there is news */
+    int timer_fd;              /* -1 while the interface is here */
+    struct mnl_socket *socket; /* in our namespace; NULL while the interface is elsewhere */
     uint32_t ifindex;
     uint32_t mtu;
     bool up;

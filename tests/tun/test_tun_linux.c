@@ -352,6 +352,75 @@ START_TEST(moved_to_another_namespace)
 }
 END_TEST
 
+/* A process that watches an interface does not keep the namespace that the interface was moved
+ * to: both go with the last process there. */
+START_TEST(a_namespace_that_ends_takes_the_interface_along)
+{
+    netns_enter();
+    struct tun *tun = open_addressed("t0");
+    ck_assert_int_eq(wait_event(tun, TUN_EVENT_UP), TUN_EVENT_UP);
+    pid_t pid = make_other_namespace();
+    run("ip link set t0 netns %d", (int)pid);
+    wait_event(tun, TUN_EVENT_DOWN);
+    run("nsenter -t %d -n ip link set t0 up", (int)pid);
+    ck_assert_int_eq(wait_event(tun, TUN_EVENT_UP), TUN_EVENT_UP);
+    kill(pid, SIGKILL);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+    uint8_t bytes[2048];
+    struct tun_packet packet = {.bytes = bytes, .capacity = sizeof bytes};
+    int rc = -EAGAIN;
+    for (int i = 0; i < 10 && rc != -EBADFD; i++) { /* it may have a packet or two of its own */
+        ck_assert_msg(wait_readable(tun_fd(tun)), "the interface outlives its namespace");
+        rc = tun_read(tun, &packet);
+    }
+    ck_assert_int_eq(rc, -EBADFD);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_ge(tun_events_read(tun), 0);
+    ck_assert(!tun_is_up(tun));
+    tun_close(tun);
+}
+END_TEST
+
+/* Moved away and back, it is watched without a timer again. */
+START_TEST(an_interface_that_comes_back_is_followed)
+{
+    netns_enter();
+    struct tun *tun = open_addressed("t0");
+    ck_assert_int_eq(wait_event(tun, TUN_EVENT_UP), TUN_EVENT_UP);
+    pid_t pid = make_other_namespace();
+    run("ip link set t0 netns %d", (int)pid);
+    wait_event(tun, TUN_EVENT_DOWN);
+    run("nsenter -t %d -n ip link set t0 netns %d", (int)pid, (int)getpid());
+    run("ip link set t0 up");
+    ck_assert_int_eq(wait_event(tun, TUN_EVENT_UP), TUN_EVENT_UP);
+    run("ip link set t0 mtu 1333");
+    wait_event(tun, TUN_EVENT_MTU);
+    uint32_t mtu;
+    ck_assert_int_eq(tun_mtu(tun, &mtu), 0);
+    ck_assert_uint_eq(mtu, 1333);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    tun_close(tun);
+}
+END_TEST
+
+/* As the kernel's and wireguard-go's; a persistent interface keeps what it has. */
+START_TEST(new_interfaces_have_mtu_1420)
+{
+    netns_enter();
+    uint32_t mtu = 0;
+    struct tun *tun = open_tun("t0");
+    ck_assert_int_eq(tun_mtu(tun, &mtu), 0);
+    ck_assert_uint_eq(mtu, 1420);
+    tun_close(tun);
+    run("ip tuntap add t0 mode tun && ip link set t0 mtu 1333");
+    tun = open_tun("t0");
+    ck_assert_int_eq(tun_mtu(tun, &mtu), 0);
+    ck_assert_uint_eq(mtu, 1333);
+    tun_close(tun);
+}
+END_TEST
+
 static int raw_tun(const char *name, short flags)
 {
     struct ifreq ifr = {.ifr_flags = flags};
@@ -469,6 +538,9 @@ int main(void)
     tcase_add_test(tc, other_interfaces_are_no_events);
     tcase_add_test(tc, lost_messages_are_made_up_for);
     tcase_add_loop_test(tc, moved_to_another_namespace, 0, 2);
+    tcase_add_test(tc, a_namespace_that_ends_takes_the_interface_along);
+    tcase_add_test(tc, an_interface_that_comes_back_is_followed);
+    tcase_add_test(tc, new_interfaces_have_mtu_1420);
     tcase_add_loop_test(tc, adopts_a_descriptor, 0, 2);
     tcase_add_test(tc, refuses_other_descriptors);
     tcase_add_loop_test(tc, names_refused, 0, ARRAY_LEN(bad_names));
