@@ -232,6 +232,15 @@ void endpoint_from_addr(union endpoint *out, const struct ip_addr *addr, uint16_
     }
 }
 
+void endpoint_unmap(union endpoint *endpoint)
+{
+    if (endpoint->sa.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&endpoint->in6.sin6_addr))
+        return;
+    struct ip_addr addr;
+    ip_addr_from_bytes(&addr, 4, endpoint->in6.sin6_addr.s6_addr + 12);
+    endpoint_from_addr(endpoint, &addr, endpoint_port(endpoint));
+}
+
 /* A scope is a number or the name of an interface of this host. */
 static bool parse_scope(uint32_t *out, const char *text)
 {

@@ -69,6 +69,9 @@ uint16_t endpoint_port(const union endpoint *endpoint);
 void endpoint_addr(const union endpoint *endpoint, struct ip_addr *out);
 void endpoint_from_addr(union endpoint *out, const struct ip_addr *addr, uint16_t port);
 
+/* Turns an IPv4-mapped IPv6 address (::ffff:1.2.3.4) into the IPv4 address that it stands for. */
+void endpoint_unmap(union endpoint *endpoint);
+
 /* "1.2.3.4:port" or "[addr]:port" or "[addr%scope]:port", the scope a number or an interface name;
  * port 1..65535. */
 bool endpoint_parse(union endpoint *out, const char *text);

@@ -86,6 +86,7 @@ static void act(struct world *world, enum timers_action action, uint32_t jitter)
     case TIMERS_NOTHING:
         break;
     case TIMERS_INITIATE:
+    case TIMERS_INITIATE_ELSEWHERE:
         require(world->able && !world->under_way);
         initiate(world, false, jitter);
         break;
@@ -206,6 +207,11 @@ static void step(struct world *world, struct input *input)
     case 4: /* a handshake of theirs or ours ends */
         receive(world, TIMERS_HANDSHAKE_MESSAGE);
         complete(world);
+        if (what & 16) { /* theirs: it was answered */
+            timers_responded(&world->timers, world->now);
+            world->initiated = world->now;
+            model_sent(world, TIMERS_HANDSHAKE_MESSAGE);
+        }
         serve(world, jitter);
         break;
     case 5:

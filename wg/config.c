@@ -215,6 +215,7 @@ static void commit_settings(const struct wg_peer_config *config, struct wg_peer 
         struct wg_endpoint endpoint;
         memset(&endpoint, 0, sizeof endpoint);
         endpoint.remote = config->endpoint;
+        endpoint_unmap(&endpoint.remote); /* the IPv6 socket takes no IPv4 */
         peer_set_endpoint(peer, &endpoint);
     }
     if (config->has_keepalive) {

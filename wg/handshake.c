@@ -102,6 +102,7 @@ static void respond(struct device_call *call, struct wg_peer *peer)
     if (!created)
         goto fail;
     begin_session(call, peer, keypair);
+    timers_responded(&peer->timers, call->now.boot_ns);
     send_message(call, peer, &response, sizeof response);
     return;
 fail:

@@ -49,11 +49,21 @@ bool keypair_is_fresh(const struct keypair *keypair, uint64_t now)
     return keypair != NULL && now < keypair->born_ns + TIMERS_REJECT_AFTER;
 }
 
+static bool has_counters(const struct keypair *keypair)
+{
+    return atomic_load_explicit(&keypair->send_counter, memory_order_relaxed) <
+           WIRE_REJECT_AFTER_MESSAGES;
+}
+
+bool keypair_may_send(const struct keypair *keypair, uint64_t now)
+{
+    return keypair_is_fresh(keypair, now) && has_counters(keypair);
+}
+
 bool keypair_reserve(struct keypair *keypair, uint64_t *counter)
 {
     /* Checked before the increment, so that refused packets do not overflow the counter. */
-    if (atomic_load_explicit(&keypair->send_counter, memory_order_relaxed) >=
-        WIRE_REJECT_AFTER_MESSAGES)
+    if (!has_counters(keypair))
         return false;
     *counter = atomic_fetch_add_explicit(&keypair->send_counter, 1, memory_order_relaxed);
     return *counter < WIRE_REJECT_AFTER_MESSAGES;

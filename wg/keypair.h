@@ -41,6 +41,9 @@ void keypair_destroy(struct keypair *keypair);
 /* Whether the session is young enough to send or receive with. False for NULL. */
 bool keypair_is_fresh(const struct keypair *keypair, uint64_t now);
 
+/* Whether the session is young enough and has counters left. False for NULL. */
+bool keypair_may_send(const struct keypair *keypair, uint64_t now);
+
 /* Reserves the next counter. False when all are used. */
 bool keypair_reserve(struct keypair *keypair, uint64_t *counter);
 

@@ -50,6 +50,7 @@ static bool do_next(struct device_call *call, struct wg_peer *peer)
     case TIMERS_INITIATE:
         handshake_initiate(call, peer);
         return true;
+    case TIMERS_INITIATE_ELSEWHERE:
     case TIMERS_INITIATE_AGAIN:
         peer_forget_source(peer);
         handshake_initiate(call, peer);

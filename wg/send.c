@@ -106,7 +106,7 @@ static enum wg_outbound_verdict send_stage(struct wg_device *dev, struct wg_peer
     bool staged = !peer->is_removed && atomic_load(&dev->is_up) &&
                   staging_add(&peer->staging, &dev->staged_bytes, packet->plain, packet->len);
     if (staged) {
-        bool ready = keypair_is_fresh(atomic_load(&peer->keypairs.current), now);
+        bool ready = keypair_may_send(atomic_load(&peer->keypairs.current), now);
         post = ready || timers_want_handshake(&peer->timers);
     }
     pthread_mutex_unlock(&peer->lock);

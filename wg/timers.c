@@ -41,7 +41,8 @@ void timers_reset(struct timers *timers)
     put_flag(&timers->owed_again, false);
     put_flag(&timers->wanted, false);
     put_flag(&timers->rekeyed_receiving, false);
-    timers->initiated_ns = 0;
+    timers->is_silent = false;
+    timers->handshake_sent_ns = 0;
     timers->session_ns = 0;
 }
 
@@ -98,11 +99,17 @@ void timers_handshake_complete(struct timers *timers)
 void timers_session_begun(struct timers *timers, uint64_t now)
 {
     timers->session_ns = now;
+    timers->is_silent = false;
+}
+
+void timers_responded(struct timers *timers, uint64_t now)
+{
+    timers->handshake_sent_ns = now;
 }
 
 void timers_initiated(struct timers *timers, uint64_t now, uint32_t jitter_ms)
 {
-    timers->initiated_ns = now;
+    timers->handshake_sent_ns = now;
     atomic_fetch_add(&timers->attempts, 1);
     put(&timers->retry_ns, now + TIMERS_REKEY_TIMEOUT + jitter_ms * NS_PER_MS);
 }
@@ -125,12 +132,12 @@ static uint64_t keepalive_due(const struct timers *timers)
     return last == 0 ? 0 : last + timers->keepalive_s * NS_PER_SEC;
 }
 
-/* An initiation follows the last one after REKEY_TIMEOUT at the earliest. */
+/* An initiation follows the last handshake message sent after REKEY_TIMEOUT at the earliest. */
 static uint64_t initiation_due(const struct timers *timers)
 {
     if (!atomic_load(&timers->wanted))
         return TIMERS_NEVER;
-    return timers->initiated_ns == 0 ? 0 : timers->initiated_ns + TIMERS_REKEY_TIMEOUT;
+    return timers->handshake_sent_ns == 0 ? 0 : timers->handshake_sent_ns + TIMERS_REKEY_TIMEOUT;
 }
 
 static enum timers_action retry(struct timers *timers, uint64_t now)
@@ -154,7 +161,9 @@ static enum timers_action initiate(struct timers *timers, uint64_t now)
         return TIMERS_NOTHING;
     put_flag(&timers->wanted, false);
     atomic_store(&timers->attempts, 0);
-    return TIMERS_INITIATE;
+    bool is_silent = timers->is_silent;
+    timers->is_silent = false;
+    return is_silent ? TIMERS_INITIATE_ELSEWHERE : TIMERS_INITIATE;
 }
 
 enum timers_action timers_next(struct timers *timers, bool able, uint64_t now)
@@ -167,8 +176,10 @@ enum timers_action timers_next(struct timers *timers, bool able, uint64_t now)
         return retry(timers, now);
     if (now >= after(atomic_load(&timers->unanswered_ns), TIMERS_UNANSWERED)) {
         put(&timers->unanswered_ns, 0);
-        if (get(&timers->retry_ns) == 0)
+        if (get(&timers->retry_ns) == 0) {
             put_flag(&timers->wanted, true);
+            timers->is_silent = true;
+        }
     }
     if (able && atomic_load(&timers->wanted)) {
         enum timers_action action = initiate(timers, now);

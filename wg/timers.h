@@ -44,12 +44,13 @@ enum timers_traffic { TIMERS_HANDSHAKE_MESSAGE, TIMERS_EMPTY, TIMERS_DATA };
 
 enum timers_action {
     TIMERS_NOTHING,
-    TIMERS_INITIATE,       /* send an initiation, then timers_initiated */
-    TIMERS_INITIATE_AGAIN, /* the same; the last one went unanswered */
-    TIMERS_GIVE_UP,        /* drop what is staged */
-    TIMERS_ACKNOWLEDGE,    /* send a keepalive, if there is a session */
-    TIMERS_KEEP_ALIVE,     /* the same, or start a handshake if there is none */
-    TIMERS_WIPE,           /* forget sessions and handshake */
+    TIMERS_INITIATE,           /* send an initiation, then timers_initiated */
+    TIMERS_INITIATE_ELSEWHERE, /* the same, from another source address: data went unanswered */
+    TIMERS_INITIATE_AGAIN,     /* the same; the last one went unanswered */
+    TIMERS_GIVE_UP,            /* drop what is staged */
+    TIMERS_ACKNOWLEDGE,        /* send a keepalive, if there is a session */
+    TIMERS_KEEP_ALIVE,         /* the same, or start a handshake if there is none */
+    TIMERS_WIPE,               /* forget sessions and handshake */
 };
 
 struct timers {
@@ -64,9 +65,10 @@ struct timers {
     _Atomic bool wanted;            /* a handshake is wanted as soon as allowed */
     _Atomic bool rekeyed_receiving; /* set once a session */
     /* under the device's lock */
-    uint16_t keepalive_s; /* persistent keepalive; 0: off */
-    uint64_t initiated_ns;
-    uint64_t session_ns; /* start of the newest session, until wiped */
+    uint16_t keepalive_s;       /* persistent keepalive; 0: off */
+    bool is_silent;             /* the wanted handshake follows unanswered data */
+    uint64_t handshake_sent_ns; /* last initiation or response */
+    uint64_t session_ns;        /* start of the newest session, until wiped */
 };
 
 /* Forgets everything but the keepalive interval. */
@@ -86,6 +88,9 @@ bool timers_want_rekey_receiving(struct timers *timers);
 void timers_handshake_complete(struct timers *timers);
 
 void timers_session_begun(struct timers *timers, uint64_t now);
+
+/* A response was sent: it delays the next initiation as an initiation would. */
+void timers_responded(struct timers *timers, uint64_t now);
 
 /* `jitter_ms` is random in [0, TIMERS_JITTER_MS). */
 void timers_initiated(struct timers *timers, uint64_t now, uint32_t jitter_ms);

@@ -86,8 +86,8 @@ struct wg_peer_config {
     bool has_endpoint;
     bool has_keepalive;
     uint8_t preshared_key[WG_KEY_LEN]; /* all zero: none */
-    union endpoint endpoint;
-    uint16_t keepalive_s; /* 0: off */
+    union endpoint endpoint;           /* an IPv4-mapped address becomes IPv4 */
+    uint16_t keepalive_s;              /* 0: off */
     struct wg_allowed_ip_config *allowed_ips;
     size_t allowed_ip_count;
 };

@@ -228,6 +228,31 @@ START_TEST(numbers)
 }
 END_TEST
 
+static const struct {
+    const char *text;
+    const char *becomes;
+} mapped[] = {
+    {"[::ffff:192.0.2.1]:51820", "192.0.2.1:51820"},
+    {"[::ffff:c000:201]:1", "192.0.2.1:1"},
+    {"192.0.2.1:7", "192.0.2.1:7"},
+    {"[2001:db8::1]:7", "[2001:db8::1]:7"},
+    {"[::fffe:192.0.2.1]:7", "[::fffe:c000:201]:7"},
+    {"[::192.0.2.1]:7", NULL}, /* IPv4-compatible is another form */
+};
+
+START_TEST(mapped_addresses_become_ipv4)
+{
+    union endpoint endpoint;
+    char before[ENDPOINT_TEXT];
+    char after[ENDPOINT_TEXT];
+    ck_assert(endpoint_parse(&endpoint, mapped[_i].text));
+    endpoint_format(&endpoint, before);
+    endpoint_unmap(&endpoint);
+    ck_assert_str_eq(endpoint_format(&endpoint, after),
+                     mapped[_i].becomes != NULL ? mapped[_i].becomes : before);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("addr");
@@ -235,6 +260,7 @@ int main(void)
     tcase_add_loop_test(tc, prefix_text, 0, ARRAY_LEN(prefixes));
     tcase_add_loop_test(tc, endpoint_text, 0, ARRAY_LEN(endpoints));
     tcase_add_test(tc, endpoints_differ);
+    tcase_add_loop_test(tc, mapped_addresses_become_ipv4, 0, ARRAY_LEN(mapped));
     tcase_add_test(tc, containment_by_brute_force);
     tcase_add_loop_test(tc, addition, 0, ARRAY_LEN(sums));
     tcase_add_test(tc, numbers);

@@ -447,6 +447,18 @@ START_TEST(many_peers_load_fast)
 }
 END_TEST
 
+START_TEST(mapped_endpoints_become_ipv4)
+{
+    struct wg_peer_config peer = {.has_endpoint = true};
+    union endpoint expected;
+    ck_assert(endpoint_parse(&peer.endpoint, "[::ffff:198.51.100.7]:1234"));
+    ck_assert(endpoint_parse(&expected, "198.51.100.7:1234"));
+    sim_configure_peer(&sim, 0, 1, peer);
+    struct wg_peer_info info = sim_info(&sim, 0, 1);
+    ck_assert(endpoint_equal(&info.endpoint, &expected));
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("config");
@@ -458,6 +470,7 @@ int main(void)
     tcase_add_test(tc, refused_memory_leaves_the_key);
     tcase_add_test(tc, refused_memory_of_info_and_handshakes_does_no_harm);
     tcase_add_test(tc, own_key_is_no_peer);
+    tcase_add_test(tc, mapped_endpoints_become_ipv4);
     tcase_add_test(tc, key_change_voids_sessions);
     tcase_add_test(tc, replaced_peer_loses_its_session);
     tcase_add_test(tc, many_peers_load_fast);

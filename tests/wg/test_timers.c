@@ -22,6 +22,7 @@ enum event {
     COMPLETE,
     SESSION,
     INITIATED,
+    RESPONDED,
     KEEPALIVE_25,
     UNABLE,
     ABLE,
@@ -60,7 +61,7 @@ static const struct row cases[][12] = {
     {{SENT_DATA, 0, 0},
      {SENT_DATA, 100, 0},
      {EXPECT, 149, TIMERS_NOTHING},
-     {EXPECT, 150, TIMERS_INITIATE}},
+     {EXPECT, 150, TIMERS_INITIATE_ELSEWHERE}},
     /* 7: any answer will do */
     {{SENT_DATA, 0, 0}, {GOT_EMPTY, 100, 0}, {EXPECT, 500, TIMERS_NOTHING}},
     /* 8: what was sent before an answer is answered by it */
@@ -68,7 +69,7 @@ static const struct row cases[][12] = {
      {GOT_HANDSHAKE, 100, 0},
      {SENT_DATA, 101, 0},
      {EXPECT, 250, TIMERS_NOTHING},
-     {EXPECT, 251, TIMERS_INITIATE}},
+     {EXPECT, 251, TIMERS_INITIATE_ELSEWHERE}},
     /* 9: keepalives need no answer */
     {{SENT_EMPTY, 0, 0}, {EXPECT, 500, TIMERS_NOTHING}},
     /* 10: a handshake that is wanted starts at once, but 5 s after the last one */
@@ -122,6 +123,8 @@ static const struct row cases[][12] = {
      {EXPECT, 100, TIMERS_NOTHING},
      {ABLE, 0, 0},
      {EXPECT, 101, TIMERS_KEEP_ALIVE}},
+    /* 17: a response delays an initiation as an initiation does */
+    {{RESPONDED, 0, 0}, {WANT, 1, 0}, {EXPECT, 49, TIMERS_NOTHING}, {EXPECT, 50, TIMERS_INITIATE}},
 };
 
 static void apply(struct timers *timers, const struct row *row, bool *able)
@@ -157,6 +160,9 @@ static void apply(struct timers *timers, const struct row *row, bool *able)
         break;
     case INITIATED:
         timers_initiated(timers, now, 300);
+        break;
+    case RESPONDED:
+        timers_responded(timers, now);
         break;
     case KEEPALIVE_25:
         timers->keepalive_s = 25;
@@ -198,6 +204,23 @@ START_TEST(deadline_is_when_something_is_due)
             ck_assert_uint_gt(due, AT(row->at));
         apply(&timers, row, &able);
     }
+}
+END_TEST
+
+/* The handshake after silence avoids the source also when it has to wait; the next one does not. */
+START_TEST(silence_is_remembered_while_it_waits)
+{
+    struct timers timers = {0};
+    timers_reset(&timers);
+    timers_sent(&timers, TIMERS_DATA, AT(0));
+    timers_responded(&timers, AT(140));
+    ck_assert_int_eq(timers_next(&timers, true, AT(150)), TIMERS_NOTHING);
+    ck_assert_int_eq(timers_next(&timers, true, AT(189)), TIMERS_NOTHING);
+    ck_assert_int_eq(timers_next(&timers, true, AT(190)), TIMERS_INITIATE_ELSEWHERE);
+    timers_initiated(&timers, AT(190), 0);
+    timers_handshake_complete(&timers);
+    timers_want_handshake(&timers);
+    ck_assert_int_eq(timers_next(&timers, true, AT(240)), TIMERS_INITIATE);
 }
 END_TEST
 
@@ -277,6 +300,7 @@ int main(void)
     TCase *tc = tcase_create("timers");
     tcase_add_loop_test(tc, events_lead_to_actions, 0, ARRAY_LEN(cases));
     tcase_add_loop_test(tc, deadline_is_when_something_is_due, 0, ARRAY_LEN(cases));
+    tcase_add_test(tc, silence_is_remembered_while_it_waits);
     tcase_add_test(tc, gives_up_after_18_attempts);
     tcase_add_test(tc, user_packets_renew_the_attempts);
     tcase_add_test(tc, rekey_on_receiving_is_asked_for_once_a_session);
