@@ -308,15 +308,15 @@ static bool is_valid(const struct wg_device_config *config)
 int wg_device_configure(struct wg_device *dev, const struct wg_device_config *config,
                         struct wg_time now, const struct wg_sink *sink)
 {
-    struct device_call call = {dev, now, sink};
+    struct device_call call = {.dev = dev, .now = now, .sink = sink};
     if (!is_valid(config))
         return -EINVAL;
     struct step *steps = calloc(config->peer_count + 1, sizeof *steps);
     if (steps == NULL)
         return -ENOMEM;
-    pthread_mutex_lock(&dev->lock);
+    fair_lock_take(&dev->lock);
     int result = change_apply(&call, config, steps);
-    pthread_mutex_unlock(&dev->lock);
+    fair_lock_give(&dev->lock);
     free(steps);
     return result;
 }

@@ -22,7 +22,7 @@ int wg_device_create(struct wg_device **out, const struct wg_env *env)
     struct wg_device *dev = calloc(1, sizeof *dev);
     if (dev == NULL)
         return -ENOMEM;
-    if (pthread_mutex_init(&dev->lock, NULL) != 0) {
+    if (fair_lock_init(&dev->lock) != 0) {
         free(dev);
         return -ENOMEM;
     }
@@ -72,7 +72,7 @@ void wg_device_destroy(struct wg_device *dev)
     allowedips_fini(&dev->allowedips);
     noise_identity_fini(&dev->identity);
     cookie_checker_fini(&dev->cookies);
-    pthread_mutex_destroy(&dev->lock);
+    fair_lock_fini(&dev->lock);
     bytes_wipe(dev, sizeof *dev);
     free(dev);
 }
@@ -168,9 +168,9 @@ void wg_device_set_mtu(struct wg_device *dev, uint32_t mtu)
 
 struct wg_garbage *wg_device_take_garbage(struct wg_device *dev)
 {
-    pthread_mutex_lock(&dev->lock);
+    fair_lock_take(&dev->lock);
     struct garbage_item *first = garbage_take(&dev->garbage);
-    pthread_mutex_unlock(&dev->lock);
+    fair_lock_give(&dev->lock);
     return (struct wg_garbage *)(void *)first;
 }
 

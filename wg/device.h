@@ -1,6 +1,7 @@
 #ifndef WG_DEVICE_H
 #define WG_DEVICE_H
 
+#include "base/fair_lock.h"
 #include "base/heap.h"
 #include "base/list.h"
 #include "base/map.h"
@@ -13,7 +14,6 @@
 #include "wg/ratelimit.h"
 #include "wg/wg.h"
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,7 +29,7 @@ struct wg_device {
     _Atomic(struct wg_peer *) posted; /* peers with work for wg_device_run, newest first */
 
     /* protects all below, and serialises slow and setup calls */
-    pthread_mutex_t lock;
+    struct fair_lock lock;
     struct noise_identity identity;
     struct cookie_checker cookies;
     struct ratelimit ratelimit;
@@ -46,7 +46,22 @@ struct device_call {
     struct wg_device *dev;
     struct wg_time now;
     const struct wg_sink *sink;
+    unsigned work; /* done so far, in units of DEVICE_WORK_* */
 };
+
+/* What a call may do under the lock before it leaves the rest to a later one: half a millisecond
+ * or so. The units are about 4 us. */
+enum {
+    DEVICE_WORK_MAX = 128,
+    DEVICE_WORK_INITIATION = 32, /* three curve operations */
+    DEVICE_WORK_SEND = 2,
+    DEVICE_WORK_SERVE = 1,
+};
+
+static inline bool device_work_is_done(const struct device_call *call)
+{
+    return call->work >= DEVICE_WORK_MAX;
+}
 
 /* Leaves the peer to wg_device_run. Any thread may call it, without the peer's lock. */
 void device_post(struct wg_device *dev, struct wg_peer *peer);

@@ -44,6 +44,7 @@ void handshake_initiate(struct device_call *call, struct wg_peer *peer)
     struct wg_device *dev = call->dev;
     struct wire_initiation message;
     uint8_t random[32];
+    call->work += DEVICE_WORK_INITIATION;
     timers_initiated(&peer->timers, call->now.boot_ns, draw_jitter(dev));
     if (!take_index(dev, peer))
         return;

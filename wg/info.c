@@ -61,14 +61,14 @@ static int copy_peers(const struct wg_device *dev, struct wg_device_info *out)
 int wg_device_info(struct wg_device *dev, struct wg_device_info *out)
 {
     *out = (struct wg_device_info){0};
-    pthread_mutex_lock(&dev->lock);
+    fair_lock_take(&dev->lock);
     out->has_private_key = dev->identity.has_key;
     if (out->has_private_key) {
         memcpy(out->private_key, dev->identity.private_key, sizeof out->private_key);
         memcpy(out->public_key, dev->identity.public_key, sizeof out->public_key);
     }
     int result = copy_peers(dev, out);
-    pthread_mutex_unlock(&dev->lock);
+    fair_lock_give(&dev->lock);
     if (result != 0)
         wg_device_info_fini(out);
     return result;

@@ -169,6 +169,7 @@ static void send_one(struct device_call *call, struct wg_peer *peer, uint8_t *se
     batch.count = 0;
     send_add(&batch, peer, keypair, counter, &packet, atomic_load(&call->dev->mtu));
     send_finish(&batch, NULL, call->now.boot_ns);
+    call->work += DEVICE_WORK_SEND;
     call->sink->send(call->sink->ctx, &packet.endpoint, packet.ds, sealed, packet.sealed_len);
 }
 

@@ -7,7 +7,7 @@ void wg_device_review_sources(struct wg_device *dev,
                               bool (*keep)(void *ctx, const struct wg_endpoint *endpoint),
                               void *ctx)
 {
-    pthread_mutex_lock(&dev->lock);
+    fair_lock_take(&dev->lock);
     list_for_each (pos, &dev->peers) {
         struct wg_peer *peer = container_of(pos, struct wg_peer, place);
         struct wg_endpoint endpoint;
@@ -15,5 +15,5 @@ void wg_device_review_sources(struct wg_device *dev,
         if (endpoint.source.family != 0 && !keep(ctx, &endpoint))
             peer_forget_source(peer);
     }
-    pthread_mutex_unlock(&dev->lock);
+    fair_lock_give(&dev->lock);
 }

@@ -213,8 +213,8 @@ bool wg_device_handshake(struct wg_device *dev, const uint8_t *bytes, size_t len
                          const struct wg_endpoint *from, bool under_load, struct wg_time now,
                          const struct wg_sink *sink);
 
-/* Does what timers and fast callers have due. Call it when wg_device_deadline has passed or `wake`
- * was called. */
+/* Does what timers and fast callers have due, for half a millisecond or so; wg_device_deadline tells
+ * whether there is more. Call it when that has passed or `wake` was called. */
 void wg_device_run(struct wg_device *dev, struct wg_time now, const struct wg_sink *sink);
 
 /* Boot time of the next wg_device_run that is needed, or WG_NEVER. */

@@ -65,6 +65,25 @@ static bool move_source(struct sim *s, struct sim_datagram *datagram)
     return true;
 }
 
+/* Peers that are reached somewhere, and do not answer. */
+static void add_strangers(int at, uint32_t count, uint16_t keepalive_s)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct wg_allowed_ip_config ip = {
+            .prefix = {{4, {10, 1, (uint8_t)(i >> 8), (uint8_t)i}}, 32}};
+        struct wg_peer_config peer = {.has_endpoint = true,
+                                      .endpoint = elsewhere,
+                                      .has_keepalive = true,
+                                      .keepalive_s = keepalive_s,
+                                      .allowed_ips = &ip,
+                                      .allowed_ip_count = 1};
+        store_be32(peer.public_key, i + 1);
+        peer.public_key[31] = 9;
+        struct wg_device_config change = {.peers = &peer, .peer_count = 1};
+        sim_configure(&sim, at, &change);
+    }
+}
+
 static void ignore(void *ctx)
 {
     (void)ctx;
@@ -603,6 +622,30 @@ START_TEST(keepalive_renews_the_session_when_a_sleeper_wakes)
 }
 END_TEST
 
+/* Many due peers are served in slices, between which the lock is free; a waiting packet is first. */
+START_TEST(many_due_peers_are_served_in_slices)
+{
+    enum { COUNT = 100, A_SLICE = 4 };
+    struct sim_host *host = &sim.hosts[0];
+    struct wg_sink sink = sim_sink(host);
+    sim_set_up(&sim, 0, false);
+    add_strangers(0, COUNT, 25);
+    sim_set_up(&sim, 0, true);
+    ck_assert_uint_le(host->sent.initiations, A_SLICE);
+    ck_assert_int_eq(sim_send(&sim, 0, 1, 1, 100), WG_OUT_STAGED);
+    unsigned before = host->sent.initiations;
+    struct wg_peer *living = first_peer(0);
+    wg_device_run(host->dev, sim_host_time(host), &sink);
+    ck_assert_uint_ne(living->timers.handshake_sent_ns, 0);
+    while (wg_device_deadline(host->dev) <= sim_host_time(host).boot_ns) {
+        ck_assert_uint_le(host->sent.initiations - before, A_SLICE);
+        before = host->sent.initiations;
+        wg_device_run(host->dev, sim_host_time(host), &sink);
+    }
+    ck_assert_uint_eq(host->sent.initiations, COUNT + 1);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("rules");
@@ -621,6 +664,7 @@ int main(void)
     tcase_add_test(tc, staged_bytes_are_bounded_over_all_peers);
     tcase_add_test(tc, sessions_are_renewed_and_refused_by_number_of_messages);
     tcase_add_test(tc, sessions_are_renewed_within_a_batch);
+    tcase_add_test(tc, many_due_peers_are_served_in_slices);
     tcase_add_test(tc, jitter_is_0_to_333_ms);
     tcase_add_test(tc, late_data_of_an_old_session_renews_nothing);
     tcase_add_test(tc, responder_ends_its_own_attempts);

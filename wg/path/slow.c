@@ -12,11 +12,14 @@
 #include <poll.h>
 #include <string.h>
 
-/* Each turn: some handshake messages, then the timers, then garbage. Messages come in small batches
- * so that timers stay on time during a flood. Sleeps until woken, until the engine's deadline, or
- * until the link changes; forever when idle. */
+/* Each turn: a few handshake messages, a slice of what the timers have due, then garbage. Messages and
+ * timers take turns in small portions: neither a flood of messages nor thousands of due peers delay
+ * the other, and a device that begins many handshakes takes their answers as they come. Sleeps until
+ * woken, until the engine's deadline, or until link or routes change; forever when idle. */
 
-enum { HANDSHAKES_A_TURN = 32 };
+enum { HANDSHAKES_A_TURN = 8 };
+
+#define LOOK_EVERY (20 * NS_PER_MS)
 
 struct slow {
     struct path *path;
@@ -24,6 +27,7 @@ struct slow {
     struct sources sources;
     struct drop_log drops;
     struct load load;
+    uint64_t look_ns; /* when a busy thread looks at its descriptors again */
 };
 
 /* Returns whether there may be more. */
@@ -90,24 +94,16 @@ static void free_garbage(struct path *path)
     }
 }
 
-static void sleep_until_due(struct slow *slow)
+static void look(struct slow *slow, int timeout_ms, uint64_t now)
 {
     struct path *path = slow->path;
-    uint64_t now = clock_boottime_ns();
-    uint64_t deadline = wg_device_deadline(path->device);
-    if (deadline <= now) {
-        rcu_reader_quiesce();
-        return;
-    }
-    uint64_t routes = sources_deadline(&slow->sources, now);
-    alarm_set(&slow->alarm, routes < deadline ? routes : deadline);
     struct pollfd fds[] = {
         {.fd = path->wake_slow.fd, .events = POLLIN},
         {.fd = slow->alarm.fd, .events = POLLIN},
         {.fd = tun_events_fd(path->tun), .events = POLLIN},
         {.fd = sources_fd(&slow->sources, now), .events = POLLIN},
     };
-    path_sleep(fds, 4, -1);
+    path_sleep(fds, 4, timeout_ms);
     if (fds[0].revents != 0)
         wake_clear(&path->wake_slow);
     if (fds[1].revents != 0)
@@ -116,6 +112,24 @@ static void sleep_until_due(struct slow *slow)
         follow_events(path);
     if (fds[3].revents != 0)
         follow_routes(slow);
+}
+
+static void sleep_until(struct slow *slow, uint64_t deadline, uint64_t now)
+{
+    uint64_t routes = sources_deadline(&slow->sources, now);
+    alarm_set(&slow->alarm, routes < deadline ? routes : deadline);
+    look(slow, -1, now);
+}
+
+/* A thread that always has work looks at its descriptors now and then. */
+static void go_on(struct slow *slow, uint64_t now)
+{
+    if (now < slow->look_ns) {
+        rcu_reader_quiesce();
+        return;
+    }
+    slow->look_ns = now + LOOK_EVERY;
+    look(slow, 0, now);
 }
 
 static void slow_run(struct slow *slow)
@@ -127,10 +141,12 @@ static void slow_run(struct slow *slow)
         wg_device_run(path->device, path_now(), &sink);
         drop_refused_source(path);
         free_garbage(path);
-        if (more)
-            rcu_reader_quiesce();
+        uint64_t now = clock_boottime_ns();
+        uint64_t deadline = wg_device_deadline(path->device);
+        if (more || deadline <= now)
+            go_on(slow, now);
         else
-            sleep_until_due(slow);
+            sleep_until(slow, deadline, now);
     }
 }
 

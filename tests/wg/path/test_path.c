@@ -471,6 +471,24 @@ START_TEST(load_is_answered_with_cookies)
 }
 END_TEST
 
+/* A slow thread that always has handshakes to look at still follows the link. */
+START_TEST(the_link_is_followed_during_a_flood)
+{
+    pthread_t threads[2];
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    set_link(&b, true, 1400);
+    atomic_store(&flooding, true);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, flood, &fd), 0);
+    for (uint32_t i = 0; i < 20; i++)
+        set_link(&b, true, 1300 + i);
+    atomic_store(&flooding, false);
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    close(fd);
+}
+END_TEST
+
 /* Junk and a flood of forged handshakes leave the session alone. */
 START_TEST(flood_does_not_stop_data)
 {
@@ -589,5 +607,6 @@ int main(void)
     tcase_add_test(tc, flood_does_not_stop_data);
     tcase_add_test(tc, packets_for_the_tap);
     tcase_add_test(tc, datagram_for_the_tap);
+    tcase_add_test(tc, the_link_is_followed_during_a_flood);
     return unit_run(tc);
 }
