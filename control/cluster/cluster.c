@@ -5,14 +5,18 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "control/cluster/cluster_mark.h"
 #include "control/cluster/disk_watch.h"
+#include "control/cluster/redis_files.h"
 #include "control/cluster/redis_proc.h"
 #include "control/cluster/store.h"
 #include "control/cluster/store_redis.h"
 #include "control/cluster/writer.h"
+#include "control/host/datadir.h"
 #include "control/state/state.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,7 +26,8 @@ enum {
 
 struct cluster {
     uv_loop_t *loop;
-    const char *data_dir;
+    struct datadir *datadir;
+    struct cluster_mark mark;
     uint8_t seed[16];
     struct cluster_events events;
     struct redis_proc *redis;
@@ -80,6 +85,21 @@ static void promote(struct cluster *cluster)
                   state_epoch(cluster->state) + 1, &done);
 }
 
+/* False, and the node fails, if these are not the data of this node's cluster. */
+static bool is_ours(struct cluster *cluster, const struct state *state)
+{
+    const char *held = state_settings(state)->cluster;
+    char what[128];
+    struct err err;
+    if (cluster->mark.id[0] == '\0' || strcmp(held, cluster->mark.id) == 0)
+        return true;
+    snprintf(what, sizeof what,
+             held[0] == '\0' ? "Redis holds no cluster%s" : "Redis holds cluster %s", held);
+    cluster_mark_refuse(&cluster->mark, what, &err);
+    cluster->events.failed(cluster->events.ctx, &err);
+    return false;
+}
+
 static void on_loaded(void *ctx, const struct store_image *image)
 {
     struct cluster *cluster = ctx;
@@ -90,6 +110,11 @@ static void on_loaded(void *ctx, const struct store_image *image)
                                &(struct err){-ENOMEM, "out of memory while loading the store"});
         return;
     }
+    if (!is_ours(cluster, state)) {
+        state_destroy(state);
+        return;
+    }
+    cluster_mark_keep(&cluster->mark, cluster->loop, state_settings(state)->cluster);
     log_debug("loaded the store", F_INT("records", image->record_count), F_INT("rev", image->rev));
     bool gap = old != NULL && (state_epoch(old) != image->epoch || state_rev(old) != image->rev);
     state_destroy(cluster->state);
@@ -106,6 +131,7 @@ static void on_changed(void *ctx, const struct record_change *change)
         cluster->events.changing(cluster->events.ctx, &change->ops[i]);
     int code = cluster->state != NULL ? state_apply_change(cluster->state, change) : -ESTALE;
     if (code == 0) {
+        cluster_mark_keep(&cluster->mark, cluster->loop, state_settings(cluster->state)->cluster);
         cluster->events.changed(cluster->events.ctx, change);
         return;
     }
@@ -149,7 +175,7 @@ static void on_redis_died(void *ctx, int status, uint64_t delay_ms)
         return;
     if (!cluster->was_promoted && ++cluster->deaths >= DEATHS_MAX) {
         err_set(&err, -EIO, "redis-server does not start: %s/redis/redis.log says why",
-                cluster->data_dir);
+                datadir_path(cluster->datadir));
         cluster->events.failed(cluster->events.ctx, &err);
     }
 }
@@ -160,17 +186,24 @@ int cluster_start(struct cluster **out, const struct cluster_options *options, s
     if (cluster == NULL)
         return err_set(err, -ENOMEM, "out of memory");
     cluster->loop = options->loop;
-    cluster->data_dir = options->data_dir;
+    cluster->datadir = options->datadir;
     memcpy(cluster->seed, options->seed, sizeof cluster->seed);
     cluster->events = options->events;
-    struct redis_proc_options proc = {
-        .launch = {.data_dir = options->data_dir}, .ctx = cluster, .died = on_redis_died};
-    int code = redis_proc_start(&cluster->redis, options->loop, &proc, err);
+    int code = cluster_mark_read(&cluster->mark, options->datadir, err);
+    struct redis_proc_options proc = {.launch = {.data_dir = datadir_path(options->datadir),
+                                                 .must_have_data = cluster->mark.id[0] != '\0'},
+                                      .ctx = cluster,
+                                      .died = on_redis_died};
+    if (code == 0)
+        code = redis_proc_start(&cluster->redis, options->loop, &proc, err);
+    if (code == -ENODATA)
+        cluster_mark_refuse(&cluster->mark,
+                            "Redis' data are not whole: " REDIS_FILES_MANIFEST " is missing", err);
     if (code < 0) {
         free(cluster);
         return code;
     }
-    disk_watch_init(&cluster->disk, cluster->loop, cluster->data_dir);
+    disk_watch_init(&cluster->disk, cluster->loop, datadir_path(cluster->datadir));
     log_debug("started redis-server", F_INT("pid", redis_proc_pid(cluster->redis)));
     *out = cluster;
     return 0;
@@ -205,10 +238,16 @@ static void on_disk_closed(void *ctx)
     events.closed(events.ctx);
 }
 
-static void on_redis_stopped(void *ctx)
+static void on_mark_written(void *ctx)
 {
     struct cluster *cluster = ctx;
     disk_watch_close(&cluster->disk, on_disk_closed, cluster);
+}
+
+static void on_redis_stopped(void *ctx)
+{
+    struct cluster *cluster = ctx;
+    cluster_mark_wait(&cluster->mark, on_mark_written, cluster);
 }
 
 static void on_store_closed(void *ctx)

@@ -11,6 +11,7 @@
  * state stays readable meanwhile. All calls and events are on the loop's thread. */
 
 struct cluster;
+struct datadir;
 struct err;
 struct record_change;
 struct record_op;
@@ -36,13 +37,14 @@ struct cluster_events {
 
 struct cluster_options {
     uv_loop_t *loop;
-    const char *data_dir; /* borrowed until closed */
+    struct datadir *datadir; /* borrowed until closed */
     uint8_t seed[16];
     struct cluster_events events;
 };
 
 /* Starts redis-server and its helper. On the main thread, before there are others, and before
- * rights are given up. 0 or a negative errno. */
+ * rights are given up. 0 or a negative errno; -ENODATA if the data of this node's cluster are
+ * gone. */
 int cluster_start(struct cluster **out, const struct cluster_options *options, struct err *err);
 
 /* Opens the store: the events begin. 0 or a negative errno. */

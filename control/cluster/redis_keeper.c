@@ -5,6 +5,7 @@
 
 #include "base/buffer.h"
 #include "base/bytes.h"
+#include "control/cluster/redis_files.h"
 #include "control/cluster/redis_launch.h"
 #include "control/host/helper.h"
 
@@ -28,6 +29,7 @@ struct keeper {
     const struct redis_launch *launch;
     int fd;
     pid_t pid; /* 0: not running */
+    uint64_t healed;
 };
 
 /* ---- the child */
@@ -152,6 +154,10 @@ static int start(struct keeper *keeper)
     write_config(launch, &config);
     if (buffer_failed(&config))
         rc = -ENOMEM;
+    if (rc == 0)
+        rc = redis_files_check(launch->dir, launch->must_have_data);
+    if (rc == 0)
+        rc = redis_files_heal(launch->dir, &keeper->healed);
     if (rc == 0 && pipe2(in, O_CLOEXEC) != 0)
         rc = -errno;
     if (rc == 0 && (log = open_log(launch)) < 0)
@@ -179,7 +185,8 @@ static int start(struct keeper *keeper)
 
 static void report(const struct keeper *keeper, enum redis_keeper_news news, int value)
 {
-    struct redis_keeper_report packet = {.news = (int32_t)news, .value = value};
+    struct redis_keeper_report packet = {
+        .news = (int32_t)news, .value = value, .healed = keeper->healed};
     (void)!send(keeper->fd, &packet, sizeof packet,
                 MSG_NOSIGNAL); /* the loop sees a closed socket */
 }

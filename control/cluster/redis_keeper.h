@@ -12,14 +12,16 @@ struct redis_launch;
 
 #define REDIS_KEEPER_USER "heimdall" /* Redis' user that the daemon logs in as */
 
-/* Each is one packet on the helper's socket. START is answered by STARTED or FAILED. */
+/* Each is one packet on the helper's socket. START is answered by STARTED or FAILED,
+ * the latter with ENODATA as redis_files_check says. */
 enum redis_keeper_word { REDIS_KEEPER_START = 1, REDIS_KEEPER_TERM, REDIS_KEEPER_KILL };
 
 enum redis_keeper_news { REDIS_KEEPER_STARTED = 1, REDIS_KEEPER_FAILED, REDIS_KEEPER_DIED };
 
 struct redis_keeper_report {
     int32_t news;
-    int32_t value; /* the process id, an errno, a wait status */
+    int32_t value;   /* the process id, an errno, a wait status */
+    uint64_t healed; /* of STARTED: bytes that redis_files_heal removed */
 };
 
 /* Call before there are threads. The fork copies `launch`. 0 or a negative errno. */

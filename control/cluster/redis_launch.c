@@ -227,7 +227,8 @@ static int make_password(struct redis_launch *launch)
 int redis_launch_init(struct redis_launch *launch, const struct redis_launch_options *options,
                       struct err *err)
 {
-    *launch = (struct redis_launch){.port = options->port};
+    *launch =
+        (struct redis_launch){.port = options->port, .must_have_data = options->must_have_data};
     int rc = find_program(launch, options->program, err);
     if (rc != 0)
         return rc;

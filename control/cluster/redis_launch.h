@@ -28,6 +28,7 @@ struct redis_launch_options {
     const char *bind;    /* address for replication, or NULL: no TCP port at all */
     uint16_t port;       /* --redis-port; used with `bind` only */
     const char *user;    /* NULL: "redis" */
+    bool must_have_data; /* an empty store is refused at each start */
 };
 
 /* Capabilities (bits 1 << CAP_X) for handing the data to another user, becoming that user,
@@ -43,6 +44,7 @@ struct redis_launch {
     uint16_t port;
     char socket[sizeof((struct sockaddr_un *)0)->sun_path];
     char password[REDIS_PASSWORD_LEN + 1];
+    bool must_have_data;
     bool drop; /* become uid, gid */
     uid_t uid;
     gid_t gid;

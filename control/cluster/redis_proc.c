@@ -115,9 +115,16 @@ static void on_report(struct redis_proc *proc, const struct redis_keeper_report 
     case REDIS_KEEPER_STARTED:
         proc->pid = report->value;
         proc->started_ns = clock_boottime_ns();
+        if (report->healed > 0)
+            log_warn("removed zero bytes behind the end of Redis' append-only file, as a power "
+                     "failure leaves them; no committed change was among them",
+                     F_INT("bytes", report->healed), F_STR("folder", proc->launch.dir));
         break;
     case REDIS_KEEPER_FAILED:
-        log_error("cannot start redis-server", F_STR("error", strerror(report->value)));
+        log_error("cannot start redis-server",
+                  F_STR("error", report->value == ENODATA ? "its data files are gone: restore them"
+                                                          : strerror(report->value)),
+                  F_STR("folder", proc->launch.dir));
         proc->started_ns = clock_boottime_ns();
         on_death(proc, 127 << 8);
         break;

@@ -355,6 +355,8 @@ static void on_promoted(void *ctx)
 
 static void on_cluster_failed(void *ctx, const struct err *err)
 {
+    if (err->code == -ENODATA)
+        log_error(err->text);
     fail(ctx, err);
 }
 
@@ -362,7 +364,7 @@ static int start_cluster(struct node *node, struct err *err)
 {
     struct cluster_options options = {
         .loop = &node->loop,
-        .data_dir = datadir_path(node->datadir),
+        .datadir = node->datadir,
         .events = {.ctx = node,
                    .changing = on_changing,
                    .changed = on_changed,
@@ -372,7 +374,10 @@ static int start_cluster(struct node *node, struct err *err)
                    .closed = on_cluster_closed},
     };
     memcpy(options.seed, node->seed, sizeof options.seed);
-    return cluster_start(&node->cluster, &options, err);
+    int code = cluster_start(&node->cluster, &options, err);
+    if (code == -ENODATA)
+        log_error(err->text);
+    return code;
 }
 
 static int start(struct node *node, struct err *err)

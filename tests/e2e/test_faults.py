@@ -218,6 +218,39 @@ class Records(Faults):
                 self.refused(["heimdall"], "layout", "another program's", "move the folder redis")
                 self.assertEqual(self.files(), before)
 
+    def test_files_lost(self):
+        """The data of a node that had peers are gone: refused with the lines that restore or begin anew, and those lines are true"""
+        net = self.net
+        net.start_node()
+        net.authorize()
+        net.node.stop()
+        net.router.sh(f"cp -a {DATA}/redis /tmp/backup; rm {DATA}/redis/appendonlydir/*.manifest")
+        refused = net.router.run(["heimdall"], check=False)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("ERRO", refused.stderr)
+        said = refused.stderr.strip().split("\n")[-1]
+        for words in ("appendonly.aof.manifest is missing", "belongs to cluster", f"restore the folder {DATA}/redis"):
+            self.assertIn(words, said)
+        net.router.sh(f"rm -r {DATA}/redis; cp -a /tmp/backup {DATA}/redis")
+        net.start_node()
+        self.assertIn(net.id, net.hctl("peers", "authorized").stdout)
+        net.node.stop()
+        net.router.sh(said[said.index("mv "):])
+        net.start_node()
+        self.assertNotIn(net.id, net.hctl("peers", "authorized").stdout)
+
+    def test_zeros_at_the_end(self):
+        """Zeros behind the append-only file's end, as after a power failure: removed and logged, no change lost"""
+        net = self.net
+        net.start_node()
+        net.authorize()
+        net.node.stop()
+        net.router.sh(f"head -c 5000 /dev/zero >>$(ls {DATA}/redis/appendonlydir/*.incr.aof)")
+        net.start_node()
+        self.assertIn("removed zero bytes behind the end of Redis' append-only file", net.node.output())
+        self.assertIn("bytes=5000", net.node.output())
+        self.assertIn(net.id, net.hctl("peers", "authorized").stdout)
+
     def test_files_damaged(self):
         """An append-only file with garbage in its middle: Redis refuses it, and the error names the log"""
         self.net.start_node()

@@ -2,14 +2,19 @@
 
 #include "base/err.h"
 #include "control/cluster/writer.h"
+#include "control/host/datadir.h"
 #include "control/state/change.h"
 #include "control/state/state.h"
 #include "tests/control/cluster/redis_fixture.h"
 #include "tests/control/network_fixture.h"
 
+#include <errno.h>
+#include <stdlib.h>
+
 /* A cluster over a real redis-server, watched as the daemon watches it. */
 struct world {
     struct redis_fixture fixture;
+    struct datadir *datadir;
     struct cluster *cluster;
     int changing;
     int changed;
@@ -20,6 +25,7 @@ struct world {
     bool failed;
     bool closed;
     bool done;
+    struct err err;
     enum grpc_code status;
 };
 
@@ -56,8 +62,9 @@ static void on_promoted(void *ctx)
 
 static void on_failed(void *ctx, const struct err *err)
 {
-    (void)err;
-    ((struct world *)ctx)->failed = true;
+    struct world *world = ctx;
+    world->failed = true;
+    world->err = *err;
 }
 
 static void on_closed(void *ctx)
@@ -65,16 +72,35 @@ static void on_closed(void *ctx)
     ((struct world *)ctx)->closed = true;
 }
 
-static void start(struct world *world)
+static void world_init(struct world *world)
 {
     struct err err = {0};
+    fixture_init(&world->fixture);
+    ck_assert_msg(datadir_open(&world->datadir, world->fixture.dir, &err) == 0, "%s", err.text);
+}
+
+static void world_fini(struct world *world)
+{
+    datadir_close(world->datadir);
+    fixture_fini(&world->fixture);
+}
+
+/* 0, or a negative errno of cluster_start with its text. */
+static int try_start(struct world *world, struct err *err)
+{
     struct cluster_options options = {
         .loop = &world->fixture.loop,
-        .data_dir = world->fixture.dir,
+        .datadir = world->datadir,
         .seed = {1},
         .events = {world, on_changing, on_changed, on_reloaded, on_promoted, on_failed, on_closed},
     };
-    ck_assert_msg(cluster_start(&world->cluster, &options, &err) == 0, "%s", err.text);
+    return cluster_start(&world->cluster, &options, err);
+}
+
+static void start(struct world *world)
+{
+    struct err err = {0};
+    ck_assert_msg(try_start(world, &err) == 0, "%s", err.text);
     ck_assert_ptr_null(cluster_state(world->cluster));
     ck_assert_ptr_null(cluster_writer(world->cluster));
 }
@@ -88,6 +114,7 @@ static void open_cluster(struct world *world)
 
 static void close_cluster(struct world *world)
 {
+    world->closed = world->promoted = world->failed = false;
     cluster_close(world->cluster);
     fixture_run_until(&world->fixture, &world->closed, 10000);
     world->cluster = NULL;
@@ -124,7 +151,7 @@ static enum grpc_code submit(struct world *world)
 START_TEST(starts_changes_and_ends)
 {
     struct world world = {0};
-    fixture_init(&world.fixture);
+    world_init(&world);
     start(&world);
     open_cluster(&world);
     ck_assert_int_eq(world.reloaded, 1);
@@ -137,14 +164,14 @@ START_TEST(starts_changes_and_ends)
     ck_assert(!cluster_disk_full(world.cluster));
     close_cluster(&world);
     ck_assert(!world.failed);
-    fixture_fini(&world.fixture);
+    world_fini(&world);
 }
 END_TEST
 
 START_TEST(promoted_again_after_a_death)
 {
     struct world world = {0};
-    fixture_init(&world.fixture);
+    world_init(&world);
     start(&world);
     open_cluster(&world);
     uint64_t epoch = state_epoch(cluster_state(world.cluster));
@@ -159,7 +186,76 @@ START_TEST(promoted_again_after_a_death)
     ck_assert_uint_eq(state_epoch(cluster_state(world.cluster)), epoch + 1);
     ck_assert_str_eq(state_settings(cluster_state(world.cluster))->cluster, test_id(1000));
     close_cluster(&world);
-    fixture_fini(&world.fixture);
+    world_fini(&world);
+}
+END_TEST
+
+static void shell(struct world *world, const char *script)
+{
+    char line[512];
+    snprintf(line, sizeof line, "cd %s && %s", world->fixture.dir, script);
+    ck_assert_int_eq(system(line), 0); /* NOLINT: our own words only */
+}
+
+/* Each way to lose the data of a node that belongs to a cluster, and whether Redis would come up. */
+static const struct {
+    const char *script;
+    bool starts;
+} losses[] = {
+    {"rm redis/appendonlydir/*.manifest", false},
+    {"rm -r redis/appendonlydir", false},
+    {"rm -r redis", false},
+    {"mv redis away && mkdir -m 700 redis", false},
+    {": >redis/appendonlydir/appendonly.aof.manifest", false},
+    {"for f in redis/appendonlydir/*.incr.aof; do : >$f; done", true},
+};
+
+START_TEST(refuses_an_empty_store)
+{
+    struct world world = {0};
+    world_init(&world);
+    start(&world);
+    open_cluster(&world);
+    ck_assert_int_eq(submit(&world), GRPC_OK);
+    close_cluster(&world);
+    shell(&world, "test -s cluster.id");
+    shell(&world, losses[_i].script);
+    int code = try_start(&world, &world.err);
+    ck_assert_int_eq(code, losses[_i].starts ? 0 : -ENODATA);
+    if (code == 0) {
+        ck_assert_int_eq(cluster_open(world.cluster, &world.err), 0);
+        fixture_run_until(&world.fixture, &world.failed, 10000);
+        ck_assert_ptr_null(cluster_state(world.cluster));
+        close_cluster(&world);
+    }
+    ck_assert_int_eq(world.err.code, -ENODATA);
+    ck_assert_ptr_nonnull(strstr(world.err.text, test_id(1000)));
+    ck_assert_ptr_nonnull(strstr(world.err.text, "restore the folder"));
+    const char *anew = strstr(world.err.text, "mv ");
+    ck_assert_ptr_nonnull(anew); /* the line that begins anew is true */
+    shell(&world, "mkdir -p redis");
+    ck_assert_int_eq(system(anew), 0);
+    start(&world);
+    open_cluster(&world);
+    ck_assert_str_eq(state_settings(cluster_state(world.cluster))->cluster, "");
+    ck_assert_int_eq(submit(&world), GRPC_OK);
+    close_cluster(&world);
+    world_fini(&world);
+}
+END_TEST
+
+/* Files without their manifest, also of a node from before there was a mark. */
+START_TEST(mixes_in_no_old_files)
+{
+    struct world world = {0};
+    world_init(&world);
+    start(&world);
+    open_cluster(&world);
+    close_cluster(&world);
+    shell(&world, "rm -f cluster.id redis/appendonlydir/*.manifest");
+    ck_assert_int_eq(try_start(&world, &world.err), -ENODATA);
+    ck_assert_ptr_nonnull(strstr(world.err.text, "appendonly.aof.manifest is missing"));
+    world_fini(&world);
 }
 END_TEST
 
@@ -167,13 +263,13 @@ START_TEST(closed_at_any_time)
 {
     struct world world = {0};
     struct err err = {0};
-    fixture_init(&world.fixture);
+    world_init(&world);
     start(&world);
     if (_i == 1)
         ck_assert_int_eq(cluster_open(world.cluster, &err), 0);
     close_cluster(&world);
     ck_assert_int_eq(world.promotions, 0);
-    fixture_fini(&world.fixture);
+    world_fini(&world);
 }
 END_TEST
 
@@ -183,6 +279,8 @@ int main(void)
     tcase_set_timeout(tc, 30);
     tcase_add_test(tc, starts_changes_and_ends);
     tcase_add_test(tc, promoted_again_after_a_death);
+    tcase_add_loop_test(tc, refuses_an_empty_store, 0, ARRAY_LEN(losses));
+    tcase_add_test(tc, mixes_in_no_old_files);
     tcase_add_loop_test(tc, closed_at_any_time, 0, 2);
     return unit_run(tc);
 }
