@@ -589,5 +589,5 @@ int main(void)
     tcase_add_test(tc, strict_filters);
     tcase_add_test(tc, forwarding_keeps_router_advertisements);
     tcase_add_test(tc, without_rights);
-    return unit_run(tc);
+    return unit_run_as_root(tc);
 }

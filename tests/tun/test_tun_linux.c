@@ -546,5 +546,5 @@ int main(void)
     tcase_add_loop_test(tc, names_refused, 0, ARRAY_LEN(bad_names));
     tcase_add_test(tc, device_missing);
     tcase_add_test(tc, not_permitted);
-    return unit_run(tc);
+    return unit_run_as_root(tc);
 }

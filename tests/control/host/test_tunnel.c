@@ -499,5 +499,5 @@ int main(void)
     tcase_add_test(tc, nft_is_waited_for_by_nobody);
     tcase_add_test(tc, runs_without_ipv6);
     tcase_add_test(tc, marks_differ_by_name);
-    return unit_run(tc);
+    return unit_run_as_root(tc);
 }
