@@ -61,6 +61,7 @@ static int create_peer(struct change *change, const struct wg_peer_config *confi
         return -ENOMEM;
     struct wg_peer *former = map_get(&dev->peers_by_key, config->public_key, WG_KEY_LEN);
     if (heap_reserve(&dev->deadlines, dev->peer_count + 1) != 0 ||
+        staging_pool_reserve(&dev->staging, dev->peer_count + 1) != 0 ||
         map_put(&dev->peers_by_key, peer->noise.remote_static, WG_KEY_LEN, peer) != 0) {
         peer_put(peer);
         return -ENOMEM;

@@ -22,10 +22,10 @@ int wg_device_create(struct wg_device **out, const struct wg_env *env)
     struct wg_device *dev = calloc(1, sizeof *dev);
     if (dev == NULL)
         return -ENOMEM;
-    if (fair_lock_init(&dev->lock) != 0) {
-        free(dev);
-        return -ENOMEM;
-    }
+    if (fair_lock_init(&dev->lock) != 0)
+        goto fail;
+    if (staging_pool_init(&dev->staging) != 0)
+        goto fail_lock;
     uint8_t seed[16];
     dev->env = *env;
     atomic_init(&dev->mtu, DEFAULT_MTU);
@@ -41,6 +41,11 @@ int wg_device_create(struct wg_device **out, const struct wg_env *env)
     garbage_init(&dev->garbage);
     *out = dev;
     return 0;
+fail_lock:
+    fair_lock_fini(&dev->lock);
+fail:
+    free(dev);
+    return -ENOMEM;
 }
 
 struct wg_peer *device_take_posted(struct wg_device *dev)
@@ -68,6 +73,7 @@ void wg_device_destroy(struct wg_device *dev)
     garbage_free(garbage_take(&dev->garbage));
     map_fini(&dev->peers_by_key);
     heap_fini(&dev->deadlines);
+    staging_pool_fini(&dev->staging);
     index_table_fini(&dev->indices);
     allowedips_fini(&dev->allowedips);
     noise_identity_fini(&dev->identity);
@@ -155,7 +161,7 @@ void device_unlink_peer(struct wg_device *dev, struct wg_peer *peer)
     allowedips_remove_all(&dev->allowedips, &peer->allowed_ips, &dev->garbage);
     pthread_mutex_lock(&peer->lock);
     peer->is_removed = true;
-    staging_clear(&peer->staging, &dev->staged_bytes);
+    staging_clear(&peer->staging, &dev->staging);
     pthread_mutex_unlock(&peer->lock);
     device_clear_sessions(dev, peer);
     garbage_push(&dev->garbage, &peer->garbage, free_peer);

@@ -25,7 +25,7 @@ struct wg_device {
     struct index_table indices;
     _Atomic bool is_up;
     _Atomic uint32_t mtu;
-    _Atomic size_t staged_bytes;
+    struct staging_pool staging;
     _Atomic(struct wg_peer *) posted; /* peers with work for wg_device_run, newest first */
 
     /* protects all below, and serialises slow and setup calls */

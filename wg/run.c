@@ -22,7 +22,7 @@ enum { DUE_POSTED, DUE_LEFT_OVER }; /* keys in the heap of deadlines, before all
 static void drop_staged(struct wg_device *dev, struct wg_peer *peer)
 {
     pthread_mutex_lock(&peer->lock);
-    staging_clear(&peer->staging, &dev->staged_bytes);
+    staging_clear(&peer->staging, &dev->staging);
     pthread_mutex_unlock(&peer->lock);
 }
 
@@ -34,7 +34,7 @@ static enum timers_action next_action(struct device_call *call, struct wg_peer *
     enum timers_action action =
         timers_next(&peer->timers, device_may_send(call->dev, peer), call->now.boot_ns);
     if (action == TIMERS_GIVE_UP)
-        staging_clear(&peer->staging, &call->dev->staged_bytes);
+        staging_clear(&peer->staging, &call->dev->staging);
     pthread_mutex_unlock(&peer->lock);
     return action;
 }

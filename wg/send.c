@@ -6,6 +6,7 @@
 #include "wg/ip.h"
 #include "wg/wire.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -14,7 +15,10 @@
  * it holds the peer's lock, so that no new packet can overtake: a new packet finds `count` above
  * zero, waits for the lock, and is staged or sees the queue empty. */
 
-enum { BATCH = 16 };
+enum {
+    BATCH = 16,
+    EVICTIONS_MAX = 1024, /* small packets that make room for one of the largest */
+};
 
 struct batch {
     size_t count;
@@ -98,21 +102,45 @@ static void send_finish(struct batch *batch, struct wg_device *poster, uint64_t 
     batch->count = 0;
 }
 
+/* Drops the oldest packet of the peer that has most bytes staged; false when none has any. */
+static bool evict(struct wg_device *dev)
+{
+    struct staging *longest = staging_pool_longest(&dev->staging);
+    if (longest == NULL)
+        return false;
+    struct wg_peer *peer = container_of(longest, struct wg_peer, staging);
+    pthread_mutex_lock(&peer->lock);
+    staged_destroy(staging_take(&peer->staging, &dev->staging));
+    pthread_mutex_unlock(&peer->lock);
+    return true;
+}
+
+/* Stages under the peer's lock. The handshake is requested even when the packet finds no room: it
+ * is what will make room. */
+static int stage_once(struct wg_device *dev, struct wg_peer *peer, const struct wg_outbound *packet,
+                      uint64_t now, bool *post)
+{
+    int rc = -ENETDOWN;
+    pthread_mutex_lock(&peer->lock);
+    if (!peer->is_removed && atomic_load(&dev->is_up)) {
+        rc = staging_add(&peer->staging, &dev->staging, packet->plain, packet->len);
+        *post |= keypair_may_send(atomic_load(&peer->keypairs.current), now) ||
+                 timers_want_handshake(&peer->timers);
+    }
+    pthread_mutex_unlock(&peer->lock);
+    return rc;
+}
+
 static enum wg_outbound_verdict send_stage(struct wg_device *dev, struct wg_peer *peer,
                                            const struct wg_outbound *packet, uint64_t now)
 {
     bool post = false;
-    pthread_mutex_lock(&peer->lock);
-    bool staged = !peer->is_removed && atomic_load(&dev->is_up) &&
-                  staging_add(&peer->staging, &dev->staged_bytes, packet->plain, packet->len);
-    if (staged) {
-        bool ready = keypair_may_send(atomic_load(&peer->keypairs.current), now);
-        post = ready || timers_want_handshake(&peer->timers);
-    }
-    pthread_mutex_unlock(&peer->lock);
+    int rc = stage_once(dev, peer, packet, now, &post);
+    for (int i = 0; rc == -ENOBUFS && i < EVICTIONS_MAX && evict(dev); i++)
+        rc = stage_once(dev, peer, packet, now, &post);
     if (post)
         device_post(dev, peer);
-    return staged ? WG_OUT_STAGED : WG_OUT_DROP;
+    return rc == 0 ? WG_OUT_STAGED : WG_OUT_DROP;
 }
 
 static enum wg_outbound_verdict seal(struct wg_device *dev, struct batch *batch,
@@ -184,7 +212,7 @@ void send_staged(struct device_call *call, struct wg_peer *peer)
             break;
         struct staged *staged = list_first(&peer->staging.packets, struct staged, place);
         send_one(call, peer, staged->sealed, staged->len, keypair, counter);
-        staged_destroy(staging_take(&peer->staging, &call->dev->staged_bytes));
+        staged_destroy(staging_take(&peer->staging, &call->dev->staging));
     }
     pthread_mutex_unlock(&peer->lock);
 }
