@@ -220,6 +220,10 @@ void wg_device_run(struct wg_device *dev, struct wg_time now, const struct wg_si
 /* Boot time of the next wg_device_run that is needed, or WG_NEVER. */
 uint64_t wg_device_deadline(struct wg_device *dev);
 
+/* Lets the kernel choose the source for every peer until its next packet: what it would choose may
+ * have changed with the port or the mark. */
+void wg_device_forget_sources(struct wg_device *dev);
+
 /* Calls `keep` for each peer whose endpoint has a source, with the device's lock held: `keep` may
  * not call the device. Where `keep` returns false, the kernel chooses the source until the peer's
  * next packet. */

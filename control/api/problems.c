@@ -52,6 +52,13 @@ static void check_tunnel(struct problems *problems, const struct report_facts *f
         snprintf(remedy, sizeof remedy, "ip link set %s up", host->interface_name);
         problem_add(problems, remedy, "the interface %s is down: no host can be reached",
                     host->interface_name);
+    } else if (facts->live->info.has_no_socket) {
+        snprintf(remedy, sizeof remedy,
+                 "stop the program that has it (ss -ulnp 'sport = :%u'), or "
+                 "choose another one with --endpoint-port",
+                 facts->live->info.missing_port);
+        problem_add(problems, remedy, "UDP port %u cannot be opened: no host can be reached",
+                    facts->live->info.missing_port);
     }
     if (!host->forwards)
         problem_add(problems,

@@ -61,11 +61,26 @@ START_TEST(the_next_packet_brings_it_back)
 }
 END_TEST
 
+START_TEST(all_are_forgotten_at_once)
+{
+    start_sessions();
+    sim_speak_to(&sim, 0, 1, 20);
+    sim_speak_to(&sim, 2, 1, 21);
+    wg_device_forget_sources(sim.hosts[1].dev);
+    for (int to = 0; to <= 2; to += 2) {
+        struct wg_endpoint way = sim_way(&sim, 1, to);
+        ck_assert_uint_eq(way.source.family, 0);
+        ck_assert(endpoint_equal(&way.remote, &sim.hosts[to].address));
+    }
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("source");
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, only_what_is_denied_is_given_up);
     tcase_add_test(tc, the_next_packet_brings_it_back);
+    tcase_add_test(tc, all_are_forgotten_at_once);
     return unit_run(tc);
 }

@@ -58,6 +58,7 @@ int path_create(struct path **out, const struct path_options *options, struct er
     pthread_mutex_init(&path->setup, NULL);
     tap_init(&path->tap);
     refusals_init(&path->refusals);
+    atomic_init(&path->retry_ns, WG_NEVER);
     int rc = init_wakes(path);
     if (rc == 0)
         rc = queue_create(&path->handshakes);
@@ -143,7 +144,10 @@ void path_stop(struct path *path)
         pthread_join(path->slow, NULL);
         path->started = false;
     }
-    path_retire_udp(path, atomic_exchange(&path->udp, NULL));
+    pthread_mutex_lock(&path->setup);
+    struct udp *udp = path_publish_udp(path, NULL);
+    pthread_mutex_unlock(&path->setup);
+    path_retire_udp(path, udp);
 }
 
 int path_reopen(struct path *path, struct err *err)
@@ -181,15 +185,6 @@ void path_destroy(struct path *path)
 }
 
 /* ---- configuration ---- */
-
-/* Publishes other sockets and returns the former ones, which may still be in use. With `setup`
- * held. */
-static struct udp *swap_udp(struct path *path, struct udp *udp)
-{
-    struct udp *former = atomic_exchange(&path->udp, udp);
-    wake_signal(&path->wake_inbound);
-    return former;
-}
 
 static int open_port(struct path *path, struct udp **out, uint16_t port, uint32_t mark,
                      struct err *err)
@@ -250,7 +245,7 @@ static int begin_rebind(struct path *path, struct rebind *rebind,
         rc = open_port(path, &opened, port, mark, err);
         if (rc == 0) {
             path->last_port = udp_port(opened);
-            rebind->former = swap_udp(path, opened);
+            rebind->former = path_publish_udp(path, opened);
             rebind->swapped = true;
         }
     } else if (udp != NULL && mark != path->fwmark) {
@@ -270,12 +265,13 @@ static int begin_rebind(struct path *path, struct rebind *rebind,
 static void undo_rebind(struct path *path, struct rebind *rebind)
 {
     if (rebind->swapped)
-        path_retire_udp(path, swap_udp(path, rebind->former));
+        path_retire_udp(path, path_publish_udp(path, rebind->former));
     else if (atomic_load(&path->udp) != NULL && path->fwmark != rebind->former_mark)
         (void)udp_set_fwmark(atomic_load(&path->udp), path->fwmark, rebind->former_mark);
     path->wanted_port = rebind->former_port;
     path->last_port = rebind->former_last;
     path->fwmark = rebind->former_mark;
+    path_retry_sockets(path);
 }
 
 int path_configure(struct path *path, const struct wg_device_config *config, struct err *err)
@@ -294,6 +290,8 @@ int path_configure(struct path *path, const struct wg_device_config *config, str
     }
     if (rebind.swapped)
         path_retire_udp(path, rebind.former);
+    if (rebind.swapped || config->has_fwmark)
+        wg_device_forget_sources(path->device);
 out:
     pthread_mutex_unlock(&path->setup);
     wake_signal(&path->wake_slow); /* for new deadlines, and garbage */
@@ -314,6 +312,11 @@ int path_info(struct path *path, struct path_info *out)
     pthread_mutex_lock(&path->setup);
     struct udp *udp = atomic_load(&path->udp);
     out->listen_port = path->wanted_port != 0 ? path->wanted_port : path->last_port;
+    if (path->up && udp == NULL) {
+        out->has_no_socket = true;
+        out->missing_port = path->wanted_port;
+        out->listen_port = 0;
+    }
     out->dropped = atomic_load_explicit(&path->dropped, memory_order_relaxed);
     if (udp != NULL)
         out->dropped += udp_refused(udp);

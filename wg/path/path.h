@@ -21,7 +21,9 @@ struct path_info {
     uint32_t fwmark;
     uint32_t mtu;
     bool up;
-    uint64_t dropped; /* datagrams that no socket took: full, closed, or refused for good */
+    bool has_no_socket;    /* the link is up, but the port cannot be opened: it is retried */
+    uint16_t missing_port; /* that port; 0: any */
+    uint64_t dropped;      /* datagrams that no socket took: full, closed, or refused for good */
     char tun_name[16];
 };
 

@@ -12,6 +12,8 @@
 
 enum { POLL_CHECK_NS = 100000 };
 
+#define RETRY_NS NS_PER_SEC
+
 struct wg_time path_now(void)
 {
     return (struct wg_time){.boot_ns = clock_boottime_ns(), .real_ns = clock_realtime_ns()};
@@ -111,6 +113,19 @@ void path_retire_udp(struct path *path, struct udp *udp)
     udp_close(udp);
 }
 
+/* A program on the host may have the port when the link comes up. Nobody who could choose another
+ * one is waiting for an answer then, so that all that is left is to try until it is free. */
+static void sockets_failed(struct path *path, int rc)
+{
+    bool is_news = atomic_exchange(&path->retry_ns, clock_boottime_ns() + RETRY_NS) == WG_NEVER;
+    if (is_news)
+        log_error("cannot open the UDP port, retrying every second: packets are neither sent nor "
+                  "received",
+                  F_STR("interface", tun_name(path->tun)), F_INT("port", path->wanted_port),
+                  F_STR("error", strerror(-rc)));
+    wake_signal(&path->wake_slow);
+}
+
 static void open_sockets(struct path *path)
 {
     struct udp *udp = NULL;
@@ -120,19 +135,33 @@ static void open_sockets(struct path *path)
     if (rc == -EADDRINUSE)
         rc = path_open_udp(path, &udp, path->wanted_port, path->fwmark);
     if (rc != 0) {
-        log_error("cannot open the UDP sockets", F_INT("port", path->wanted_port),
-                  F_STR("error", strerror(-rc)));
+        sockets_failed(path, rc);
         return;
     }
     path->last_port = udp_port(udp);
-    atomic_store_explicit(&path->udp, udp, memory_order_release);
+    path_publish_udp(path, udp);
+}
+
+struct udp *path_publish_udp(struct path *path, struct udp *udp)
+{
+    struct udp *former = atomic_exchange(&path->udp, udp);
+    if (atomic_exchange(&path->retry_ns, WG_NEVER) != WG_NEVER && udp != NULL)
+        log_info("the UDP port is open now", F_STR("interface", tun_name(path->tun)),
+                 F_INT("port", udp_port(udp)));
     wake_signal(&path->wake_inbound);
+    return former;
+}
+
+void path_retry_sockets(struct path *path)
+{
+    if (path->up && atomic_load_explicit(&path->udp, memory_order_relaxed) == NULL)
+        open_sockets(path);
 }
 
 /* Closed sockets let the kernel answer senders with "port unreachable". */
 static void close_sockets(struct path *path)
 {
-    path_retire_udp(path, atomic_exchange(&path->udp, NULL));
+    path_retire_udp(path, path_publish_udp(path, NULL));
 }
 
 void path_follow_link(struct path *path, bool up)

@@ -42,7 +42,8 @@ struct path {
     struct wake wake_outbound;
     struct wake wake_inbound;
     struct wake wake_slow;
-    atomic_bool link_up; /* the engine takes packets; written with `setup` held */
+    _Atomic uint64_t retry_ns; /* boot time of the next attempt to open sockets; WG_NEVER */
+    atomic_bool link_up;       /* the engine takes packets; written with `setup` held */
     atomic_bool stopping;
     atomic_bool closed; /* on_closed has been called */
 
@@ -66,6 +67,10 @@ size_t path_send(struct path *path, struct udp_message *messages, size_t count);
 
 /* Opens the sockets for `port` and the current mark with the back end of this path. */
 int path_open_udp(struct path *path, struct udp **out, uint16_t port, uint32_t fwmark);
+
+/* Publishes sockets, or with NULL none, and returns the former ones, which may still be in use. With
+ * `setup` held. */
+struct udp *path_publish_udp(struct path *path, struct udp *udp);
 
 /* Closes unpublished sockets once no thread uses them. Their port is free then. */
 void path_retire_udp(struct path *path, struct udp *udp);
@@ -96,6 +101,9 @@ void drop_log_add(struct drop_log *log, const struct path *path, const char *kin
 /* Makes the engine and the sockets follow the link: sockets are open while it is up. With `setup`
  * held. */
 void path_follow_link(struct path *path, bool up);
+
+/* Opens the sockets of a link that is up, if there are none. With `setup` held. */
+void path_retry_sockets(struct path *path);
 void path_follow_mtu(struct path *path);
 
 #endif

@@ -94,6 +94,22 @@ static void free_garbage(struct path *path)
     }
 }
 
+static void retry_sockets(struct path *path, uint64_t now)
+{
+    if (now < atomic_load(&path->retry_ns))
+        return;
+    rcu_reader_offline();
+    pthread_mutex_lock(&path->setup);
+    rcu_reader_online();
+    path_retry_sockets(path);
+    pthread_mutex_unlock(&path->setup);
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static void look(struct slow *slow, int timeout_ms, uint64_t now)
 {
     struct path *path = slow->path;
@@ -116,8 +132,8 @@ static void look(struct slow *slow, int timeout_ms, uint64_t now)
 
 static void sleep_until(struct slow *slow, uint64_t deadline, uint64_t now)
 {
-    uint64_t routes = sources_deadline(&slow->sources, now);
-    alarm_set(&slow->alarm, routes < deadline ? routes : deadline);
+    deadline = earlier(deadline, sources_deadline(&slow->sources, now));
+    alarm_set(&slow->alarm, earlier(deadline, atomic_load(&slow->path->retry_ns)));
     look(slow, -1, now);
 }
 
@@ -142,6 +158,7 @@ static void slow_run(struct slow *slow)
         drop_refused_source(path);
         free_garbage(path);
         uint64_t now = clock_boottime_ns();
+        retry_sockets(path, now);
         uint64_t deadline = wg_device_deadline(path->device);
         if (more || deadline <= now)
             go_on(slow, now);

@@ -27,6 +27,7 @@ struct world {
     uint64_t handshake_ns; /* of peer 2 */
     bool tunnel_down;
     bool tunnel_dumb;
+    bool port_taken;
 };
 
 static int tunnel_info(void *ctx, struct path_info *out)
@@ -35,6 +36,11 @@ static int tunnel_info(void *ctx, struct path_info *out)
     if (world->tunnel_dumb)
         return -ENOMEM;
     *out = (struct path_info){.up = !world->tunnel_down, .listen_port = 10100};
+    if (world->port_taken) {
+        out->listen_port = 0;
+        out->missing_port = 10100;
+        out->has_no_socket = true;
+    }
     out->device.peers = calloc(1, sizeof *out->device.peers);
     ck_assert_ptr_nonnull(out->device.peers);
     out->device.peer_count = 1;
@@ -204,6 +210,11 @@ static void tunnel_dumb(struct world *world)
     world->tunnel_dumb = true;
 }
 
+static void port_taken(struct world *world)
+{
+    world->port_taken = true;
+}
+
 static void no_forwarding(struct world *world)
 {
     world->host.forwards = false;
@@ -286,6 +297,7 @@ static const struct {
     void (*spoil)(struct world *world);
 } faults[] = {
     {"the interface darknet is down", "ip link set darknet up", tunnel_down},
+    {"UDP port 10100 cannot be opened", "--endpoint-port", port_taken},
     {"memory is short", "more memory", tunnel_dumb},
     {"does not forward packets", "ip_forward=1", no_forwarding},
     {"the firewall is not set up", "nftables", no_firewall},

@@ -366,6 +366,59 @@ START_TEST(packets_wait_for_the_link)
 }
 END_TEST
 
+/* A socket that holds a UDP port. */
+static int take_port(uint16_t *port)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons(*port)};
+    socklen_t len = sizeof addr;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&addr, sizeof addr), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
+    *port = ntohs(addr.sin_port);
+    return fd;
+}
+
+/* The port is another program's when the link comes up: it is not shown, and taken when it is
+ * free. */
+START_TEST(a_port_that_is_taken_is_retried)
+{
+    struct path_info info;
+    uint16_t port = 0;
+    add_peer(&b, &a, NULL);
+    add_peer(&a, &b, "127.0.0.1");
+    set_link(&b, false, 1400);
+    port = b.port;
+    int fd = take_port(&port);
+    set_link(&b, true, 1400);
+    ck_assert_int_eq(path_info(b.path, &info), 0);
+    bool any = info.listen_port != port; /* the port was not asked for by number */
+    path_info_fini(&info);
+    ck_assert(any);
+    close(fd);
+
+    struct wg_device_config config = {.has_listen_port = true, .listen_port = port};
+    configure(&b, &config);
+    set_link(&b, false, 1400);
+    fd = take_port(&port);
+    set_link(&b, true, 1400);
+    ck_assert_int_eq(path_info(b.path, &info), 0);
+    ck_assert(info.has_no_socket);
+    ck_assert_uint_eq(info.missing_port, port);
+    ck_assert_uint_eq(info.listen_port, 0);
+    path_info_fini(&info);
+    close(fd);
+    bool is_open = false;
+    for (int i = 0; i < 2000 && !is_open; i++) {
+        usleep(10000);
+        ck_assert_int_eq(path_info(b.path, &info), 0);
+        is_open = !info.has_no_socket && info.listen_port == port;
+        path_info_fini(&info);
+    }
+    ck_assert(is_open);
+    check_crossing(&a, &b, 1, 100);
+}
+END_TEST
+
 START_TEST(closed_interface_is_reported_once)
 {
     tun_close(a.outer);
@@ -601,6 +654,7 @@ int main(void)
     tcase_add_test(tc, unroutable_packet_is_answered);
     tcase_add_test(tc, link_is_followed);
     tcase_add_test(tc, packets_wait_for_the_link);
+    tcase_add_test(tc, a_port_that_is_taken_is_retried);
     tcase_add_test(tc, closed_interface_is_reported_once);
     tcase_add_test(tc, device_stops_and_starts_again);
     tcase_add_test(tc, refused_memory_makes_no_path);
