@@ -14,7 +14,7 @@
 enum {
     BACKLOG = 511,
     SOCKET_MODE = 0600,
-    FILES_RESERVED = 320, /* descriptors for Redis, files, the tunnel, DNS and the unix socket */
+    FILES_RESERVED = 384, /* descriptors for Redis, files, the tunnel, DNS and the unix socket */
     UNIX_CONNECTIONS = 64,
 };
 
