@@ -20,7 +20,13 @@ static enum grpc_code change(struct invocation *invocation, const char *path,
     struct err cause = {0};
     enum grpc_code code = session_call(invocation->session, path, request,
                                        &google__protobuf__empty__descriptor, NULL, NULL, &cause);
-    if (code != GRPC_OK)
+    bool known = strstr(cause.text, "nothing was changed") != NULL ||
+                 strstr(cause.text, "may still happen") != NULL;
+    if (code == GRPC_DEADLINE_EXCEEDED && !known)
+        err_set(err, cause.code,
+                "%s: %s: the change may still happen; repeat the command to make sure", about,
+                cause.text);
+    else if (code != GRPC_OK)
         err_set(err, cause.code, "%s: %s", about, cause.text);
     return code;
 }
@@ -31,6 +37,7 @@ struct named_change {
     const char *path;
     const ProtobufCMessage *request;
     char **field;
+    const char *rest; /* what else the request says; NULL: nothing */
     enum grpc_code (*lookup)(struct session *session, const char *word, char *id, struct err *err);
     char id[ACCESS_ID_MAX + 1];
 };
@@ -40,6 +47,8 @@ static enum grpc_code change_named(struct invocation *invocation, struct named_c
 {
     const char *word = *named->field;
     struct err unknown = {0};
+    const char *const words[] = {named->path, word, named->rest != NULL ? named->rest : ""};
+    session_repeat_key(invocation->session, words, 3);
     enum grpc_code code = change(invocation, named->path, named->request, word, err);
     if (code != GRPC_NOT_FOUND)
         return code;
@@ -184,6 +193,7 @@ enum grpc_code routes_create(struct invocation *invocation, struct err *err)
     struct named_change named = {.path = SESSION_HEIMDALL "CreateRoute",
                                  .request = &request.base,
                                  .field = &request.node_id,
+                                 .rest = invocation->route.network,
                                  .lookup = lookup_node};
     char *node = strdup(invocation->route.node_id);
     char *network = strdup(invocation->route.network);
@@ -205,6 +215,8 @@ enum grpc_code routes_delete(struct invocation *invocation, struct err *err)
     Pb__DeleteRouteRequest request;
     pb__delete_route_request__init(&request);
     request.network = invocation->args[0];
+    const char *const words[] = {"DeleteRoute", request.network};
+    session_repeat_key(invocation->session, words, 2);
     enum grpc_code code =
         change(invocation, SESSION_HEIMDALL "DeleteRoute", &request.base, request.network, err);
     return code == GRPC_OK ? output_change(invocation, &request.base, err) : code;

@@ -1,9 +1,11 @@
 #include "cmd/hctl_session.h"
 
+#include "base/buffer.h"
 #include "base/bytes.h"
 #include "control/host/identity.h"
 #include "control/rpc/address.h"
 #include "control/rpc/client.h"
+#include "control/rpc/transport_key.h"
 #include "control/rpc/transport_tls.h"
 #include "control/state/access.h"
 
@@ -180,6 +182,25 @@ void session_close(struct session *session)
 }
 
 /* ---- calls ---- */
+
+void session_repeat_key(struct session *session, const char *const *words, size_t count)
+{
+    uint8_t hash[32];
+    char hex[33];
+    struct buffer text;
+    if (words == NULL) {
+        rpc_client_set_metadata(session->client, NULL, NULL);
+        return;
+    }
+    buffer_init(&text);
+    for (size_t i = 0; i < count; i++)
+        buffer_append(&text, words[i], strlen(words[i]) + 1);
+    transport_sha256(hash, buffer_data(&text), buffer_len(&text));
+    bytes_to_hex(hex, hash, 16);
+    rpc_client_set_metadata(session->client, "heimdall-repeat-key",
+                            buffer_failed(&text) ? NULL : hex);
+    buffer_fini(&text);
+}
 
 static void session_answered(void *ctx, enum grpc_code code, const char *text,
                              const ProtobufCMessage *response)

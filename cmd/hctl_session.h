@@ -21,6 +21,10 @@ struct session;
 enum grpc_code session_open(struct session **out, const struct ctl_config *config, struct err *err);
 void session_close(struct session *session);
 
+/* Marks later calls as a request of these words, so that the node recognizes one that was made
+ * already; NULL ends that. */
+void session_repeat_key(struct session *session, const char *const *words, size_t count);
+
 /* Calls a method by its path. `answer` (may be NULL) sees the response, which is freed afterwards;
  * its return value becomes the call's. When the node refuses, code and text are the node's. */
 enum grpc_code

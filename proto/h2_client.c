@@ -22,6 +22,8 @@ struct h2_client {
     size_t message_limit;
     uint64_t pongs;
     struct list requests;
+    const char *metadata_name; /* NULL: none */
+    const char *metadata_value;
 };
 
 struct h2_request {
@@ -275,7 +277,7 @@ static int submit(struct h2_request *request, const char *path, uint64_t timeout
 {
     struct h2_client *client = request->client;
     char timeout[GRPC_TIMEOUT_TEXT];
-    nghttp2_nv headers[8] = {
+    nghttp2_nv headers[9] = {
         h2_nv(":method", "POST"),
         h2_nv(":scheme", client->tls ? "https" : "http"),
         h2_nv(":path", path),
@@ -287,10 +289,18 @@ static int submit(struct h2_request *request, const char *path, uint64_t timeout
     size_t count = 7;
     if (timeout_ns != UINT64_MAX)
         headers[count++] = h2_nv("grpc-timeout", grpc_timeout_format(timeout, timeout_ns));
+    if (client->metadata_name != NULL)
+        headers[count++] = h2_nv(client->metadata_name, client->metadata_value);
     const nghttp2_data_provider provider = {.source.ptr = request, .read_callback = read_data};
     request->stream =
         nghttp2_submit_request(client->session, NULL, headers, count, &provider, request);
     return request->stream < 0 ? -ENOMEM : 0;
+}
+
+void h2_client_set_metadata(struct h2_client *client, const char *name, const char *value)
+{
+    client->metadata_name = name;
+    client->metadata_value = value;
 }
 
 struct h2_request *h2_client_start(struct h2_client *client, const char *path, const void *message,

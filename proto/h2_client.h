@@ -35,6 +35,10 @@ bool h2_client_wants_send(const struct h2_client *client);
 bool h2_client_is_draining(const struct h2_client *client);
 bool h2_client_is_over(const struct h2_client *client);
 
+/* A header field that later calls carry, in lower case, instead of the former one; borrowed. NULL:
+ * none. */
+void h2_client_set_metadata(struct h2_client *client, const char *name, const char *value);
+
 /* Starts a call. `timeout_ns` UINT64_MAX sends no deadline; the caller enforces it.
  * `events` and `ctx` live until `finished`. NULL when the connection is draining or memory is
  * short. */

@@ -3,8 +3,10 @@
  * nevertheless. */
 #include "control/api/mutation.h"
 
+#include "base/bytes.h"
 #include "base/log.h"
 #include "control/cluster/writer.h"
+#include "control/state/state.h"
 #include "proto/mutation.pb-c.h"
 
 #include <errno.h>
@@ -33,6 +35,7 @@ int mutation_create(struct mutation **out, const struct mutation_kind *kind,
         goto fail;
     if (request_id != NULL) {
         memcpy(mutation->request_id, request_id, MUTATION_ID_LEN);
+        mutation->has_request_id = true;
     } else if (getrandom(mutation->request_id, MUTATION_ID_LEN, 0) != MUTATION_ID_LEN) {
         code = -EIO;
         goto fail;
@@ -63,6 +66,8 @@ uint8_t *mutation_pack(const struct mutation *mutation, size_t *len)
     pb.request_id.data = (uint8_t *)(uintptr_t)mutation->request_id;
     pb.request_id.len = MUTATION_ID_LEN;
     pb.made_ns = mutation->made_ns;
+    pb.has_request_id = mutation->has_request_id;
+    pb.repeat_key = (char *)(uintptr_t)mutation->repeat_key;
     pb.request.data = mutation->packed;
     pb.request.len = mutation->packed_len;
     *len = pb__mutation__get_packed_size(&pb);
@@ -79,10 +84,15 @@ int mutation_unpack(struct mutation **out, const uint8_t *bytes, size_t len)
     *out = NULL;
     Pb__Mutation *pb = pb__mutation__unpack(NULL, len, bytes);
     const struct mutation_kind *kind = pb != NULL ? mutation_kind_find(pb->kind) : NULL;
-    if (kind != NULL && pb->request_id.len == MUTATION_ID_LEN)
+    if (kind != NULL && pb->request_id.len == MUTATION_ID_LEN &&
+        strlen(pb->repeat_key) < MUTATION_NAME)
         request = protobuf_c_message_unpack(kind->request, NULL, pb->request.len, pb->request.data);
     if (request != NULL) {
         code = mutation_create(out, kind, request, pb->request_id.data, pb->made_ns);
+        if (code == 0) {
+            (*out)->has_request_id = pb->has_request_id;
+            memcpy((*out)->repeat_key, pb->repeat_key, strlen(pb->repeat_key) + 1);
+        }
         protobuf_c_message_free_unpacked(request, NULL);
     }
     pb__mutation__free_unpacked(pb, NULL);
@@ -103,12 +113,51 @@ enum grpc_code mutation_build(const struct mutation *mutation, struct change *ch
     return mutation->kind->build(change, state, mutation->request, mutation->made_ns, err);
 }
 
+/* Whether a change was made for this very request. */
+static bool was_made(const struct mutation *mutation, const struct state *state)
+{
+    char name[MUTATION_NAME];
+    bytes_to_hex(name, mutation->request_id, MUTATION_ID_LEN);
+    return mutation->has_request_id && state != NULL && state_request(state, name) != NULL;
+}
+
+/* Whether a refused request asks again for what was made, and still is as it wanted. */
+static bool is_repetition(const struct mutation *mutation, const struct state *state,
+                          enum grpc_code code)
+{
+    return (code == GRPC_NOT_FOUND || code == GRPC_ALREADY_EXISTS) &&
+           mutation->repeat_key[0] != '\0' && mutation->kind->holds != NULL &&
+           state_request(state, mutation->repeat_key) != NULL &&
+           mutation->kind->holds(state, mutation->request);
+}
+
+static void keep_names(const struct mutation *mutation, struct change *change,
+                       const struct state *state)
+{
+    char name[MUTATION_NAME];
+    if (!mutation->kind->is_kept)
+        return;
+    bytes_to_hex(name, mutation->request_id, MUTATION_ID_LEN);
+    if (mutation->has_request_id)
+        change_keep_request(change, state, name, mutation->made_ns);
+    if (mutation->repeat_key[0] != '\0')
+        change_keep_request(change, state, mutation->repeat_key, mutation->made_ns);
+}
+
 static enum grpc_code mutation_write(void *ctx, struct change *change, const struct state *state,
                                      struct err *err)
 {
     struct mutation *mutation = ctx;
+    if (was_made(mutation, state)) {
+        change_init(change);
+        return GRPC_OK;
+    }
     enum grpc_code code = mutation_build(mutation, change, state, err);
+    if (is_repetition(mutation, state, code))
+        code = GRPC_OK;
     mutation->changed = code == GRPC_OK && change->op_count > 0;
+    if (mutation->changed)
+        keep_names(mutation, change, state);
     return code;
 }
 

@@ -17,7 +17,10 @@ struct err;
 struct state;
 struct writer_job;
 
-enum { MUTATION_ID_LEN = 16 };
+enum {
+    MUTATION_ID_LEN = 16,
+    MUTATION_NAME = 2 * MUTATION_ID_LEN + 2, /* of a request in the state, with its NUL */
+};
 
 /* One row a request, all of them in mutation_kinds.c. */
 struct mutation_kind {
@@ -26,6 +29,10 @@ struct mutation_kind {
     /* A builder of change.h with its arguments taken from the request. */
     enum grpc_code (*build)(struct change *change, const struct state *state,
                             const ProtobufCMessage *request, uint64_t made_ns, struct err *err);
+    /* Whether the state is as the request wants it. A request that is refused for that very reason
+     * is a repetition when the same one was made before. NULL: repeating it changes nothing. */
+    bool (*holds)(const struct state *state, const ProtobufCMessage *request);
+    bool is_kept;             /* its ids are kept with the change, for retries */
     const char *done_message; /* logged when the change is made; NULL: not logged */
     const char *subject_name; /* of the string at `subject` in the log line; NULL: a peer's id */
     size_t subject;           /* offset of a string in the request */
@@ -51,6 +58,8 @@ const struct mutation_kind *mutation_kind_find(const char *name);
 struct mutation {
     const struct mutation_kind *kind;
     uint8_t request_id[MUTATION_ID_LEN]; /* a retry carries the same one */
+    bool has_request_id;                 /* it is the caller's, else random */
+    char repeat_key[MUTATION_NAME];      /* "=" and 32 hex digits, or "" */
     uint64_t made_ns;                    /* when it was asked for, since the UNIX epoch */
     uint8_t *packed;                     /* the request as it came */
     size_t packed_len;

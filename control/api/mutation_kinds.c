@@ -49,6 +49,7 @@ const struct mutation_kind mutation_authorize_peer = {
     .name = "AuthorizePeer",
     .request = &pb__authorize_peer_request__descriptor,
     .build = build_authorize,
+    .is_kept = true,
     .done_message = "authorized peer",
     .subject = offsetof(Pb__AuthorizePeerRequest, id),
 };
@@ -62,10 +63,18 @@ static enum grpc_code build_deauthorize(struct change *change, const struct stat
     return change_deauthorize_peer(change, state, request->id, err);
 }
 
+static bool is_deauthorized(const struct state *state, const ProtobufCMessage *message)
+{
+    const Pb__DeauthorizePeerRequest *request = (const Pb__DeauthorizePeerRequest *)message;
+    return state_authorization(state, request->id) == NULL;
+}
+
 const struct mutation_kind mutation_deauthorize_peer = {
     .name = "DeauthorizePeer",
     .request = &pb__deauthorize_peer_request__descriptor,
     .build = build_deauthorize,
+    .holds = is_deauthorized,
+    .is_kept = true,
     .done_message = "deauthorized peer",
     .subject = offsetof(Pb__DeauthorizePeerRequest, id),
 };
@@ -83,6 +92,7 @@ const struct mutation_kind mutation_rekey_peer = {
     .name = "RekeyPeer",
     .request = &pb__rekey_peer_request__descriptor,
     .build = build_rekey,
+    .is_kept = true,
     .done_message = "the peer may bring a new key, once",
     .subject = offsetof(Pb__RekeyPeerRequest, id),
 };
@@ -100,6 +110,7 @@ const struct mutation_kind mutation_rename_peer = {
     .name = "RenamePeer",
     .request = &pb__rename_peer_request__descriptor,
     .build = build_rename,
+    .is_kept = true,
     .done_message = "renamed peer",
     .subject = offsetof(Pb__RenamePeerRequest, id),
 };
@@ -115,10 +126,22 @@ static enum grpc_code build_create_route(struct change *change, const struct sta
     return change_create_route(change, state, request->node_id, request->network, err);
 }
 
+static bool has_route(const struct state *state, const ProtobufCMessage *message)
+{
+    const Pb__CreateRouteRequest *request = (const Pb__CreateRouteRequest *)message;
+    struct ip_prefix network;
+    if (!ip_prefix_parse(&network, request->network))
+        return false;
+    const struct state_route *route = state_route(state, &network);
+    return route != NULL && strcmp(route->node_id, request->node_id) == 0;
+}
+
 const struct mutation_kind mutation_create_route = {
     .name = "CreateRoute",
     .request = &pb__create_route_request__descriptor,
     .build = build_create_route,
+    .holds = has_route,
+    .is_kept = true,
     .done_message = "created route",
     .subject_name = "network",
     .subject = offsetof(Pb__CreateRouteRequest, network),
@@ -133,10 +156,19 @@ static enum grpc_code build_delete_route(struct change *change, const struct sta
     return change_delete_route(change, state, request->network, err);
 }
 
+static bool has_no_route(const struct state *state, const ProtobufCMessage *message)
+{
+    const Pb__DeleteRouteRequest *request = (const Pb__DeleteRouteRequest *)message;
+    struct ip_prefix network;
+    return ip_prefix_parse(&network, request->network) && state_route(state, &network) == NULL;
+}
+
 const struct mutation_kind mutation_delete_route = {
     .name = "DeleteRoute",
     .request = &pb__delete_route_request__descriptor,
     .build = build_delete_route,
+    .holds = has_no_route,
+    .is_kept = true,
     .done_message = "deleted route",
     .subject_name = "network",
     .subject = offsetof(Pb__DeleteRouteRequest, network),

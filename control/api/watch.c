@@ -137,6 +137,7 @@ static const struct kind *kind_of(enum record_kind kind)
     case RECORD_MASTER:
     case RECORD_NODENETWORK: /* in the node's record */
     case RECORD_PEERIP:      /* in the peer's record */
+    case RECORD_REQUEST:     /* of no interest to others */
         break;
     }
     return NULL;

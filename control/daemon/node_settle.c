@@ -27,6 +27,7 @@ void node_touch(struct node *node, const struct record_op *op)
     case RECORD_UNKNOWN:
     case RECORD_MASTER:
     case RECORD_PEERIP: /* the peer's own record has it too */
+    case RECORD_REQUEST:
         break;
     case RECORD_META:
     case RECORD_NODE:

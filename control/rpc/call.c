@@ -26,6 +26,7 @@ struct rpc_call {
     bool waiting;   /* the handler was told that the call is not writable */
     void (*cancelled)(void *ctx, struct rpc_call *call);
     void *cancelled_ctx;
+    const char *explanation; /* for a caller whose deadline has passed */
     void (*writable)(void *ctx, struct rpc_call *call);
     void *writable_ctx;
 };
@@ -79,7 +80,9 @@ static void call_deadline_passed(uv_timer_t *timer)
 {
     struct rpc_call *call = timer->data;
     call_cancel(call);
-    call_end(call, GRPC_DEADLINE_EXCEEDED, "the deadline has passed");
+    rpc_call_fail(call, GRPC_DEADLINE_EXCEEDED, "the deadline has passed%s%s",
+                  call->explanation != NULL ? ": " : "",
+                  call->explanation != NULL ? call->explanation : "");
 }
 
 static void start_deadline(struct rpc_call *call, uint64_t timeout_ns)
@@ -275,6 +278,11 @@ void rpc_call_on_cancel(struct rpc_call *call, void (*cancelled)(void *ctx, stru
 {
     call->cancelled = cancelled;
     call->cancelled_ctx = ctx;
+}
+
+void rpc_call_explain(struct rpc_call *call, const char *text)
+{
+    call->explanation = text;
 }
 
 /* Queues a message without sending it yet. */

@@ -32,6 +32,9 @@ const char *rpc_call_metadata(const struct rpc_call *call, const char *name);
 void rpc_call_on_cancel(struct rpc_call *call, void (*cancelled)(void *ctx, struct rpc_call *call),
                         void *ctx);
 
+/* To be called from `cancelled`: what a caller whose deadline has passed should know, a literal. */
+void rpc_call_explain(struct rpc_call *call, const char *text);
+
 /* Finishes a unary call; `call` is gone when it returns. */
 void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *response);
 

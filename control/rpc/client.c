@@ -30,6 +30,8 @@ struct rpc_client {
     void *ctx;
     struct transport_conn *transport; /* NULL before dialing and after its end */
     struct h2_client *session;        /* NULL before open */
+    const char *metadata_name;        /* NULL: none */
+    char metadata_value[64];
     struct list calls;
     uv_timer_t flusher;
     uv_timer_t pinger;
@@ -209,8 +211,10 @@ void rpc_client_probe(struct rpc_client *client, uint32_t within_ms)
 /* Hands a waiting call to the session. 0 or -EPIPE. */
 static int call_start(struct rpc_stream *call)
 {
-    call->request = h2_client_start(call->client->session, call->path, call->packed,
-                                    call->packed_len, call->timeout_ns, &request_events, call);
+    struct rpc_client *client = call->client;
+    h2_client_set_metadata(client->session, client->metadata_name, client->metadata_value);
+    call->request = h2_client_start(client->session, call->path, call->packed, call->packed_len,
+                                    call->timeout_ns, &request_events, call);
     if (call->request == NULL)
         return -EPIPE;
     free(call->packed);
@@ -447,6 +451,13 @@ void rpc_client_destroy(struct rpc_client *client)
 const struct address *rpc_client_address(const struct rpc_client *client)
 {
     return &client->addresses[client->current < client->options.count ? client->current : 0];
+}
+
+void rpc_client_set_metadata(struct rpc_client *client, const char *name, const char *value)
+{
+    client->metadata_name = value != NULL ? name : NULL;
+    snprintf(client->metadata_value, sizeof client->metadata_value, "%s",
+             value != NULL ? value : "");
 }
 
 static struct rpc_stream *call_create(struct rpc_client *client, const char *path,

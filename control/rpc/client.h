@@ -50,6 +50,10 @@ const struct address *rpc_client_address(const struct rpc_client *client);
  * `opened`. */
 void rpc_client_probe(struct rpc_client *client, uint32_t within_ms);
 
+/* A pair of metadata that calls carry from now on, the name a literal in lower case. `value` NULL:
+ * none. Longer values than 63 characters are cut. */
+void rpc_client_set_metadata(struct rpc_client *client, const char *name, const char *value);
+
 /* A unary call; made before `opened`, it waits for that. `timeout_ms` 0: none. `done` runs once,
  * never before this returns; its `response` is NULL unless `code` is GRPC_OK, and freed when it
  * returns; `text` is never NULL. 0 or -ENOMEM, -EPIPE when closed. */

@@ -121,4 +121,10 @@ enum grpc_code change_create_route(struct change *change, const struct state *st
 enum grpc_code change_delete_route(struct change *change, const struct state *state,
                                    const char *network, struct err *err);
 
+/* Adds to a change, which is not empty, that it was made for a request of this name: a retry finds
+ * it with state_request. Some of the requests that are neither among the last 10,000 nor made within
+ * an hour are forgotten. */
+void change_keep_request(struct change *change, const struct state *state, const char *name,
+                         uint64_t made_ns);
+
 #endif

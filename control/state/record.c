@@ -15,7 +15,8 @@ static const struct {
     enum record_kind kind;
 } hashes[] = {{RECORD_KEY_META, RECORD_META},
               {RECORD_KEY_AUTHORIZED, RECORD_AUTHORIZATION},
-              {RECORD_KEY_PEERIPS, RECORD_PEERIP}};
+              {RECORD_KEY_PEERIPS, RECORD_PEERIP},
+              {RECORD_KEY_REQUESTS, RECORD_REQUEST}};
 
 enum record_kind record_key_parse(const char *key, const char *field, const char **name)
 {

@@ -15,6 +15,7 @@
  *   heimdall:authorized          hash: peer id -> Authorization
  *   heimdall:peerips             hash: address -> peer id (text), which makes addresses unique
  *   heimdall:routes:NET          Route
+ *   heimdall:requests            hash: request id -> MadeRequest, of recent changes
  *   heimdall:changes             stream: see store_redis.h
  *
  * Values are protobuf unless the table says otherwise. */
@@ -23,6 +24,7 @@
 #define RECORD_KEY_MASTER       "heimdall:master"
 #define RECORD_KEY_AUTHORIZED   "heimdall:authorized"
 #define RECORD_KEY_PEERIPS      "heimdall:peerips"
+#define RECORD_KEY_REQUESTS     "heimdall:requests"
 #define RECORD_KEY_CHANGES      "heimdall:changes"
 #define RECORD_KEY_NODES        "heimdall:nodes:"
 #define RECORD_KEY_NODENETWORKS "heimdall:nodenetworks:"
@@ -42,6 +44,7 @@ enum record_kind {
     RECORD_AUTHORIZATION,
     RECORD_PEERIP,
     RECORD_ROUTE,
+    RECORD_REQUEST,
 };
 
 enum record_op_kind { RECORD_SET, RECORD_DEL, RECORD_HSET, RECORD_HDEL };

@@ -43,6 +43,15 @@ static int compare_routes(const void *a, const void *b)
     return order != 0 ? order : x->network.len - y->network.len;
 }
 
+static int compare_requests(const void *a, const void *b)
+{
+    const struct state_request *x = a;
+    const struct state_request *y = b;
+    if (x->pb->rev != y->pb->rev)
+        return x->pb->rev < y->pb->rev ? -1 : 1;
+    return strcmp(x->name, y->name);
+}
+
 /* ---- kinds of entries ---- */
 
 int state_create(struct state **out, const uint8_t seed[16])
@@ -60,7 +69,8 @@ int state_create(struct state **out, const uint8_t seed[16])
                                 &state->peer_keys,
                                 &state->node_names,
                                 &state->peer_names,
-                                &state->authorization_names};
+                                &state->authorization_names,
+                                &state->requests};
     for (size_t i = 0; i < sizeof maps / sizeof maps[0]; i++)
         map_init(maps[i], seed);
     state->nodes_ordered.compare = compare_nodes;
@@ -68,6 +78,7 @@ int state_create(struct state **out, const uint8_t seed[16])
     state->routes_ordered.compare = compare_routes;
     state->networks_ordered.compare = compare_networks;
     state->authorizations_ordered.compare = compare_authorizations;
+    state->requests_ordered.compare = compare_requests;
     state->offset_floor = FIRST_PEER_OFFSET;
     *out = state;
     return 0;
@@ -112,6 +123,11 @@ static void free_address(void *entry)
     state_address_free(entry);
 }
 
+static void free_request(void *entry)
+{
+    state_request_free(entry);
+}
+
 static struct kind kind_of(struct state *state, enum record_kind kind)
 {
     switch (kind) {
@@ -130,6 +146,8 @@ static struct kind kind_of(struct state *state, enum record_kind kind)
                              &state->authorization_names, free_authorization};
     case RECORD_PEERIP:
         return (struct kind){&state->addresses, NULL, NULL, NULL, free_address};
+    case RECORD_REQUEST:
+        return (struct kind){&state->requests, &state->requests_ordered, NULL, NULL, free_request};
     case RECORD_UNKNOWN:
     case RECORD_META:
     case RECORD_MASTER:
@@ -156,9 +174,9 @@ void state_destroy(struct state *state)
 {
     if (state == NULL)
         return;
-    static const enum record_kind kinds[] = {RECORD_NODE,   RECORD_PEER,
-                                             RECORD_ROUTE,  RECORD_NODENETWORK,
-                                             RECORD_PEERIP, RECORD_AUTHORIZATION};
+    static const enum record_kind kinds[] = {
+        RECORD_NODE,   RECORD_PEER,          RECORD_ROUTE,  RECORD_NODENETWORK,
+        RECORD_PEERIP, RECORD_AUTHORIZATION, RECORD_REQUEST};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         free_all(kind_of(state, kinds[i]));
     if (state->master != NULL)
@@ -182,6 +200,7 @@ static struct names names_of(enum record_kind kind, const void *entry)
     const struct state_network *network = entry;
     const struct state_authorization *authorization = entry;
     const struct state_address *address = entry;
+    const struct state_request *request = entry;
     switch (kind) {
     case RECORD_NODE:
         return (struct names){node->id, strlen(node->id), node->public_key, node->name};
@@ -196,6 +215,8 @@ static struct names names_of(enum record_kind kind, const void *entry)
                               authorization->name};
     case RECORD_PEERIP:
         return (struct names){&address->addr, sizeof address->addr, NULL, NULL};
+    case RECORD_REQUEST:
+        return (struct names){request->name, strlen(request->name), NULL, NULL};
     case RECORD_UNKNOWN:
     case RECORD_META:
     case RECORD_MASTER:
@@ -321,6 +342,8 @@ static void *parse_entry(enum record_kind kind, const char *name, const struct r
         return state_authorization_parse(name, op->value, op->len, damaged);
     case RECORD_PEERIP:
         return state_address_parse(name, op->value, op->len, damaged);
+    case RECORD_REQUEST:
+        return state_request_parse(name, op->value, op->len, damaged);
     case RECORD_UNKNOWN:
     case RECORD_META:
     case RECORD_MASTER:
@@ -408,7 +431,8 @@ static int apply_master(struct state *state, const struct record_op *op)
 /* Whether the operation fits its key: only hashes have fields. */
 static bool op_fits(enum record_kind kind, const struct record_op *op)
 {
-    bool hash = kind == RECORD_META || kind == RECORD_AUTHORIZATION || kind == RECORD_PEERIP;
+    bool hash = kind == RECORD_META || kind == RECORD_AUTHORIZATION || kind == RECORD_PEERIP ||
+                kind == RECORD_REQUEST;
     switch (op->kind) {
     case RECORD_SET:
         return !hash;
@@ -445,6 +469,7 @@ int state_apply(struct state *state, const struct record_op *op)
     case RECORD_ROUTE:
     case RECORD_AUTHORIZATION:
     case RECORD_PEERIP:
+    case RECORD_REQUEST:
     case RECORD_UNKNOWN:
         break;
     }

@@ -5,6 +5,7 @@
 #include "control/state/record.h"
 #include "proto/cluster.pb-c.h"
 #include "proto/heimdall.pb-c.h"
+#include "proto/mutation.pb-c.h"
 
 /* The in-memory copy of the store, from which every answer, change and plan is made. Records are
  * kept as protobuf messages, so that unknown fields survive, beside their parsed values. A record
@@ -52,6 +53,12 @@ struct state_network {
     struct ip_prefix network;
 };
 
+/* A recent change that was made for a request with an id. */
+struct state_request {
+    Pb__MadeRequest *pb;
+    const char *name;
+};
+
 /* The settings that the cluster was made with. A prefix of family 0 turns that part of the overlay
  * off. */
 struct state_settings {
@@ -95,6 +102,7 @@ const struct state_authorization *state_authorization_by_name(const struct state
                                                               const char *name);
 const struct state_route *state_route(const struct state *state, const struct ip_prefix *network);
 const struct state_network *state_network(const struct state *state, const char *node_id);
+const struct state_request *state_request(const struct state *state, const char *name);
 const Pb__Master *state_master(const struct state *state);
 
 /* The id of the peer that has an address, or NULL. */
@@ -112,6 +120,10 @@ size_t state_authorization_count(const struct state *state);
 const struct state_authorization *state_authorization_at(const struct state *state, size_t i);
 size_t state_network_count(const struct state *state);
 const struct state_network *state_network_at(const struct state *state, size_t i);
+
+/* Requests, the oldest first. */
+size_t state_request_count(const struct state *state);
+const struct state_request *state_request_at(const struct state *state, size_t i);
 
 /* The lowest offset in the peer network that may be free: every one below is taken. */
 uint64_t state_peer_offset_floor(const struct state *state);

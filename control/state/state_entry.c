@@ -84,6 +84,12 @@ static bool parse_authorization(struct state_authorization *authorization, const
     return strcmp(authorization->id, name) == 0;
 }
 
+static bool parse_request(struct state_request *request, const char *name)
+{
+    request->name = request->pb->name;
+    return strcmp(request->name, name) == 0;
+}
+
 /* The parse and free functions of an entry type: unpack, check, free on damage. */
 #define DEFINE_ENTRY(type, check, unpack, free_message)                                            \
     struct state_##type *state_##type##_parse(const char *name, const uint8_t *value, size_t len,  \
@@ -115,6 +121,7 @@ DEFINE_ENTRY(route, parse_route, pb__route__unpack, pb__route__free_unpacked)
 DEFINE_ENTRY(network, parse_node_network, pb__route__unpack, pb__route__free_unpacked)
 DEFINE_ENTRY(authorization, parse_authorization, pb__authorization__unpack,
              pb__authorization__free_unpacked)
+DEFINE_ENTRY(request, parse_request, pb__made_request__unpack, pb__made_request__free_unpacked)
 
 struct state_address *state_address_parse(const char *name, const uint8_t *value, size_t len,
                                           bool *damaged)

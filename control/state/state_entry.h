@@ -23,6 +23,8 @@ struct state_network *state_network_parse(const char *name, const uint8_t *value
                                           bool *damaged);
 struct state_authorization *state_authorization_parse(const char *name, const uint8_t *value,
                                                       size_t len, bool *damaged);
+struct state_request *state_request_parse(const char *name, const uint8_t *value, size_t len,
+                                          bool *damaged);
 struct state_address *state_address_parse(const char *name, const uint8_t *value, size_t len,
                                           bool *damaged);
 
@@ -31,6 +33,7 @@ void state_peer_free(struct state_peer *peer);
 void state_route_free(struct state_route *route);
 void state_network_free(struct state_network *network);
 void state_authorization_free(struct state_authorization *authorization);
+void state_request_free(struct state_request *request);
 void state_address_free(struct state_address *address);
 
 /* One field of heimdall:meta; false when it is damaged. Unknown fields are ignored. */

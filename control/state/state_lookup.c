@@ -65,6 +65,21 @@ const struct state_network *state_network(const struct state *state, const char 
     return map_get(&state->networks, node_id, strlen(node_id));
 }
 
+const struct state_request *state_request(const struct state *state, const char *name)
+{
+    return map_get(&state->requests, name, strlen(name));
+}
+
+size_t state_request_count(const struct state *state)
+{
+    return state->requests_ordered.count;
+}
+
+const struct state_request *state_request_at(const struct state *state, size_t i)
+{
+    return state->requests_ordered.items[i];
+}
+
 const struct state_route *state_route(const struct state *state, const struct ip_prefix *network)
 {
     char text[IP_PREFIX_TEXT];

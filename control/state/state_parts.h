@@ -27,11 +27,13 @@ struct state {
     struct map peer_keys;
     struct map peer_names;
     struct map authorization_names;
+    struct map requests;
     struct state_table nodes_ordered;
     struct state_table peers_ordered;
     struct state_table routes_ordered;
     struct state_table networks_ordered;
     struct state_table authorizations_ordered;
+    struct state_table requests_ordered;
 };
 
 #endif

@@ -59,11 +59,11 @@ class Api:
     def __init__(self, channel):
         self.stubs = heimdall_grpc.HeimdallStub(channel), cluster_grpc.ClusterStub(channel)
 
-    def call(self, method, /, **fields):
+    def call(self, method, /, metadata=(), **fields):
         """The first answer."""
         [stub] = [stub for stub in self.stubs if hasattr(stub, method)]
         request = getattr(heimdall if stub is self.stubs[0] else cluster, f"{method}Request")
-        answer = getattr(stub, method)(request(**fields), timeout=10)
+        answer = getattr(stub, method)(request(**fields), timeout=10, metadata=metadata)
         return next(answer) if method.startswith("Watch") else answer
 
 
@@ -209,6 +209,71 @@ class Refused(Requests):
         self.refuse("INVALID_ARGUMENT",
                     *[("CreateRoute", {"node_id": self.node.id, "network": text}) for text in malformed + reserved + overlapping],
                     *[("DeleteRoute", {"network": text}) for text in malformed])
+
+
+class Retried(Requests):
+    """A request that is sent again, because its outcome was unknown"""
+
+    def setUp(self):
+        self.api = self.admin = Api(self.enterContext(contextlib.closing(grpc.insecure_channel("172.17.0.5:9000"))))
+        self.node = self.api.call("Status").nodes[0].node
+        self.route = {"node_id": self.node.id, "network": "192.168.60.0/24"}
+
+    def by_id(self):
+        return [("heimdall-request-id", str(uuid.uuid4()))]
+
+    def networks(self):
+        return [route.network for route in self.api.call("Routes").routes]
+
+    def test_answered_as_before(self):
+        """By its id: also once somebody else has undone it, when the change is not made again"""
+        create, delete = self.by_id(), self.by_id()
+        for _ in range(3):
+            self.api.call("CreateRoute", create, **self.route)
+        self.assertIn(self.route["network"], self.networks())
+        for _ in range(3):
+            self.api.call("DeleteRoute", delete, network=self.route["network"])
+        self.api.call("CreateRoute", create, **self.route)
+        self.assertNotIn(self.route["network"], self.networks())
+        peer, deauthorize = str(uuid.uuid4()), self.by_id()
+        self.api.call("AuthorizePeer", id=peer)
+        for _ in range(3):
+            self.api.call("DeauthorizePeer", deauthorize, id=peer)
+
+    def test_after_a_restart(self):
+        """The ids are in the store"""
+        create = self.by_id()
+        self.api.call("CreateRoute", create, **self.route)
+        open_.node.stop()
+        open_.node = open_.start(["heimdall", "-D", "--name", "router", "--insecure"])
+        open_.node.wait_for("hctl peers authorize", timeout=20)
+        self.api = Api(self.enterContext(contextlib.closing(grpc.insecure_channel("172.17.0.5:9000"))))
+        self.api.call("CreateRoute", create, **self.route)
+        self.api.call("DeleteRoute", network=self.route["network"])
+
+    def test_hctl(self):
+        """The same command again succeeds for as long as its effect stands; what never was is still refused"""
+        def hctl(*words, check=True):
+            return open_.run(["hctl", *words], check=check)
+        peer = str(uuid.uuid4())
+        create = ("routes", "create", "--node-id", "router", "--network", self.route["network"])
+        hctl("peers", "authorize", peer)
+        for words in (create, ("routes", "delete", self.route["network"]), create,
+                      ("routes", "delete", self.route["network"]), ("peers", "deauthorize", peer)):
+            with self.subTest(words=words):
+                hctl(*words)
+                self.assertEqual(self.route["network"] in self.networks(), words == create)
+                hctl(*words)
+                self.assertEqual(self.route["network"] in self.networks(), words == create)
+        for words in (("peers", "deauthorize", str(uuid.uuid4())), ("routes", "delete", "192.168.61.0/24")):
+            self.assertEqual(hctl(*words, check=False).returncode, 3)
+
+    def test_malformed_ids(self):
+        for name in ("heimdall-request-id", "heimdall-repeat-key"):
+            for text in ("", "banana", "ab" * 15, "ab" * 17, "g" * 32):
+                with self.subTest(name=name, text=text), self.assertRaises(grpc.RpcError) as caught:
+                    self.api.call("AuthorizePeer", [(name, text)], id=str(uuid.uuid4()))
+                self.assertEqual(caught.exception.code().name, "INVALID_ARGUMENT")
 
 
 class Roles(Requests):

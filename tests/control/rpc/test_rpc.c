@@ -2,6 +2,7 @@
 #include "control/rpc/server.h"
 
 #include "proto/cluster.pb-c.h"
+#include "proto/h2_client.h"
 #include "proto/heimdall.pb-c.h"
 #include "tests/control/loop_fixture.h"
 
@@ -99,6 +100,8 @@ static void handle_stream(void *ctx, struct rpc_call *call, const ProtobufCMessa
         rpc_call_finish(call, GRPC_OK, NULL);
 }
 
+static void handle_explained(void *ctx, struct rpc_call *call, const ProtobufCMessage *message);
+
 static const struct rpc_method methods[] = {
     {"/t.T/Echo", RPC_UNARY, TRANSPORT_ADMIN | TRANSPORT_PEER, &pb__connect_request__descriptor,
      &pb__connect_response__descriptor, handle_echo},
@@ -106,6 +109,8 @@ static const struct rpc_method methods[] = {
      &pb__connect_response__descriptor, handle_fail},
     {"/t.T/Hold", RPC_UNARY, TRANSPORT_ADMIN, &pb__connect_request__descriptor,
      &pb__connect_response__descriptor, handle_hold},
+    {"/t.T/Explained", RPC_UNARY, TRANSPORT_ADMIN, &pb__connect_request__descriptor,
+     &pb__connect_response__descriptor, handle_explained},
     {"/t.T/Later", RPC_UNARY, TRANSPORT_ADMIN, &pb__connect_request__descriptor,
      &pb__connect_response__descriptor, handle_later},
     {"/t.T/Node", RPC_UNARY, TRANSPORT_NODE, &pb__connect_request__descriptor,
@@ -276,6 +281,76 @@ START_TEST(deadline)
     ck_assert_int_eq(code, GRPC_DEADLINE_EXCEEDED);
     ck_assert(loop_run_until(&loop, &cancelled, 10000));
     ck_assert_uint_eq(cancels, 1);
+}
+END_TEST
+
+static void on_explained(void *ctx, struct rpc_call *call)
+{
+    (void)ctx;
+    held = NULL;
+    rpc_call_explain(call, "the change may still happen");
+}
+
+static void handle_explained(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    (void)ctx;
+    (void)message;
+    rpc_call_on_cancel(call, on_explained, NULL);
+}
+
+static void on_late(void *ctx, struct h2_request *request, enum grpc_code late_code,
+                    const char *late_text)
+{
+    (void)request;
+    code = late_code;
+    snprintf(text, sizeof text, "%s", late_text);
+    *(bool *)ctx = true;
+}
+
+static void no_message(void *ctx, struct h2_request *request, const uint8_t *bytes, size_t len)
+{
+    (void)ctx;
+    (void)request;
+    (void)bytes;
+    (void)len;
+}
+
+/* Moves bytes between a session and a socket until the flag is set. */
+static void talk(struct h2_client *session, int fd, const bool *flag)
+{
+    struct buffer out;
+    uint8_t in[4096];
+    for (int i = 0; i < 1000 && !*flag; i++) {
+        buffer_init(&out);
+        ck_assert_int_eq(h2_client_pull(session, &out, sizeof in), 0);
+        ck_assert_int_eq(send(fd, buffer_data(&out), buffer_len(&out), 0),
+                         (ssize_t)buffer_len(&out));
+        buffer_fini(&out);
+        loop_run_for(&loop, 10);
+        ssize_t len = recv(fd, in, sizeof in, MSG_DONTWAIT);
+        if (len > 0)
+            ck_assert_int_eq(h2_client_receive(session, in, (size_t)len), 0);
+    }
+    ck_assert(*flag);
+}
+
+/* A client without a clock of its own reads what the handler knows of the outcome. */
+START_TEST(deadline_is_explained)
+{
+    static const struct h2_request_events events = {.message = no_message, .finished = on_late};
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    bool finished = false;
+    strcpy(to.sun_path, address.path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    struct h2_client *session = h2_client_create("localhost", false, GRPC_MESSAGE_MAX);
+    ck_assert_ptr_nonnull(
+        h2_client_start(session, "/t.T/Explained", "", 0, 50 * 1000000, &events, &finished));
+    talk(session, fd, &finished);
+    ck_assert_int_eq(code, GRPC_DEADLINE_EXCEEDED);
+    ck_assert_str_eq(text, "the deadline has passed: the change may still happen");
+    h2_client_destroy(session);
+    close(fd);
 }
 END_TEST
 
@@ -649,6 +724,7 @@ int main(void)
     tcase_add_test(tc, malformed_request);
     tcase_add_test(tc, malformed_response);
     tcase_add_test(tc, deadline);
+    tcase_add_test(tc, deadline_is_explained);
     tcase_add_loop_test(tc, message_size, 0, (int)ARRAY_LEN(sizes));
     tcase_add_test(tc, many_calls_at_once);
     tcase_add_loop_test(tc, stream_to_its_end, 0, 2);
