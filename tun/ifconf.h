@@ -71,6 +71,7 @@ struct ifconf_route {
     struct ip_addr source;  /* preferred source; family 0: none */
     uint32_t metric;        /* 0: the kernel's own choice, which for IPv6 is 1024 */
     uint8_t protocol;       /* origin; 0 when setting: IFCONF_PROTOCOL */
+    bool is_throw;          /* ends the lookup in this table: the next rule decides */
 };
 
 /* Adds the route or replaces the one of the same prefix, table and metric. */
@@ -80,7 +81,7 @@ int ifconf_route_set(struct ifconf_socket *conf, const struct ifconf_route *rout
  * another protocol alone. */
 int ifconf_route_del(struct ifconf_socket *conf, const struct ifconf_route *route);
 
-/* Lists the unicast routes of one family (4, 6) and table; of one protocol, or of all with 0. A
+/* Lists the unicast and throw routes of one family (4, 6) and table; of one protocol, or of all with 0. A
  * route with several next hops shows the first. */
 int ifconf_route_list(struct ifconf_socket *conf, uint8_t family, uint32_t table, uint8_t protocol,
                       struct ifconf_route **out, size_t *count);
@@ -93,6 +94,7 @@ struct ifconf_rule {
     uint32_t table;
     bool unreachable; /* refuses packets that come this far; without a table */
     uint32_t fwmark;  /* 0: matches any mark */
+    uint32_t fwmask;  /* the bits of the mark that are compared; 0: all */
     bool invert;      /* "not": applies to packets without the mark */
     bool has_suppress;
     uint32_t suppress_prefixlen; /* ignores routes of this length or shorter */
@@ -100,12 +102,12 @@ struct ifconf_rule {
     bool foreign; /* in lists: has selectors or actions that this struct does not hold */
 };
 
-/* "not fwmark MARK lookup TABLE", and the same with "suppress_prefixlength 0": all but the default
- * routes of that table. */
-struct ifconf_rule ifconf_rule_unmarked(uint8_t family, uint32_t fwmark, uint32_t table,
-                                        uint32_t priority);
-struct ifconf_rule ifconf_rule_unmarked_specific(uint8_t family, uint32_t fwmark, uint32_t table,
-                                                 uint32_t priority);
+/* "not fwmark MARK/MASK lookup TABLE", and the same with "suppress_prefixlength 0": all but the
+ * default routes of that table. Mask 0 compares all bits. */
+struct ifconf_rule ifconf_rule_unmarked(uint8_t family, uint32_t fwmark, uint32_t fwmask,
+                                        uint32_t table, uint32_t priority);
+struct ifconf_rule ifconf_rule_unmarked_specific(uint8_t family, uint32_t fwmark, uint32_t fwmask,
+                                                 uint32_t table, uint32_t priority);
 
 int ifconf_rule_add(struct ifconf_socket *conf, const struct ifconf_rule *rule);
 int ifconf_rule_del(struct ifconf_socket *conf, const struct ifconf_rule *rule);

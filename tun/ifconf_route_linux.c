@@ -30,7 +30,7 @@ int ifconf_route_set(struct ifconf_socket *conf, const struct ifconf_route *rout
     if (route->prefix.addr.family == 0)
         return -EINVAL;
     struct rtmsg *rtm = request_route(&request, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, route);
-    rtm->rtm_type = RTN_UNICAST;
+    rtm->rtm_type = route->is_throw ? RTN_THROW : RTN_UNICAST;
     bool direct = route->gateway.family == 0;
     rtm->rtm_scope = direct && route->prefix.addr.family == 4 ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
     if (!direct)
@@ -83,8 +83,8 @@ static int take_route(const struct nlmsghdr *nlh, void *ctx)
         return 0;
     attrs_parse(nlh, sizeof *rtm, attrs, RTA_TABLE);
     uint32_t table = attr_u32(attrs[RTA_TABLE], rtm->rtm_table);
-    if (table != listing->table || rtm->rtm_type != RTN_UNICAST ||
-        (rtm->rtm_flags & RTM_F_CLONED) != 0 ||
+    bool listed = rtm->rtm_type == RTN_UNICAST || rtm->rtm_type == RTN_THROW;
+    if (table != listing->table || !listed || (rtm->rtm_flags & RTM_F_CLONED) != 0 ||
         (listing->protocol != 0 && rtm->rtm_protocol != listing->protocol))
         return 0;
     struct ifconf_route *out = vector_add(&listing->found, sizeof *out);
@@ -95,6 +95,7 @@ static int take_route(const struct nlmsghdr *nlh, void *ctx)
         attr_addr(attrs[RTA_DST], rtm->rtm_family, &out->prefix.addr);
     out->prefix.len = rtm->rtm_dst_len;
     out->table = table;
+    out->is_throw = rtm->rtm_type == RTN_THROW;
     out->ifindex = attr_u32(attrs[RTA_OIF], 0);
     out->metric = attr_u32(attrs[RTA_PRIORITY], 0);
     out->protocol = rtm->rtm_protocol;

@@ -5,22 +5,23 @@
 
 enum { NO_SUPPRESS = 0xffffffff }; /* how the kernel shows a rule without it */
 
-struct ifconf_rule ifconf_rule_unmarked(uint8_t family, uint32_t fwmark, uint32_t table,
-                                        uint32_t priority)
+struct ifconf_rule ifconf_rule_unmarked(uint8_t family, uint32_t fwmark, uint32_t fwmask,
+                                        uint32_t table, uint32_t priority)
 {
     return (struct ifconf_rule){
         .family = family,
         .fwmark = fwmark,
+        .fwmask = fwmask,
         .table = table,
         .priority = priority,
         .invert = true,
     };
 }
 
-struct ifconf_rule ifconf_rule_unmarked_specific(uint8_t family, uint32_t fwmark, uint32_t table,
-                                                 uint32_t priority)
+struct ifconf_rule ifconf_rule_unmarked_specific(uint8_t family, uint32_t fwmark, uint32_t fwmask,
+                                                 uint32_t table, uint32_t priority)
 {
-    struct ifconf_rule rule = ifconf_rule_unmarked(family, fwmark, table, priority);
+    struct ifconf_rule rule = ifconf_rule_unmarked(family, fwmark, fwmask, table, priority);
     rule.has_suppress = true;
     return rule;
 }
@@ -39,7 +40,7 @@ static void request_rule(struct request *request, uint16_t type, uint16_t flags,
         mnl_attr_put_u32(request->nlh, FRA_PRIORITY, rule->priority);
     if (rule->fwmark != 0) {
         mnl_attr_put_u32(request->nlh, FRA_FWMARK, rule->fwmark);
-        mnl_attr_put_u32(request->nlh, FRA_FWMASK, UINT32_MAX);
+        mnl_attr_put_u32(request->nlh, FRA_FWMASK, rule->fwmask != 0 ? rule->fwmask : UINT32_MAX);
     }
     if (rule->has_suppress)
         mnl_attr_put_u32(request->nlh, FRA_SUPPRESS_PREFIXLEN, rule->suppress_prefixlen);
@@ -87,7 +88,7 @@ static bool is_foreign(const struct fib_rule_hdr *hdr, const struct nlattr **att
         if (!none)
             return true;
     }
-    return attr_u32(attrs[FRA_FWMASK], UINT32_MAX) != UINT32_MAX;
+    return false;
 }
 
 static int take_rule(const struct nlmsghdr *nlh, void *ctx)
@@ -109,6 +110,8 @@ static int take_rule(const struct nlmsghdr *nlh, void *ctx)
     out->table = attr_u32(attrs[FRA_TABLE], hdr->table);
     out->unreachable = hdr->action == FR_ACT_UNREACHABLE;
     out->fwmark = attr_u32(attrs[FRA_FWMARK], 0);
+    uint32_t mask = attr_u32(attrs[FRA_FWMASK], UINT32_MAX);
+    out->fwmask = mask == UINT32_MAX ? 0 : mask;
     out->invert = (hdr->flags & FIB_RULE_INVERT) != 0;
     uint32_t suppress = attr_u32(attrs[FRA_SUPPRESS_PREFIXLEN], NO_SUPPRESS);
     out->has_suppress = suppress != NO_SUPPRESS;

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "control/daemon/agent_link.h"
+#include "control/daemon/agent_news.h"
 #include "control/daemon/agent_parts.h"
 #include "control/daemon/agent_resolver.h"
 #include "control/daemon/metrics_server.h"
@@ -35,7 +36,9 @@ static void fail(struct agent *agent, const struct err *err)
 /* A connection from an address that is gone would be found dead much later. */
 static void on_network_changed(void *ctx)
 {
-    agent_link_probe(ctx);
+    struct agent *agent = ctx;
+    agent_report_exit(agent, tunnel_current(agent->tunnel)->exit);
+    agent_link_probe(agent);
 }
 
 static int load(struct agent *agent, struct err *err)

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "control/daemon/agent_parts.h"
+#include "control/host/tunnel.h"
 #include "control/rpc/client.h"
 
 #include <stdio.h>
@@ -56,9 +57,11 @@ void agent_report_connected(struct agent *agent, const char *address)
 void agent_report_exit(struct agent *agent, enum plan_exit exit)
 {
     const char *name = agent->config->exit_node;
-    if (exit == agent->exit_news)
+    bool passed = exit == PLAN_EXIT_ON && !tunnel_exit_holds(agent->tunnel);
+    if (exit == agent->exit_news && passed == agent->exit_passed)
         return;
     agent->exit_news = exit;
+    agent->exit_passed = passed;
     switch (exit) {
     case PLAN_EXIT_OFF:
         return;
@@ -73,7 +76,12 @@ void agent_report_exit(struct agent *agent, enum plan_exit exit)
                  F_STR("exit_node", name));
         return;
     case PLAN_EXIT_ON:
-        log_info("all other traffic goes through the exit node", F_STR("exit_node", name));
+        if (passed)
+            log_warn("another program's routing rule or route leads traffic past the exit node: "
+                     "remove it, or give that rule a number above 5203 (ip rule)",
+                     F_STR("exit_node", name));
+        else
+            log_info("all other traffic goes through the exit node", F_STR("exit_node", name));
         return;
     }
 }

@@ -64,6 +64,7 @@ struct agent {
     enum agent_news news; /* reported last */
     char news_text[512];
     enum plan_exit exit_news;
+    bool exit_passed; /* in the news: another program's rule leads past the exit node */
     bool stopping;
     int code;
     struct err *err;

@@ -1,12 +1,3 @@
-/* The rules, in the order in which the kernel asks them, all of them for packets without our mark:
- *
- *   5200  our table, without its default route
- *   5201  the main table, without its default route     with an exit node
- *   5202  our table's default route                     with an exit node
- *   5203  refused                                       with an exit node
- *
- * The last one is why nothing leaks past an exit node: a family that it does not publish, and all
- * of it while the interface is away, ends there and not at the main table's default route. */
 #include "control/host/interface.h"
 
 #include "base/log.h"
@@ -17,46 +8,39 @@
 #include <string.h>
 
 enum {
-    RULE_PRIORITY = 5200, /* in front of the main table's rule */
-    EXIT_RULES = 3,
     MTU_OVERHEAD = 80, /* of an IPv6 header, a UDP header and WireGuard's data message */
     MTU_MIN = 1280,    /* what IPv6 needs */
     MTU_MAX = 8920,    /* jumbo frames; more gains nothing */
     MTU_DEFAULT = 1420,
 };
 
-int interface_init(struct interface *interface, const char *name, uint32_t mark)
+int interface_init(struct interface *interface, const char *name)
 {
-    *interface = (struct interface){.mark = mark};
+    *interface = (struct interface){.slot.fd = -1};
     strncpy(interface->name, name, sizeof interface->name - 1);
-    return ifconf_open(&interface->conf);
+    int code = slot_take(&interface->slot, name);
+    if (code == 0)
+        code = ifconf_open(&interface->conf);
+    if (code == 0)
+        rules_init(&interface->rules, interface->conf, interface->slot.mark, interface->slot.table);
+    return code;
 }
 
 void interface_fini(struct interface *interface)
 {
+    slot_release(&interface->slot);
+    own_networks_fini(&interface->own);
     ifconf_close(interface->conf);
     interface->conf = NULL;
 }
 
 /* ---- what earlier runs left ---- */
 
-static void clean_rules(struct interface *interface, uint8_t family)
-{
-    struct ifconf_rule *rules = NULL;
-    size_t count = 0;
-    if (ifconf_rule_list(interface->conf, family, IFCONF_PROTOCOL, &rules, &count) < 0)
-        return;
-    for (size_t i = 0; i < count; i++)
-        if (rules[i].fwmark == interface->mark && !rules[i].foreign)
-            (void)ifconf_rule_del(interface->conf, &rules[i]);
-    free(rules);
-}
-
 static void clean_routes(struct interface *interface, uint8_t family)
 {
     struct ifconf_route *routes = NULL;
     size_t count = 0;
-    if (ifconf_route_list(interface->conf, family, interface->mark, IFCONF_PROTOCOL, &routes,
+    if (ifconf_route_list(interface->conf, family, interface->slot.table, IFCONF_PROTOCOL, &routes,
                           &count) < 0)
         return;
     for (size_t i = 0; i < count; i++)
@@ -66,11 +50,9 @@ static void clean_routes(struct interface *interface, uint8_t family)
 
 void interface_clean(struct interface *interface)
 {
-    for (uint8_t family = 4; family <= 6; family += 2) {
-        clean_rules(interface, family);
-        clean_routes(interface, family);
-    }
-    interface->exit = false;
+    rules_clean(&interface->rules);
+    clean_routes(interface, 4);
+    clean_routes(interface, 6);
 }
 
 /* ---- addresses and routes ---- */
@@ -128,93 +110,116 @@ static void set_routes(struct interface *interface, const struct plan *plan,
     for (size_t i = 0; i < count; i++) {
         uint8_t family = prefixes[i].addr.family;
         struct ifconf_route route = {.prefix = prefixes[i],
-                                     .table = interface->mark,
+                                     .table = interface->slot.table,
                                      .ifindex = interface->ifindex,
                                      .source = source_of(plan, family)};
         int code = 0;
-        if (is_routed(interface, plan, family))
+        if (is_routed(interface, plan, family) && !own_networks_has(&interface->own, &prefixes[i]))
             code = ifconf_route_set(interface->conf, &route);
         if (code < 0)
-            warn("a route through the tunnel cannot be set", &prefixes[i], code);
+            warn("cannot set a route through the tunnel", &prefixes[i], code);
     }
+}
+
+static void del_route(struct interface *interface, const struct ip_prefix *prefix)
+{
+    struct ifconf_route route = {.prefix = *prefix, .table = interface->slot.table};
+    (void)ifconf_route_del(interface->conf, &route);
 }
 
 static void del_routes(struct interface *interface, const struct ip_prefix *prefixes, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        struct ifconf_route route = {.prefix = prefixes[i], .table = interface->mark};
-        if (is_served(interface, prefixes[i].addr.family))
-            (void)ifconf_route_del(interface->conf, &route);
+    for (size_t i = 0; i < count; i++)
+        if (is_served(interface, prefixes[i].addr.family) &&
+            !own_networks_has(&interface->own, &prefixes[i]))
+            del_route(interface, &prefixes[i]);
+}
+
+/* ---- this host's own networks ---- */
+
+/* Ends the lookup in our table, so that the main table has the word. */
+static void set_throw(struct interface *interface, const struct ip_prefix *prefix)
+{
+    struct ifconf_route route = {
+        .prefix = *prefix, .table = interface->slot.table, .is_throw = true};
+    int code = ifconf_route_set(interface->conf, &route);
+    if (code < 0)
+        warn("cannot keep a network of this host out of the tunnel", prefix, code);
+}
+
+static void log_own(const struct own_network *own)
+{
+    char network[IP_PREFIX_TEXT];
+    char within[IP_PREFIX_TEXT];
+    log_warn("this host is in a network that overlaps one of the tunnel: its own network stays "
+             "local",
+             F_STR("own", ip_prefix_format(&own->prefix, network)),
+             F_STR("network", ip_prefix_format(&own->within, within)));
+}
+
+static bool has_route(const struct plan *plan, const struct ip_prefix *prefix)
+{
+    for (size_t i = 0; i < plan->route_count; i++)
+        if (ip_prefix_equal(&plan->routes[i], prefix))
+            return true;
+    return false;
+}
+
+/* Changes only what differs: setting a route is itself a change of routes. */
+static void follow_own_networks(struct interface *interface, const struct plan *plan)
+{
+    struct own_networks next;
+    if (interface->ifindex == 0 ||
+        own_networks_find(&next, interface->conf, interface->ifindex, plan) < 0)
+        return;
+    struct own_networks former = interface->own;
+    interface->own = next;
+    for (size_t i = 0; i < former.count; i++) {
+        const struct ip_prefix *prefix = &former.items[i].prefix;
+        if (own_networks_has(&next, prefix))
+            continue;
+        del_route(interface, prefix);
+        if (has_route(plan, prefix))
+            set_routes(interface, plan, prefix, 1);
     }
+    for (size_t i = 0; i < next.count; i++) {
+        if (own_networks_has(&former, &next.items[i].prefix))
+            continue;
+        del_route(interface, &next.items[i].prefix);
+        set_throw(interface, &next.items[i].prefix);
+        log_own(&next.items[i]);
+    }
+    own_networks_fini(&former);
 }
 
 /* ---- rules ---- */
 
-/* A kernel without IPv6 is told apart from one that refuses. */
-static int add_rule(struct interface *interface, const struct ifconf_rule *rule)
+static int set_rules(struct interface *interface, struct err *err)
 {
-    int code = ifconf_rule_add(interface->conf, rule);
-    return code == -EAFNOSUPPORT && rule->family == 6 ? 0 : code;
-}
-
-static int add_table_rules(struct interface *interface, struct err *err)
-{
-    for (uint8_t family = 4; family <= 6; family += 2) {
-        struct ifconf_rule rule =
-            ifconf_rule_unmarked_specific(family, interface->mark, interface->mark, RULE_PRIORITY);
-        int code = family == 4 || interface->ipv6 ? add_rule(interface, &rule) : 0;
-        if (code < 0)
-            return err_set_errno(err, code, "the routing rule of %s cannot be set",
-                                 interface->name);
-    }
+    int code = rules_set(&interface->rules, interface->ipv6);
+    if (code < 0)
+        return err_set_errno(err, code, "cannot set the routing rule of %s", interface->name);
     return 0;
 }
 
-static struct ifconf_rule exit_rule(const struct interface *interface, uint8_t family, int number)
+/* An address of each family that our table routes to the interface: there the kernel is to send
+ * what is for it. */
+static void lead(struct interface *interface, const struct plan *plan)
 {
-    uint32_t mark = interface->mark;
-    uint32_t priority = RULE_PRIORITY + 1 + (uint32_t)number;
-    if (number == 0)
-        return ifconf_rule_unmarked_specific(family, mark, IFCONF_TABLE_MAIN, priority);
-    struct ifconf_rule rule = ifconf_rule_unmarked(family, mark, number == 1 ? mark : 0, priority);
-    rule.unreachable = number == 2;
-    return rule;
-}
-
-/* Also where the tunnel has no IPv6: other interfaces may have it. */
-static void add_exit_rules(struct interface *interface)
-{
-    for (uint8_t family = 4; family <= 6; family += 2)
-        for (int number = 0; number < EXIT_RULES; number++) {
-            struct ifconf_rule rule = exit_rule(interface, family, number);
-            int code = add_rule(interface, &rule);
-            if (code < 0)
-                log_error("a routing rule of the exit node cannot be set: traffic may leave this "
-                          "host directly",
-                          F_INT("ip_version", family), F_STR("error", strerror(-code)));
-        }
-}
-
-/* The refusal first, so that nothing is refused in between. */
-static void del_exit_rules(struct interface *interface)
-{
-    for (uint8_t family = 4; family <= 6; family += 2)
-        for (int number = EXIT_RULES; number-- > 0;) {
-            struct ifconf_rule rule = exit_rule(interface, family, number);
-            (void)ifconf_rule_del(interface->conf, &rule);
-        }
-}
-
-static void set_exit(struct interface *interface, bool exit)
-{
-    if (exit == interface->exit)
-        return;
-    interface->exit = exit;
-    if (!exit) {
-        del_exit_rules(interface);
-        return;
+    bool asked[2] = {false, false};
+    for (size_t i = 0; i < plan->route_count; i++) {
+        const struct ip_prefix *route = &plan->routes[i];
+        bool *done = &asked[route->addr.family == 6];
+        struct ip_addr dest = route->addr;
+        if (*done || route->len == 0 || !is_routed(interface, plan, dest.family))
+            continue;
+        if (route->len < ip_addr_bits(&dest))
+            (void)ip_addr_add(&dest, 1);
+        if (own_networks_contain(&interface->own, &dest))
+            continue;
+        *done = true;
+        rules_lead(&interface->rules, &dest, interface->ifindex);
     }
-    add_exit_rules(interface);
 }
 
 /* ---- strict filters ---- */
@@ -263,7 +268,8 @@ static uint32_t wanted_mtu(const struct interface *interface, const struct plan 
         uint32_t mtu;
         endpoint_addr(&plan->peers[i].endpoint, &dest);
         if (plan->peers[i].has_endpoint &&
-            ifconf_path_mtu(interface->conf, &dest, interface->mark, &mtu) == 0 && mtu < lowest)
+            ifconf_path_mtu(interface->conf, &dest, interface->slot.mark, &mtu) == 0 &&
+            mtu < lowest)
             lowest = mtu;
     }
     if (lowest == UINT32_MAX && ifconf_default_get(interface->conf, 4, &route) == 0 &&
@@ -301,12 +307,14 @@ static size_t count_missing(const struct interface *interface, const struct plan
     size_t wanted = 0;
     size_t present = 0;
     for (size_t i = 0; i < plan->route_count; i++)
-        wanted += is_routed(interface, plan, plan->routes[i].addr.family);
+        wanted += is_routed(interface, plan, plan->routes[i].addr.family) &&
+                  !own_networks_has(&interface->own, &plan->routes[i]);
+    wanted += interface->own.count;
     for (uint8_t family = 4; family <= 6; family += 2) {
         struct ifconf_route *routes = NULL;
         size_t count = 0;
-        if (ifconf_route_list(interface->conf, family, interface->mark, IFCONF_PROTOCOL, &routes,
-                              &count) < 0)
+        if (ifconf_route_list(interface->conf, family, interface->slot.table, IFCONF_PROTOCOL,
+                              &routes, &count) < 0)
             continue;
         present += count;
         free(routes);
@@ -322,6 +330,8 @@ static void heal_routes(struct interface *interface, const struct plan *plan)
         log_info("routes of the tunnel were removed and are set again", F_INT("count", missing));
         add_addresses(interface, plan->addresses, plan->address_count);
         set_routes(interface, plan, plan->routes, plan->route_count);
+        for (size_t i = 0; i < interface->own.count; i++)
+            set_throw(interface, &interface->own.items[i].prefix);
         missing = count_missing(interface, plan);
     }
     interface->missing = missing;
@@ -331,13 +341,13 @@ void interface_heal(struct interface *interface, const struct plan *plan)
 {
     struct ifconf_link link;
     struct err err;
-    if (interface->exit)
-        add_exit_rules(interface);
-    if (add_table_rules(interface, &err) < 0)
+    if (set_rules(interface, &err) < 0)
         log_warn("the tunnel's routes are not used", F_STR("error", err.text));
     follow_mtu(interface, plan);
+    follow_own_networks(interface, plan);
     if (ifconf_link_get(interface->conf, interface->ifindex, &link) == 0 && link.up)
         heal_routes(interface, plan);
+    lead(interface, plan);
 }
 
 /* ---- all together ---- */
@@ -354,11 +364,14 @@ int interface_come_up(struct interface *interface, uint32_t ifindex, const struc
     int code = ifconf_link_set_up(interface->conf, ifindex, true);
     if (code < 0)
         return err_set_errno(err, code, "interface %s cannot be set up", interface->name);
-    code = add_table_rules(interface, err);
+    code = set_rules(interface, err);
     if (code < 0)
         return code;
     add_addresses(interface, plan->addresses, plan->address_count);
+    own_networks_fini(&interface->own); /* what kept them out went with the interface, or is kept */
+    follow_own_networks(interface, plan);
     set_routes(interface, plan, plan->routes, plan->route_count);
+    lead(interface, plan);
     return 0;
 }
 
@@ -366,7 +379,7 @@ void interface_retract(struct interface *interface, const struct plan *to,
                        const struct plan_delta *delta)
 {
     if (to->exit != PLAN_EXIT_ON)
-        set_exit(interface, false);
+        rules_set_exit(&interface->rules, false);
     del_routes(interface, delta->routes_removed, delta->routes_removed_count);
     del_addresses(interface, delta->addresses_removed, delta->addresses_removed_count);
 }
@@ -376,13 +389,16 @@ void interface_extend(struct interface *interface, const struct plan *to,
 {
     add_addresses(interface, delta->addresses_added, delta->addresses_added_count);
     follow_mtu(interface, to);
+    follow_own_networks(interface, to);
     /* routes have the address as their source, and went with the former one */
     if (delta->addresses_added_count > 0)
         set_routes(interface, to, to->routes, to->route_count);
     else
         set_routes(interface, to, delta->routes_added, delta->routes_added_count);
     if (to->exit == PLAN_EXIT_ON)
-        set_exit(interface, true);
-    if (delta->routes_added_count > 0)
+        rules_set_exit(&interface->rules, true);
+    if (delta->routes_added_count > 0) {
         warn_of_strict_filter(interface, to);
+        lead(interface, to);
+    }
 }

@@ -3,6 +3,9 @@
 
 #include "base/err.h"
 #include "base/log_once.h"
+#include "control/host/own_networks.h"
+#include "control/host/rules.h"
+#include "control/host/slot.h"
 #include "control/state/plan.h"
 #include "control/state/plan_diff.h"
 #include "tun/ifconf.h"
@@ -18,20 +21,21 @@ struct interface {
     struct ifconf_socket *conf;
     char name[IFCONF_NAME_LEN];
     uint32_t ifindex; /* 0: there is none now */
-    uint32_t mark;    /* of our own sockets; also the number of the table */
-    uint32_t mtu;     /* as set last */
-    bool ipv6;        /* the interface takes IPv6 addresses */
+    struct slot slot; /* the mark of our own sockets, and the table */
+    struct rules rules;
+    struct own_networks own; /* kept out of the tunnel */
+    uint32_t mtu;            /* as set last */
+    bool ipv6;               /* the interface takes IPv6 addresses */
     struct log_once no_ipv6;
     struct log_once strict_filter;
-    bool exit;      /* everything goes through the tunnel, or nowhere */
     size_t missing; /* routes that the kernel did not keep when they were set last */
 };
 
 /* 0 or a negative errno; fini is allowed after a failure. */
-int interface_init(struct interface *interface, const char *name, uint32_t mark);
+int interface_init(struct interface *interface, const char *name);
 void interface_fini(struct interface *interface);
 
-/* Removes the rules and routes that bear this mark, also those of a killed run. */
+/* Removes the rules and routes of its slot, also those of a killed run. */
 void interface_clean(struct interface *interface);
 
 /* Brings a new interface up with all that the plan says; addresses, routes and MTU of a former one

@@ -23,10 +23,9 @@
 #include <string.h>
 
 enum {
-    MARK_BASE = 0x48440000, /* "HD": the upper half of every mark of ours */
-    REOPEN_MS = 1000,       /* the second pause before the interface is made anew; the first is 0 */
-    REOPEN_DOUBLINGS = 5,   /* of the pauses that follow */
-    SETTLED_MS = 60000,     /* an interface that lived this long may be made anew at once again */
+    REOPEN_MS = 1000,     /* the second pause before the interface is made anew; the first is 0 */
+    REOPEN_DOUBLINGS = 5, /* of the pauses that follow */
+    SETTLED_MS = 60000,   /* an interface that lived this long may be made anew at once again */
 };
 
 #define NFT_TABLE "heimdall_" /* and the interface's name */
@@ -51,21 +50,15 @@ struct tunnel {
     bool peer_to_peer;
 };
 
-uint32_t tunnel_mark_of(const char *interface_name)
-{
-    uint32_t hash = 2166136261U; /* FNV-1a, Fowler, Noll and Vo */
-    for (; *interface_name != '\0'; interface_name++)
-        hash = (hash ^ (uint8_t)*interface_name) * 16777619U;
-    return MARK_BASE | ((hash ^ (hash >> 16)) & 0xffff);
-}
-
 static int open_firewall(struct tunnel *tunnel, uv_loop_t *loop)
 {
-    char table[sizeof NFT_TABLE + IFCONF_NAME_LEN] = NFT_TABLE;
+    char table[sizeof NFT_TABLE + (size_t)3 * IFCONF_NAME_LEN] = NFT_TABLE;
     char *at = table + strlen(NFT_TABLE);
-    for (const char *name = tunnel->interface.name; *name != '\0'; name++)
-        *at++ = isalnum((unsigned char)*name) ? *name : '_'; /* what nftables takes */
-    *at = '\0';
+    for (const char *name = tunnel->interface.name; *name != '\0'; name++) {
+        /* nftables' identifiers have these; no name has the slash */
+        bool plain = isalnum((unsigned char)*name) || strchr("-_.", *name) != NULL;
+        at += sprintf(at, plain ? "%c" : "/%02x", (unsigned char)*name);
+    }
     return firewall_open(&tunnel->firewall, loop, table);
 }
 
@@ -273,7 +266,7 @@ static int open_path(struct tunnel *tunnel, const struct tunnel_options *options
         .has_listen_port = true,
         .has_fwmark = true,
         .listen_port = options->listen_port,
-        .fwmark = tunnel->interface.mark,
+        .fwmark = tunnel->interface.slot.mark,
     };
     memcpy(config.private_key, options->private_key, sizeof config.private_key);
     code = path_start(tunnel->path, err);
@@ -320,8 +313,7 @@ int tunnel_open(struct tunnel **out, const struct tunnel_options *options, struc
     tunnel->recreated = options->recreated;
     tunnel->network_changed = options->network_changed;
     tunnel->peer_to_peer = options->peer_to_peer;
-    int code = interface_init(&tunnel->interface, options->interface_name,
-                              tunnel_mark_of(options->interface_name));
+    int code = interface_init(&tunnel->interface, options->interface_name);
     if (code < 0) {
         err_set_errno(err, code, "no netlink socket");
         goto fail;
@@ -381,7 +373,17 @@ int tunnel_info(struct tunnel *tunnel, struct path_info *out)
 
 uint32_t tunnel_fwmark(const struct tunnel *tunnel)
 {
-    return tunnel->interface.mark;
+    return tunnel->interface.slot.mark;
+}
+
+uint32_t tunnel_table(const struct tunnel *tunnel)
+{
+    return tunnel->interface.slot.table;
+}
+
+bool tunnel_exit_holds(const struct tunnel *tunnel)
+{
+    return rules_exit_holds(&tunnel->interface.rules, tunnel->interface.ifindex);
 }
 
 bool tunnel_has_ipv6(const struct tunnel *tunnel)

@@ -60,6 +60,13 @@ int tunnel_info(struct tunnel *tunnel, struct path_info *out);
 /* Of sockets that must not go through the tunnel. */
 uint32_t tunnel_fwmark(const struct tunnel *tunnel);
 
+/* The number of its routing table. */
+uint32_t tunnel_table(const struct tunnel *tunnel);
+
+/* Whether the kernel sends what is for the world at large through the tunnel, as a plan with an
+ * exit node asks: another program's routing rules may not let it. */
+bool tunnel_exit_holds(const struct tunnel *tunnel);
+
 /* Whether the interface takes IPv6 addresses. */
 bool tunnel_has_ipv6(const struct tunnel *tunnel);
 
@@ -67,9 +74,5 @@ bool tunnel_has_ipv6(const struct tunnel *tunnel);
 bool tunnel_forwards(const struct tunnel *tunnel);
 bool tunnel_has_firewall(const struct tunnel *tunnel);
 const uint8_t *tunnel_public_key(const struct tunnel *tunnel);
-
-/* The mark and the table of an interface name: the same in every run, so that a later one finds
- * what an earlier one left. */
-uint32_t tunnel_mark_of(const char *interface_name);
 
 #endif

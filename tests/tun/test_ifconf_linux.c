@@ -322,6 +322,7 @@ static void check_rule(const struct ifconf_rule *rule, const struct ifconf_rule 
     ck_assert_uint_eq(rule->suppress_prefixlen, expected->suppress_prefixlen);
     ck_assert_uint_eq(rule->protocol, expected->protocol);
     ck_assert(rule->invert == expected->invert);
+    ck_assert_uint_eq(rule->fwmask, expected->fwmask);
     ck_assert(rule->unreachable == expected->unreachable);
     ck_assert(rule->has_suppress == expected->has_suppress);
     ck_assert(!rule->foreign);
@@ -330,10 +331,10 @@ static void check_rule(const struct ifconf_rule *rule, const struct ifconf_rule 
 START_TEST(rules_come_and_go)
 {
     uint8_t family = families[_i];
-    struct ifconf_rule unmarked = ifconf_rule_unmarked(family, 51820, 51820, 32001);
+    struct ifconf_rule unmarked = ifconf_rule_unmarked(family, 51820, 0xffff, 51820, 32001);
     struct ifconf_rule specific =
-        ifconf_rule_unmarked_specific(family, 51820, IFCONF_TABLE_MAIN, 32000);
-    struct ifconf_rule refusal = ifconf_rule_unmarked(family, 51820, 0, 32002);
+        ifconf_rule_unmarked_specific(family, 51820, 0, IFCONF_TABLE_MAIN, 32000);
+    struct ifconf_rule refusal = ifconf_rule_unmarked(family, 51820, 0, 0, 32002);
     refusal.unreachable = true;
     struct ifconf_rule *list;
     size_t count;
@@ -347,7 +348,7 @@ START_TEST(rules_come_and_go)
     run_out(out, sizeof out, "ip -%u rule | tr '\\t' ' ' | grep 3200 ", family);
     ck_assert_str_eq(
         out, "32000: not from all fwmark 0xca6c lookup main suppress_prefixlength 0 proto 72\n"
-             "32001: not from all fwmark 0xca6c lookup 51820 proto 72\n"
+             "32001: not from all fwmark 0xca6c/0xffff lookup 51820 proto 72\n"
              "32002: not from all fwmark 0xca6c unreachable proto 72\n");
     ck_assert_int_eq(ifconf_rule_list(conf, family, IFCONF_PROTOCOL, &list, &count), 0);
     ck_assert_uint_eq(count, 3);
@@ -378,13 +379,15 @@ START_TEST(rules_of_others)
     run("ip rule add iif lo unreachable priority 103");
     ck_assert_int_eq(ifconf_rule_list(conf, 4, 0, &list, &count), 0);
     ck_assert_uint_eq(count, 7);
-    static const bool foreign[] = {false, true, true, false, true, false, false};
+    static const bool foreign[] = {false, true, false, false, true, false, false};
     static const uint32_t priorities[] = {0, 100, 101, 102, 103, 32766, 32767};
     for (size_t i = 0; i < count; i++) {
         ck_assert_msg(list[i].foreign == foreign[i], "rule %zu", i);
         ck_assert_uint_eq(list[i].priority, priorities[i]);
     }
+    ck_assert_uint_eq(list[2].fwmask, 0xff);
     ck_assert_uint_eq(list[3].fwmark, 5);
+    ck_assert_uint_eq(list[3].fwmask, 0);
     ck_assert_uint_eq(list[3].table, 14);
     ck_assert(list[3].has_suppress);
     ck_assert_uint_eq(list[3].suppress_prefixlen, 8);
@@ -547,7 +550,7 @@ END_TEST
 START_TEST(without_rights)
 {
     struct ip_prefix addr = prefix_of("10.0.0.1/8");
-    struct ifconf_rule rule = ifconf_rule_unmarked(4, 1, 2, 3);
+    struct ifconf_rule rule = ifconf_rule_unmarked(4, 1, 0, 2, 3);
     struct ifconf_route route = {.prefix = addr, .ifindex = index_of("t0")};
     uint32_t t0 = index_of("t0");
     bool was;

@@ -2,6 +2,7 @@
 #include "control/host/tunnel.h"
 
 #include "base/bytes.h"
+#include "control/host/slot.h"
 #include "control/state/plan_peer.h"
 #include "tests/tun/netns.h"
 
@@ -11,6 +12,7 @@
 
 static uv_loop_t loop;
 static char name[16];
+static struct slot slot; /* of that name, when no other tunnel runs */
 static uint8_t private_key[32];
 static bool recreated;
 static bool firewall;
@@ -23,6 +25,8 @@ static void enter(void)
     netns_enter();
     snprintf(name, sizeof name, "ta%d", (int)getpid());
     memset(private_key, 7, sizeof private_key);
+    ck_assert_int_eq(slot_take(&slot, name), 0);
+    slot_release(&slot);
     ck_assert_int_eq(uv_loop_init(&loop), 0);
 }
 
@@ -66,7 +70,7 @@ static const char *shown(const char *command)
 static const char *table_command(void)
 {
     static char command[96];
-    snprintf(command, sizeof command, "ip route show table %u || true", tunnel_mark_of(name));
+    snprintf(command, sizeof command, "ip route show table %u || true", slot.table);
     return command;
 }
 
@@ -120,8 +124,8 @@ START_TEST(a_plan_becomes_addresses_routes_and_peers)
     struct tunnel *tunnel = open_tunnel();
     struct path_info info;
     char rule[64];
-    snprintf(rule, sizeof rule, "not from all fwmark 0x%x lookup %u", tunnel_mark_of(name),
-             tunnel_mark_of(name));
+    snprintf(rule, sizeof rule, "not from all fwmark 0x%x/0x7f000000 lookup %u",
+             tunnel_fwmark(tunnel), tunnel_table(tunnel));
     ck_assert(has(shown("ip rule"), rule));
     tunnel_allowed(tunnel, "10.51.0.2/16", allowed, 2);
     ck_assert(has(shown("ip -4 addr"), "inet 10.51.0.2/16"));
@@ -222,10 +226,11 @@ END_TEST
 
 START_TEST(cleans_up_after_a_killed_run)
 {
-    uint32_t mark = tunnel_mark_of(name);
-    run("ip rule add not fwmark %u table %u priority 5200 protocol 72", mark, mark);
-    run("ip route add 10.99.0.0/16 dev lo table %u proto 72", mark);
-    run("ip rule add fwmark 5 table %u priority 77", mark); /* somebody else's */
+    run("ip rule add not fwmark %u/0x7f000000 table %u priority 5200 protocol 72", slot.mark,
+        slot.table);
+    run("ip rule add not fwmark 0x48451234 table 1212486196 priority 5201 protocol 72"); /* 0.1.0 */
+    run("ip route add 10.99.0.0/16 dev lo table %u proto 72", slot.table);
+    run("ip rule add fwmark 5 table %u priority 77", slot.table); /* another program's */
     struct tunnel *tunnel = open_tunnel();
     ck_assert(!has(table(), "10.99.0.0/16"));
     close_tunnel(tunnel);
@@ -340,6 +345,72 @@ START_TEST(a_name_that_is_taken_is_tried_again)
 }
 END_TEST
 
+/* ---- beside other programs and networks ---- */
+
+/* wg-quick with AllowedIPs 0.0.0.0/0: its rules come before ours, because they have no number. */
+static void full_tunnel_of_others(void)
+{
+    run("ip link add other type dummy && ip addr add 198.51.100.1/32 dev other && "
+        "ip link set other up && ip route add default dev other table 51820");
+    run("ip rule add not fwmark 51820 table 51820");
+    run("ip rule add table main suppress_prefixlength 0");
+}
+
+START_TEST(a_full_tunnel_of_others_hides_nothing)
+{
+    static const char *const allowed[] = {"10.11.0.0/16"};
+    struct tunnel *tunnel = open_tunnel();
+    tunnel_allowed(tunnel, "10.51.0.2/16", allowed, 1);
+    full_tunnel_of_others();
+    ck_assert(comes_true("ip route get 10.11.0.1", name));
+    ck_assert(has(shown("ip route get 203.0.113.1"), "dev other"));
+    run("ip rule del not fwmark 51820 table 51820");
+    run("ip rule del table main suppress_prefixlength 0");
+    ck_assert(comes_true("ip route get 10.11.0.1", name));
+    close_tunnel(tunnel);
+    ck_assert(!has(shown("ip rule"), "proto 72"));
+}
+END_TEST
+
+START_TEST(an_exit_node_behind_another_rule_is_not_claimed)
+{
+    static const char *const with[] = {"0.0.0.0/0", "10.11.0.0/16"};
+    run("ip link add v0 type dummy && ip link set v0 up && ip addr add 192.0.2.1/24 dev v0");
+    run("ip route add default via 192.0.2.2 table 100 && ip rule add pref 1000 lookup 100");
+    struct tunnel *tunnel = open_tunnel();
+    exit_node = "exit";
+    tunnel_allowed(tunnel, "10.51.0.2/16", with, 2);
+    ck_assert(!tunnel_exit_holds(tunnel));
+    ck_assert(comes_true("ip route get 10.11.0.1", name));
+    run("ip rule del pref 1000");
+    ck_assert(tunnel_exit_holds(tunnel));
+    close_tunnel(tunnel);
+}
+END_TEST
+
+START_TEST(networks_of_this_host_win)
+{
+    static const char *const allowed[] = {"10.11.0.0/16", "192.168.50.0/24", "10.51.0.0/16"};
+    run("ip link add v0 type dummy && ip link set v0 up && ip addr add 192.168.50.20/24 dev v0");
+    struct tunnel *tunnel = open_tunnel();
+    tunnel_allowed(tunnel, "10.51.0.2/32", allowed, 3);
+    ck_assert(has(shown("ip route get 192.168.50.10"), "dev v0"));
+    ck_assert(has(shown("ip route get 10.51.7.9"), name));
+    run("ip addr add 10.51.7.1/24 dev v0"); /* a LAN inside the peers' network, later */
+    ck_assert(comes_true("ip route get 10.51.7.9", "dev v0"));
+    ck_assert(has(shown("ip route get 10.51.8.9"), name));
+    run("ip addr del 192.168.50.20/24 dev v0 && ip addr del 10.51.7.1/24 dev v0");
+    ck_assert(comes_true("ip route get 192.168.50.10", name));
+    ck_assert(comes_true("ip route get 10.51.7.9", name));
+    run("ip addr add 192.168.50.20/24 dev v0");
+    ck_assert(comes_true("ip route get 192.168.50.10", "dev v0"));
+    tunnel_allowed(tunnel, "10.51.0.2/32", allowed, 1);
+    ck_assert(!has(table(), "192.168.50.0/24"));
+    close_tunnel(tunnel);
+    ck_assert_str_eq(table(), "");
+}
+END_TEST
+
 static const char *exit_rules(void)
 {
     return shown("ip rule | grep -E '^520[123]:'; ip -6 rule | grep -E '^520[123]:'; true");
@@ -359,7 +430,7 @@ START_TEST(an_exit_node_takes_everything_or_nothing_leaves)
     ck_assert(has(shown("ip route get 10.11.0.1"), name));
     ck_assert(has(shown("ip route get 192.0.2.9"), "v0")); /* the local network */
     char marked[64];
-    snprintf(marked, sizeof marked, "ip route get 203.0.113.1 mark %u", tunnel_mark_of(name));
+    snprintf(marked, sizeof marked, "ip route get 203.0.113.1 mark %u", slot.mark);
     ck_assert(has(shown(marked), "v0"));
     ck_assert_str_eq(shown("ip -6 route get 2001:db8:1::1 || true"), ""); /* no leak */
     ck_assert(has(shown("ip -6 route get 2001:db8::9"), "v0"));
@@ -470,11 +541,23 @@ START_TEST(runs_without_ipv6)
 }
 END_TEST
 
-START_TEST(marks_differ_by_name)
+START_TEST(names_share_no_slot)
 {
-    ck_assert_uint_ne(tunnel_mark_of("darknet"), tunnel_mark_of("darknet2"));
-    ck_assert_uint_eq(tunnel_mark_of("darknet"), tunnel_mark_of("darknet"));
-    ck_assert_uint_gt(tunnel_mark_of("a"), 0xffff);
+    struct slot slots[40];
+    for (size_t i = 0; i < 40; i++) {
+        char interface[16];
+        snprintf(interface, sizeof interface, "wg%zu", i);
+        ck_assert_int_eq(slot_take(&slots[i], interface), 0);
+        ck_assert_uint_eq(slots[i].mark & ~(uint32_t)SLOT_MARK_MASK, 0);
+        ck_assert(!slot_is_free(slots[i].mark));
+        for (size_t j = 0; j < i; j++) {
+            ck_assert_uint_ne(slots[i].mark, slots[j].mark);
+            ck_assert_uint_ne(slots[i].table, slots[j].table);
+        }
+    }
+    for (size_t i = 0; i < 40; i++)
+        slot_release(&slots[i]);
+    ck_assert(slot_is_free(slots[7].mark));
 }
 END_TEST
 
@@ -498,6 +581,9 @@ int main(void)
     tcase_add_test(tc, forwarding_is_put_back_by_whoever_switched_it_on);
     tcase_add_test(tc, nft_is_waited_for_by_nobody);
     tcase_add_test(tc, runs_without_ipv6);
-    tcase_add_test(tc, marks_differ_by_name);
+    tcase_add_test(tc, names_share_no_slot);
+    tcase_add_test(tc, a_full_tunnel_of_others_hides_nothing);
+    tcase_add_test(tc, an_exit_node_behind_another_rule_is_not_claimed);
+    tcase_add_test(tc, networks_of_this_host_win);
     return unit_run_as_root(tc);
 }
