@@ -256,7 +256,7 @@ static bool table_valid(const char *name)
     if (len == 0 || len > NAME_MAX_LEN || isdigit((unsigned char)name[0]))
         return false;
     for (; *name != '\0'; name++)
-        if (!isalnum((unsigned char)*name) && *name != '_')
+        if (!isalnum((unsigned char)*name) && strchr("_-./", *name) == NULL)
             return false;
     return true;
 }

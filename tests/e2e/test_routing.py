@@ -52,6 +52,46 @@ class Networks(Routing):
         self.assertIn("gateway=10.12.0.1", net.start_node().output())
 
 
+class BesideOthers(Routing):
+    """routes, rules and marks of other programs and networks of the host's own"""
+
+    def test_mark_changed_on_the_way(self):
+        """another program sets bits of every packet's mark; a network that covers the node's address makes no loop"""
+        net = self.net
+        net.client.sh("nft 'table ip other { chain out { type route hook output priority mangle; policy accept; "
+                      "meta mark set meta mark | 0x0001c0ff; }; }'")
+        self.connect()
+        self.reaches(net.client, "10.11.0.1")
+        net.hctl("routes", "create", "--node-id", net.node_id(), "--network", "172.17.0.0/24")
+        wait_until(lambda: "172.17.0" in net.client.sh("ip route show table all | grep darknet"), 5, "no route")
+        self.reaches(net.client, "10.11.0.1")
+        sent = int(net.client.sh("cat /sys/class/net/darknet/statistics/tx_packets"))
+        self.reaches(net.client, "10.11.0.1")
+        self.assertLess(int(net.client.sh("cat /sys/class/net/darknet/statistics/tx_packets")) - sent, 50)
+
+    def test_peer_in_the_published_network(self):
+        net = self.net
+        self.lab.link(net.server, "192.168.60.10/24", net.client, "192.168.60.20/24", a_name="eth1", b_name="eth1")
+        self.connect()
+        net.hctl("routes", "create", "--node-id", net.node_id(), "--network", "192.168.60.0/24")
+        self.peer.wait_for("stays local own=192.168.60.0/24")
+        self.assertIn("ttl=64", net.client.sh("ping -c1 -W5 192.168.60.10"))
+        self.reaches(net.server, "192.168.60.20")
+        net.client.run(["ip", "addr", "del", "192.168.60.20/24", "dev", "eth1"])
+        wait_until(lambda: "darknet" in net.client.sh("ip route get 192.168.60.10"), 5, "the tunnel does not take over")
+
+    def test_full_tunnel_raised_later(self):
+        """as wg-quick does it with AllowedIPs = 0.0.0.0/0"""
+        net = self.net
+        self.connect()
+        net.client.sh("ip route add default via 172.17.0.1 table 51820; ip rule add not fwmark 51820 table 51820; "
+                      "ip rule add table main suppress_prefixlength 0")
+        wait_until(lambda: "darknet" in net.client.sh("ip route get 10.11.0.1"), 5, "hidden by the other rules")
+        self.reaches(net.client, "10.11.0.1")
+        self.assertEqual(self.peer.stop(), 0)
+        self.assertNotIn("0x7f000000", net.client.sh("ip rule; ip -6 rule"))
+
+
 class Nat(Routing):
     def whoami(self):
         return self.net.client.run(["python3", "-B", WHOAMI, "ask", SERVER], check=False).stdout.strip()
