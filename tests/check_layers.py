@@ -73,14 +73,6 @@ LINUX_NAMES = (r"\b(accept4|pipe2|prctl|ppoll|sendmmsg|recvmmsg|explicit_bzero|g
                r"pthread_setname_np|pthread_setaffinity_np|SOCK_CLOEXEC|SOCK_NONBLOCK|MSG_CMSG_CLOEXEC|SO_MARK|SO_PEERCRED|"
                r"UDP_SEGMENT|UDP_GRO|CLOCK_BOOTTIME|IFF_TUN|TUNSETIFF)\b|/proc/|/sys/")
 
-# Circles that are being opened: sets of files without their suffix. To be empty soon.
-KNOWN_CIRCLES = (
-    {"control/api/problems", "control/api/report"},
-    {"control/cluster/redis_launch", "control/cluster/redis_proc"},
-    {"control/cluster/redis_launch", "control/cluster/redis_keeper", "control/cluster/redis_proc"},
-    {"control/host/resolv_conf", "control/host/resolver"},
-)
-
 
 def row_of(path):
     """The key of MAY_INCLUDE for a file, None for one outside the layers."""
@@ -144,7 +136,7 @@ def room_faults(root):
             yield f"control/{path.name}: control/ holds its rooms and a CMakeLists.txt alone"
 
 
-def faults(root, known=KNOWN_CIRCLES):
+def faults(root):
     sources, headers = {}, {}  # what each includes
     for path in sorted(root.rglob("*.[ch]")):
         rel = path.relative_to(root)
@@ -159,9 +151,8 @@ def faults(root, known=KNOWN_CIRCLES):
             elif (library := re.match(r"\s*#\s*include\s+<([^>]+)>", line)) and rel.parts[0] != "fuzz":
                 yield from library_faults(rel, number, library[1])
     found = circles(sources) | circles(headers)
-    for circle, order in found.items():
-        if circle not in known:
-            yield f"{' -> '.join([order[-1], *order])}: a circle of includes"
+    for order in found.values():
+        yield f"{' -> '.join([order[-1], *order])}: a circle of includes"
     yield from room_faults(root)
 
 
@@ -193,7 +184,7 @@ def self_test():
                 path = pathlib.Path(folder, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text)
-            found = list(faults(pathlib.Path(folder), known=()))
+            found = list(faults(pathlib.Path(folder)))
             assert len(found) == wanted, f"{files}: expected {wanted} faults, found {found}"
 
 
