@@ -130,7 +130,7 @@ static void check_file(struct input *input, uint8_t what)
         require(config.cluster_key == NULL && config.authorized_peers.count == 0);
     if (good)
         for (size_t i = 0; i < set.count; i++)
-            require(!config.sources.given[i] || set.rows[i].kind != &option_path);
+            require(!config.sources.of_rows[i].given || set.rows[i].kind != &option_path);
     config_node_fini(&config);
     free(text);
 }

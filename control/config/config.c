@@ -4,7 +4,9 @@
 #include "dns/upstream.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* Gives the options that the command line left without a value one from elsewhere. */
 static bool complete(const struct option_set *set, struct config_sources *sources,
@@ -26,6 +28,8 @@ static enum options_outcome read_all(const struct option_set *set, struct config
                                      struct err *err)
 {
     int next = 1;
+    sources->argc = argc;
+    sources->argv = argv;
     enum options_outcome outcome = options_parse(set, 1, argc, argv, &next, true, err);
     if (outcome != OPTIONS_OK)
         return outcome;
@@ -173,4 +177,97 @@ void config_apply_log(const struct log_options *log)
 {
     log_set_level(log->debug ? LOG_DEBUG : LOG_INFO);
     log_set_format(log->json ? LOG_JSON : LOG_TEXT);
+}
+
+/* ---- reading again ---- */
+
+/* Option names for a log line: "debug, log-format". */
+struct names {
+    char text[512];
+    size_t len;
+};
+
+static void names_add(struct names *names, const char *name)
+{
+    int len = snprintf(names->text + names->len, sizeof names->text - names->len, "%s%s",
+                       names->len > 0 ? ", " : "", name);
+    if (len > 0 && (size_t)len < sizeof names->text - names->len)
+        names->len += (size_t)len;
+    names->text[names->len] = '\0';
+}
+
+static bool is_live(const char *name)
+{
+    static const char *const live[] = {"debug", "log-format"};
+    for (size_t i = 0; i < sizeof live / sizeof live[0]; i++)
+        if (strcmp(name, live[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Logs which options differ: those that count from now on, and those that wait for a restart. */
+static void compare(const struct option_set *running, const struct option_set *fresh)
+{
+    struct names changed = {0};
+    struct names waiting = {0};
+    for (size_t i = 0; i < running->count; i++) {
+        const char *name = running->rows[i].long_name;
+        struct option_source *now = &running->sources[i];
+        const struct option_source *next = &fresh->sources[i];
+        if (now->given == next->given && now->digest == next->digest)
+            continue;
+        names_add(is_live(name) ? &changed : &waiting, name);
+        if (is_live(name))
+            *now = *next;
+    }
+    log_info("read the options again", F_STR("changed", changed.text));
+    if (waiting.len > 0)
+        log_warn("changed options wait for a restart", F_STR("options", waiting.text));
+}
+
+/* Whether the file can be read a second time: a pipe, as of `<(...)`, cannot, and might not end. */
+static bool can_reload(const struct config_sources *sources, struct err *err)
+{
+    struct stat st;
+    if (sources->path == NULL || stat(sources->path, &st) < 0 || S_ISREG(st.st_mode))
+        return true;
+    err_set(err, -EINVAL, "option --config: file %.200s is no regular file: it is read once",
+            sources->path);
+    return false;
+}
+
+void config_reload_node(struct node_config *running)
+{
+    struct node_config fresh = {0};
+    struct err err = {0};
+    if (can_reload(&running->sources, &err) &&
+        config_read_node(&fresh, running->sources.argc, running->sources.argv, &err) ==
+            OPTIONS_OK) {
+        struct option_set now = config_node_set(running);
+        struct option_set next = config_node_set(&fresh);
+        running->log = fresh.log;
+        config_apply_log(&running->log);
+        compare(&now, &next);
+    } else {
+        log_error("cannot read the options again", F_STR("error", err.text));
+    }
+    config_node_fini(&fresh);
+}
+
+void config_reload_peer(struct peer_config *running)
+{
+    struct peer_config fresh = {0};
+    struct err err = {0};
+    if (can_reload(&running->sources, &err) &&
+        config_read_peer(&fresh, running->sources.argc, running->sources.argv, &err) ==
+            OPTIONS_OK) {
+        struct option_set now = config_peer_set(running);
+        struct option_set next = config_peer_set(&fresh);
+        running->log = fresh.log;
+        config_apply_log(&running->log);
+        compare(&now, &next);
+    } else {
+        log_error("cannot read the options again", F_STR("error", err.text));
+    }
+    config_peer_fini(&fresh);
 }

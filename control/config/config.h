@@ -25,8 +25,10 @@ struct overlay6_option {
 /* Where the values came from. */
 struct config_sources {
     const char *path; /* option --config; NULL: the default place */
-    bool given[OPTIONS_MAX];
+    int argc;
+    char **argv;
     struct option rows[OPTIONS_MAX]; /* the program's table, filled by config_X_set */
+    struct option_source of_rows[OPTIONS_MAX];
     struct option_file file;
 };
 
@@ -130,6 +132,12 @@ void config_ctl_fini(struct ctl_config *config);
 struct option_set config_node_set(struct node_config *config);
 struct option_set config_peer_set(struct peer_config *config);
 struct option_set config_ctl_set(struct ctl_config *config);
+
+/* Reads the options of a running program again, after SIGHUP: the command line and the environment as they were, the file as
+ * it is now. Applies what can change while the program runs, and logs its names; logs the names of the others that differ from
+ * what runs, since they wait for a restart. A file that is not right is logged and changes nothing. */
+void config_reload_node(struct node_config *running);
+void config_reload_peer(struct peer_config *running);
 
 void config_apply_log(const struct log_options *log);
 

@@ -210,7 +210,7 @@ static void join(struct option_set *set, struct option *rows, const struct optio
 struct option_set config_node_set(struct node_config *config)
 {
     struct option *rows = config->sources.rows;
-    struct option_set set = {rows, 0, config, config->sources.given};
+    struct option_set set = {rows, 0, config, config->sources.of_rows};
     join(&set, rows, source_rows, ROWS(source_rows), offsetof(struct node_config, sources));
     join(&set, rows, log_rows, ROWS(log_rows), offsetof(struct node_config, log));
     join(&set, rows, node_rows, ROWS(node_rows), 0);
@@ -223,7 +223,7 @@ struct option_set config_node_set(struct node_config *config)
 struct option_set config_peer_set(struct peer_config *config)
 {
     struct option *rows = config->sources.rows;
-    struct option_set set = {rows, 0, config, config->sources.given};
+    struct option_set set = {rows, 0, config, config->sources.of_rows};
     join(&set, rows, source_rows, ROWS(source_rows), offsetof(struct peer_config, sources));
     join(&set, rows, log_rows, ROWS(log_rows), offsetof(struct peer_config, log));
     join(&set, rows, peer_rows, ROWS(peer_rows), 0);
@@ -236,7 +236,7 @@ struct option_set config_peer_set(struct peer_config *config)
 struct option_set config_ctl_set(struct ctl_config *config)
 {
     struct option *rows = config->sources.rows;
-    struct option_set set = {rows, 0, config, config->sources.given};
+    struct option_set set = {rows, 0, config, config->sources.of_rows};
     join(&set, rows, source_rows, ROWS(source_rows), offsetof(struct ctl_config, sources));
     join(&set, rows, log_rows, 1, offsetof(struct ctl_config, log)); /* its log is for people */
     join(&set, rows, ctl_rows, ROWS(ctl_rows), 0);

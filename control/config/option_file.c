@@ -16,8 +16,8 @@ struct reader {
     bool is_public;
     size_t line;            /* from 1 */
     bool here[OPTIONS_MAX]; /* rows that this file has given a value */
-    bool
-        before[OPTIONS_MAX]; /* rows that had one already: these lines are checked for their name */
+    bool before
+        [OPTIONS_MAX]; /* rows that had one already: their lines are checked for the name alone */
     struct err *err;
 };
 
@@ -36,9 +36,23 @@ static bool refuse_value(const struct reader *reader, const struct option *row, 
     return false;
 }
 
+static bool is_ascii(const char *text)
+{
+    while (*text > ' ' && *text <= '~')
+        text++;
+    return *text == '\0';
+}
+
 static bool take_value(struct reader *reader, const char *name, const char *value)
 {
     const struct option *row = options_find(reader->set, name);
+    if (row == NULL && !is_ascii(name)) {
+        err_set(reader->err, -EINVAL,
+                "%.200s line %zu: an option's name with a character outside ASCII, which may be "
+                "invisible: type the line again",
+                reader->path, reader->line);
+        return false;
+    }
     if (row == NULL || row->kind == &option_path)
         return refuse(reader, name, "unknown: --help lists the options");
     size_t place = (size_t)(row - reader->set->rows);
@@ -50,9 +64,7 @@ static bool take_value(struct reader *reader, const char *name, const char *valu
     reader->here[place] = true;
     if (reader->before[place])
         return true;
-    reader->set->given[place] = true;
-    return row->kind->parse((char *)reader->set->out + row->offset, value) ||
-           refuse_value(reader, row, value);
+    return options_take(reader->set, row, value) || refuse_value(reader, row, value);
 }
 
 static bool is_blank(char c)
@@ -70,6 +82,13 @@ static char *trim(char *text)
     return text;
 }
 
+/* Editors put a byte order mark in front, which says nothing in UTF-8. */
+static char *skip_mark(char *line)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+    return strncmp(line, mark, strlen(mark)) == 0 ? line + strlen(mark) : line;
+}
+
 static bool take_line(struct reader *reader, char *line, size_t len)
 {
     if (len > OPTION_FILE_LINE_MAX || strlen(line) != len) {
@@ -78,7 +97,7 @@ static bool take_line(struct reader *reader, char *line, size_t len)
                                            : "holds a NUL byte: expects text");
         return false;
     }
-    line = trim(line);
+    line = trim(skip_mark(line));
     if (*line == '\0' || *line == '#')
         return true;
     char *equals = strchr(line, '=');
@@ -92,11 +111,28 @@ static bool take_line(struct reader *reader, char *line, size_t len)
     return take_value(reader, trim(line), trim(equals + 1));
 }
 
+/* What is no text in UTF-8 or ASCII at all; NULL: it may be. */
+static const char *other_encoding(const char *text, size_t len)
+{
+    bool wide = len >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0);
+    if (wide)
+        return "is UTF-16: save the file as UTF-8";
+    if (memchr(text, '\r', len) != NULL && memchr(text, '\n', len) == NULL)
+        return "ends with a carriage return alone: save the file with newlines";
+    return NULL;
+}
+
 bool option_file_parse(char *text, size_t len, const struct option_set *set, const char *path,
                        bool is_public, struct err *err)
 {
     struct reader reader = {.set = set, .path = path, .is_public = is_public, .err = err};
-    memcpy(reader.before, set->given, set->count * sizeof *set->given);
+    const char *fault = other_encoding(text, len);
+    if (fault != NULL) {
+        err_set(err, -EINVAL, "%.200s line 1: %s", path, fault);
+        return false;
+    }
+    for (size_t i = 0; i < set->count; i++)
+        reader.before[i] = set->sources[i].given;
     for (char *end = text + len; text < end;) {
         char *newline = memchr(text, '\n', (size_t)(end - text));
         char *stop = newline != NULL ? newline : end;

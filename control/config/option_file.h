@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Options in a file: lines "long-name = value", blank lines, and lines that begin with '#'. An
- * option that may be repeated stands on several lines. */
+/* Options in a file: lines "long-name = value", blank lines, and lines that begin with '#'. An option that may be repeated
+ * stands on several lines. A byte order mark and carriage returns at the ends of lines are taken as not there. */
 
 enum { OPTION_FILE_MAX = 256 * 1024, OPTION_FILE_LINE_MAX = 4096 };
 

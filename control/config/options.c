@@ -122,6 +122,26 @@ static void *field_of(const struct option_set *set, const struct option *row)
     return (char *)set->out + row->offset;
 }
 
+/* FNV-1a, so that the values of a list run into one. */
+static uint64_t digest(uint64_t before, const char *text)
+{
+    uint64_t hash = before != 0 ? before : UINT64_C(0xcbf29ce484222325);
+    do {
+        hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
+    } while (*text++ != '\0');
+    return hash;
+}
+
+bool options_take(const struct option_set *set, const struct option *row, const char *text)
+{
+    if (set->sources != NULL) {
+        struct option_source *source = &set->sources[row - set->rows];
+        source->given = true;
+        source->digest = digest(row->kind->repeats ? source->digest : 0, text);
+    }
+    return row->kind->parse(field_of(set, row), text);
+}
+
 /* A value in an error's text. */
 static const char *shown(const struct option_kind *kind, const char *value)
 {
@@ -132,10 +152,9 @@ static bool row_from_environment(const struct option_set *set, size_t place, str
 {
     const struct option *row = &set->rows[place];
     const char *value = row->env != NULL ? getenv(row->env) : NULL;
-    if (set->given[place] || value == NULL || *value == '\0')
+    if (set->sources[place].given || value == NULL || *value == '\0')
         return true;
-    set->given[place] = true;
-    if (row->kind->parse(field_of(set, row), value))
+    if (options_take(set, row, value))
         return true;
     err_set(err, -EINVAL, "variable %s (option --%s): \"%.200s\" is not valid: expects %s",
             row->env, row->long_name, shown(row->kind, value), row->kind->expected);
@@ -153,7 +172,7 @@ bool options_from_environment(const struct option_set *set, struct err *err)
 void options_fall_back(const struct option_set *set)
 {
     for (size_t i = 0; i < set->count; i++)
-        if (!set->given[i] && set->rows[i].fallback != NULL)
+        if (!set->sources[i].given && set->rows[i].fallback != NULL)
             (void)set->rows[i].kind->parse(field_of(set, &set->rows[i]), set->rows[i].fallback);
 }
 
@@ -244,9 +263,7 @@ static enum options_outcome read_option(const struct option_set *sets, size_t se
         }
         value = argv[(*at)++];
     }
-    if (found.set->given != NULL)
-        found.set->given[found.row - found.set->rows] = true;
-    if (!kind->parse(field_of(found.set, found.row), value)) {
+    if (!options_take(found.set, found.row, value)) {
         err_set(err, -EINVAL, "option %.*s: \"%.200s\" is not valid: expects %s", arg.name_len,
                 arg.name, shown(kind, value), kind->expected);
         return OPTIONS_BAD;

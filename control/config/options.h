@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 /* Command-line options and environment variables, described by tables: one row an option. A value
@@ -34,11 +35,17 @@ struct option {
     size_t offset; /* of the field in the set's `out` */
 };
 
+/* What is known of a row besides its value. Zeroed at first. */
+struct option_source {
+    bool given;      /* the row has a value that is not its default */
+    uint64_t digest; /* of the value's text, to see whether another reading gave another value */
+};
+
 struct option_set {
     const struct option *rows;
     size_t count;
-    void *out;   /* zeroed */
-    bool *given; /* `count` of them, false at first: the row has a value. NULL: command line only */
+    void *out;                     /* zeroed */
+    struct option_source *sources; /* `count` of them. NULL: command line only */
 };
 
 /* A repeated option's values; borrowed from argv or owned copies of parts of a variable. */
@@ -68,6 +75,9 @@ enum options_outcome options_parse(const struct option_set *sets, size_t set_cou
 bool options_from_environment(const struct option_set *set, struct err *err);
 
 void options_fall_back(const struct option_set *set);
+
+/* Parses a value into the row's field. False: it is not one. */
+bool options_take(const struct option_set *set, const struct option *row, const char *text);
 
 /* The row of this name, NULL: none. */
 const struct option *options_find(const struct option_set *set, const char *long_name);

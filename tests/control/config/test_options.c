@@ -1,3 +1,4 @@
+#include "base/log.h"
 #include "control/config/config.h"
 
 #include "tests/unit.h"
@@ -492,6 +493,10 @@ static const struct {
     {"--name = a\n", 0600, {"line 1", "--name"}},
     {"cluster-key = " ID "\n", 0644, {"line 1", "cluster-key", "0600"}},
     {"cluster-key = laptop\n", 0600, {"line 1", "cluster-key", "uuidgen"}},
+    {"\xff\xfen\x61", 0600, {"line 1", "UTF-16", "UTF-8"}},
+    {"name = a\rinsecure = 1\r", 0600, {"line 1", "carriage return", "newlines"}},
+    {"# a\nna\xe2\x80\x8bme = a\n", 0600, {"line 2", "invisible"}},
+    {"name\xc2\xa0= a\n", 0600, {"line 1", "invisible"}},
 };
 
 START_TEST(file_is_refused)
@@ -508,6 +513,114 @@ START_TEST(file_is_refused)
     for (size_t i = 0; i < 4 && bad_files[_i].words[i] != NULL; i++)
         ck_assert_msg(strstr(err.text, bad_files[_i].words[i]) != NULL, "no \"%s\" in: %s",
                       bad_files[_i].words[i], err.text);
+}
+END_TEST
+
+/* What editors of other systems write around the text. */
+START_TEST(marks_and_carriage_returns_say_nothing)
+{
+    static const char text[] = "\xef\xbb\xbfname = router\r\n\r\n# x\r\n"
+                               "\xef\xbb\xbf" /* of a second file, behind the first */
+                               "endpoint-port = 5\r\n";
+    struct node_config config;
+    struct err err = {0};
+    write_config(text, sizeof text - 1, 0600);
+    ck_assert_msg(read_node(&config, &err, "--config", config_path, NULL) == OPTIONS_OK, "%s",
+                  err.text);
+    ck_assert_str_eq(config.name, "router");
+    ck_assert_uint_eq(config.endpoint_port, 5);
+    config_node_fini(&config);
+    (void)unlink(config_path);
+}
+END_TEST
+
+/* ---- reading again ---- */
+
+static void rewrite_config(const char *text)
+{
+    FILE *file = fopen(config_path, "w");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_ge(fputs(text, file), 0);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+/* What the last reload logged, without the times. */
+static const char *logged(int fd)
+{
+    static char text[1024];
+    ssize_t len = read(fd, text, sizeof text - 1);
+    ck_assert_int_ge(len, 0);
+    text[len] = '\0';
+    return text;
+}
+
+START_TEST(options_are_read_again)
+{
+    struct node_config config;
+    struct err err = {0};
+    int fds[2];
+    ck_assert_int_eq(pipe(fds), 0);
+    write_config("name = a\n", 9, 0600);
+    char *argv[] = {(char *)"heimdall", (char *)"--config", config_path, (char *)"--dns-domain=x"};
+    ck_assert_int_eq(config_read_node(&config, 4, argv, &err), OPTIONS_OK);
+    log_set_fd(fds[1]);
+    /* live, and not live; the command line still wins */
+    rewrite_config("name = b\ndebug = true\ndns-domain = y\nauthorized-peer = " ID "\n");
+    ck_assert_int_eq(chmod(config_path, 0600), 0);
+    config_reload_node(&config);
+    const char *text = logged(fds[0]);
+    ck_assert_msg(strstr(text, "INFO read the options again changed=debug\n") != NULL, "%s", text);
+    ck_assert_msg(strstr(text, "WARN changed options wait for a restart "
+                               "options=\"name, authorized-peer\"\n") != NULL,
+                  "%s", text);
+    ck_assert(config.log.debug && log_enabled(LOG_DEBUG));
+    ck_assert_str_eq(config.name, "a");
+    ck_assert_str_eq(config.dns_domain, "x");
+    /* one is taken back, and what waits is named again */
+    rewrite_config("name = b\n");
+    config_reload_node(&config);
+    text = logged(fds[0]);
+    ck_assert_msg(strstr(text, "again changed=debug\n") != NULL, "%s", text);
+    ck_assert_msg(strstr(text, "options=name\n") != NULL, "%s", text);
+    ck_assert(!log_enabled(LOG_DEBUG));
+    /* as it was at the start */
+    rewrite_config("name = a\n");
+    config_reload_node(&config);
+    text = logged(fds[0]);
+    ck_assert_msg(strstr(text, "again changed=\"\"\n") != NULL, "%s", text);
+    ck_assert_ptr_null(strstr(text, "restart"));
+    /* not right: nothing changes */
+    rewrite_config("debug = true\nname = a b\n");
+    config_reload_node(&config);
+    text = logged(fds[0]);
+    ck_assert_msg(strstr(text, "ERRO cannot read the options again") != NULL, "%s", text);
+    ck_assert_msg(strstr(text, "line 2: option name") != NULL, "%s", text);
+    ck_assert(!log_enabled(LOG_DEBUG));
+    /* a pipe would not end */
+    (void)unlink(config_path);
+    ck_assert_int_eq(mkfifo(config_path, 0600), 0);
+    config_reload_node(&config);
+    text = logged(fds[0]);
+    ck_assert_msg(strstr(text, "is no regular file") != NULL, "%s", text);
+    (void)unlink(config_path);
+    config_node_fini(&config);
+}
+END_TEST
+
+START_TEST(options_of_a_peer_are_read_again)
+{
+    struct peer_config config;
+    struct err err = {0};
+    write_config("log-format = text\n", 18, 0600);
+    char *argv[] = {(char *)"hpeer", (char *)"--config", config_path};
+    ck_assert_int_eq(config_read_peer(&config, 3, argv, &err), OPTIONS_OK);
+    log_set_fd(-1);
+    rewrite_config("log-format = json\nexit-node = r\n");
+    config_reload_peer(&config);
+    ck_assert(config.log.json);
+    ck_assert_ptr_null(config.exit_node);
+    config_peer_fini(&config);
+    (void)unlink(config_path);
 }
 END_TEST
 
@@ -563,6 +676,9 @@ int main(void)
     tcase_add_test(tc, file_is_read);
     tcase_add_test(tc, list_of_a_higher_source_counts_whole);
     tcase_add_loop_test(tc, file_is_refused, 0, ARRAY_LEN(bad_files));
+    tcase_add_test(tc, marks_and_carriage_returns_say_nothing);
     tcase_add_test(tc, file_that_is_no_text);
+    tcase_add_test(tc, options_are_read_again);
+    tcase_add_test(tc, options_of_a_peer_are_read_again);
     return unit_run(tc);
 }
