@@ -250,6 +250,8 @@ static void print_peer(const Pb__PeerStatus *status, size_t nodes, int64_t now)
         print_fact(i == 0 ? "Allowed:" : "", peer->allowed_ips[i]);
     if (peer->no_ipv6)
         print_fact("IPv6:", "switched off on its host");
+    if (peer->keypair != NULL)
+        print_fact("Preshared key:", peer->psk_version != 0 ? "yes" : "none: its hpeer is too old");
     if (status->clock_ahead_s != 0)
         print_clock(status->clock_ahead_s);
     print_fact("Version:", peer->version);

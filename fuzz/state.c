@@ -65,6 +65,7 @@ static size_t make_node(struct input *input, size_t n, uint8_t *out)
     node.network = (char *)networks[what >> 6 & 3];
     node.gateway_ip = (char *)(what & 0x40 ? "10.12.0.1" : "10.11.0.1");
     node.join_seq = input_byte(input) % 4;
+    node.psk_version = what & 1;
     return pack(&node.base, out);
 }
 
@@ -83,6 +84,7 @@ static size_t make_peer(struct input *input, size_t n, uint8_t *out)
     peer.name = (char *)(what & 4 ? "" : labels[what >> 3 & 3]);
     peer.peer_ip = (char *)addresses[what >> 5 & 1];
     peer.peer_ip6 = (char *)(what & 0x40 ? "fd00::2" : "");
+    peer.psk_version = what >> 7;
     return pack(&peer.base, out);
 }
 
@@ -247,8 +249,8 @@ static void check_plans(const struct state *state)
         struct plan again;
         struct plan_delta delta;
         const char *id = state_node_at(state, i)->id;
-        require(plan_of_node(state, id, NULL, &plan) == 0 &&
-                plan_of_node(state, id, NULL, &again) == 0);
+        require(plan_of_node(state, id, "cluster key", NULL, &plan) == 0 &&
+                plan_of_node(state, id, "cluster key", NULL, &again) == 0);
         for (size_t j = 0; j < plan.peer_count; j++) {
             /* the same key twice only from damaged data */
             if (j > 0)
@@ -266,10 +268,12 @@ static void check_plans(const struct state *state)
     for (size_t i = 0; i < state_peer_count(state); i++) {
         Pb__ConnectResponse *response =
             peer_config_build(state, state_peer_at(state, i)->id, "heimdall");
+        static const uint8_t key[32] = {1};
+        struct plan_self self = {.id = state_peer_at(state, i)->id, .public_key = key};
         struct plan plan;
         struct err err;
         require(response != NULL);
-        int rc = plan_of_peer(response, NULL, &plan, &err);
+        int rc = plan_of_peer(response, &self, &plan, &err);
         require(rc == 0 || rc == -EINVAL);
         plan_fini(&plan);
         pb__connect_response__free_unpacked(response, NULL);

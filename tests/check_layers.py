@@ -26,7 +26,7 @@ MAY_INCLUDE = {
     "proto": ["base"],
     "proto/descriptors": ["base", "proto/google/protobuf/*.pb-c.h"],
     "dns": ["base"],
-    "control/state": ["base", "proto/*.pb-c.h", "proto/grpc.h", "wg/wg.h", "dns/zone.h"],
+    "control/state": ["base", "proto/*.pb-c.h", "proto/grpc.h", "wg/wg.h", "wg/psk.h", "dns/zone.h"],
     "control/election": ["base"],
     "control/rpc": ["base", "proto"],
     "control/config": ["base", "dns/upstream.h", "control/state/access.h"],

@@ -24,6 +24,7 @@ static enum grpc_code build_connect(struct change *change, const struct state *s
         .public_key = request->public_key,
         .version = request->version,
         .no_ipv6 = request->no_ipv6,
+        .psk_version = request->psk_version,
         .now_ns = made_ns,
     };
     return change_connect_peer(change, state, &peer, err);
@@ -235,6 +236,7 @@ static enum grpc_code build_put_node(struct change *change, const struct state *
         .endpoint_port = (uint16_t)pb->endpoint_port,
         .interface_name = pb->interface_name,
         .version = pb->version,
+        .psk_version = pb->psk_version,
         .no_ipv6 = request->no_ipv6,
         .host_networks = networks,
         .host_network_count = count,

@@ -224,6 +224,27 @@ static void check_clocks(struct problems *problems, const struct report_facts *f
                     "the clocks of peers differ from this node's: %s", naming_end(&peers));
 }
 
+/* Somebody who records such traffic can read it once X25519 is broken. */
+static void check_preshared_keys(struct problems *problems, const struct report_facts *facts)
+{
+    struct naming hosts = {.len = 0};
+    for (size_t i = 0; i < state_node_count(facts->state); i++) {
+        const struct state_node *node = state_node_at(facts->state, i);
+        if (node->pb->psk_version == 0)
+            naming_add(&hosts, node->name, node->id, "");
+    }
+    for (size_t i = 0; i < state_peer_count(facts->state); i++) {
+        const struct state_peer *peer = state_peer_at(facts->state, i);
+        if (peer->pb->psk_version == 0)
+            naming_add(&hosts, peer->name, peer->id, "");
+    }
+    if (hosts.count > 0)
+        problem_add(
+            problems, "upgrade hpeer, or heimdall, there",
+            "tunnels without a preshared key, which are not safe from quantum computers: %s",
+            naming_end(&hosts));
+}
+
 void problems_find(struct problems *out, const struct report_facts *facts)
 {
     out->count = 0;
@@ -234,4 +255,5 @@ void problems_find(struct problems *out, const struct report_facts *facts)
     check_handshakes(out, facts);
     check_versions(out, facts);
     check_clocks(out, facts);
+    check_preshared_keys(out, facts);
 }

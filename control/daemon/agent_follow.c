@@ -63,7 +63,10 @@ void agent_follow(struct agent *agent, const Pb__ConnectResponse *response)
 {
     struct plan plan;
     struct err err;
-    int code = plan_of_peer(response, agent->config->exit_node, &plan, &err);
+    const struct plan_self self = {.exit_node = agent->config->exit_node,
+                                   .id = agent->identity.id,
+                                   .public_key = tunnel_public_key(agent->tunnel)};
+    int code = plan_of_peer(response, &self, &plan, &err);
     if (code == 0)
         code = tunnel_follow(agent->tunnel, &plan, NULL, &err);
     plan_fini(&plan);

@@ -14,6 +14,7 @@
 #include "control/host/tunnel.h"
 #include "control/rpc/client.h"
 #include "control/rpc/transport_tls.h"
+#include "control/state/record.h"
 #include "control/state/record_time.h"
 #include "proto/cluster.pb-c.h"
 
@@ -206,6 +207,7 @@ static void ask(struct agent *agent)
     request.public_key = agent->public_key;
     request.version = version;
     request.no_ipv6 = !tunnel_has_ipv6(agent->tunnel);
+    request.psk_version = RECORD_PSK_VERSION;
     if (rpc_client_call(agent->client, "/dev.ehazlett.heimdall.api.v1.Heimdall/Connect",
                         &request.base, &pb__connect_response__descriptor, CONNECT_TIMEOUT_MS,
                         on_answer, agent) < 0)

@@ -150,6 +150,7 @@ static void submit_node(struct node *node)
     self.endpoint_port = node->config->endpoint_port;
     self.interface_name = borrow(node->config->daemon.interface_name);
     self.version = borrow(HEIMDALL_VERSION);
+    self.psk_version = RECORD_PSK_VERSION;
     request.node = &self;
     request.no_ipv6 = !tunnel_has_ipv6(node->tunnel);
     request.host_networks = host_networks(node);

@@ -95,7 +95,8 @@ static int settle_plan(struct node *node, bool whole)
     struct plan plan;
     struct err err;
     const struct plan_touched *touched = whole ? NULL : &node->touched;
-    int code = plan_of_node(cluster_state(node->cluster), node->identity.id, touched, &plan);
+    int code = plan_of_node(cluster_state(node->cluster), node->identity.id,
+                            node->identity.cluster_key, touched, &plan);
     if (code == 0)
         code = tunnel_follow(node->tunnel, &plan, touched, &err);
     else if (code != -ENOENT)

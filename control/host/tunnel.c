@@ -137,12 +137,14 @@ int tunnel_follow(struct tunnel *tunnel, struct plan *plan, const struct plan_to
 int tunnel_renew(struct tunnel *tunnel, const uint8_t public_key[WG_KEY_LEN], struct err *err)
 {
     for (size_t i = 0; i < tunnel->plan.peer_count; i++) {
-        struct wg_peer_config peers[2] = {{.remove = true}, tunnel->plan.peers[i]};
-        if (memcmp(peers[1].public_key, public_key, WG_KEY_LEN) != 0)
+        if (memcmp(tunnel->plan.peers[i].public_key, public_key, WG_KEY_LEN) != 0)
             continue;
+        struct wg_peer_config peers[2] = {{.remove = true}, tunnel->plan.peers[i]};
         memcpy(peers[0].public_key, public_key, WG_KEY_LEN);
         struct wg_device_config config = {.peers = peers, .peer_count = 2};
-        return path_configure(tunnel->path, &config, err);
+        int code = path_configure(tunnel->path, &config, err);
+        bytes_wipe(peers, sizeof peers);
+        return code;
     }
     return 0;
 }

@@ -60,6 +60,7 @@ struct change_node {
     uint16_t endpoint_port;
     const char *interface_name;
     const char *version; /* of its program; may be "" */
+    uint64_t psk_version;
     bool no_ipv6; /* its host has none: the node gets no IPv6 network, or gives its own back */
     const struct ip_prefix
         *host_networks; /* networks that its host is in; the node gets none of them */
@@ -79,7 +80,8 @@ enum grpc_code change_authorize_peer(struct change *change, const struct state *
 enum grpc_code change_deauthorize_peer(struct change *change, const struct state *state,
                                        const char *id, struct err *err);
 
-/* Lets the next connect bring another key, once. Nothing to do when no key is bound yet. */
+/* Lets the next connect bring another key, once, and begins another round of preshared keys. Nothing
+ * to do when no key is bound yet. */
 enum grpc_code change_rekey_peer(struct change *change, const struct state *state, const char *id,
                                  struct err *err);
 
@@ -94,6 +96,7 @@ struct change_peer {
     const char *public_key; /* base64 */
     bool no_ipv6;           /* its host has none */
     const char *version;    /* of its program; may be "" */
+    uint64_t psk_version;
     uint64_t now_ns;
 };
 

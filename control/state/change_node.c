@@ -108,7 +108,7 @@ static bool node_is_current(const struct state_node *have, const Pb__Node *recor
            pb->endpoint_port == record->endpoint_port &&
            strcmp(pb->network6, record->network6) == 0 &&
            strcmp(pb->interface_name, record->interface_name) == 0 &&
-           strcmp(pb->version, record->version) == 0;
+           strcmp(pb->version, record->version) == 0 && pb->psk_version == record->psk_version;
 }
 
 static enum grpc_code put_node(struct change *change, const struct state *state,
@@ -138,6 +138,7 @@ static enum grpc_code put_node(struct change *change, const struct state *state,
     record.endpoint_port = node->endpoint_port;
     record.interface_name = change_text(node->interface_name);
     record.version = change_text(node->version);
+    record.psk_version = node->psk_version;
     record.updated = &now;
     code = give_network6(state, node, &record, &texts, err);
     if (code != GRPC_OK || (have != NULL && node_is_current(have, &record)))

@@ -85,6 +85,7 @@ static enum grpc_code rekey(struct change *change, const struct state *state, co
         return GRPC_OK; /* no key is bound yet, or the next connect may already bring a new one */
     Pb__Authorization record = *have->pb;
     record.rekey = true;
+    record.rekeys++;
     change_add_message(change, RECORD_HSET, RECORD_KEY_AUTHORIZED, id, &record.base);
     return GRPC_OK;
 }
@@ -233,6 +234,7 @@ static bool peer_is_current(const struct state_peer *have, const Pb__Peer *recor
     const Pb__Peer *pb = have->pb;
     return strcmp(pb->name, record->name) == 0 && strcmp(pb->own_name, record->own_name) == 0 &&
            strcmp(pb->version, record->version) == 0 && pb->no_ipv6 == record->no_ipv6 &&
+           pb->psk_version == record->psk_version &&
            strcmp(pb->keypair->public_key, record->keypair->public_key) == 0 &&
            pb->last_seen != NULL && pb->absent_s == 0;
 }
@@ -273,6 +275,7 @@ static enum grpc_code connect_peer(struct change *change, const struct state *st
     record.last_seen = &now;
     record.absent_s = 0;
     record.no_ipv6 = peer->no_ipv6;
+    record.psk_version = peer->psk_version;
     if (have != NULL && peer_is_current(have, &record))
         return GRPC_OK;
     if (have == NULL)

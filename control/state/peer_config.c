@@ -66,7 +66,7 @@ static void put_allowed_ips(struct answer *answer, const struct state *state,
 
 /* Describes a node as a peer to connect to. */
 static Pb__Peer *make_node(struct answer *answer, const struct state *state,
-                           const struct state_node *node)
+                           const struct state_node *node, const struct state_peer *peer)
 {
     char endpoint[ENDPOINT_TEXT] = "";
     Pb__Peer *out = zeroed(answer, 1, sizeof *out);
@@ -81,19 +81,21 @@ static Pb__Peer *make_node(struct answer *answer, const struct state *state,
     out->endpoint = copy(answer, endpoint);
     out->peer_ip = copy(answer, node->pb->gateway_ip);
     out->peer_ip6 = copy(answer, node->pb->gateway_ip6);
+    if (peer->pb->psk_version != 0 && node->pb->psk_version != 0)
+        out->psk_version = RECORD_PSK_VERSION;
     put_allowed_ips(answer, state, node, out);
     return out;
 }
 
 static void put_nodes(struct answer *answer, const struct state *state,
-                      Pb__ConnectResponse *response)
+                      const struct state_peer *peer, Pb__ConnectResponse *response)
 {
     size_t count = state_node_count(state);
     response->peers = zeroed(answer, count, sizeof *response->peers);
     response->node_addresses = zeroed(answer, count, sizeof *response->node_addresses);
     for (size_t i = 0; i < count && !answer->failed; i++) {
         const struct state_node *node = state_node_at(state, i);
-        response->peers[i] = make_node(answer, state, node);
+        response->peers[i] = make_node(answer, state, node, peer);
         response->n_peers += response->peers[i] != NULL;
         response->node_addresses[i] = copy(answer, node->pb->addr);
         response->n_node_addresses += response->node_addresses[i] != NULL;
@@ -127,7 +129,9 @@ Pb__ConnectResponse *peer_config_build(const struct state *state, const char *pe
     response->keypair = make_keypair(&answer, peer->public_key);
     response->address = address_in(&answer, &peer->address, &settings->peer_network);
     response->address6 = address_in(&answer, &peer->address6, &settings->peer_network6);
-    put_nodes(&answer, state, response);
+    put_nodes(&answer, state, peer, response);
+    if (state_authorization(state, peer_id) != NULL)
+        response->psk_round = state_authorization(state, peer_id)->pb->rekeys;
     if (dns_domain != NULL)
         put_dns(&answer, state, dns_domain, response);
     if (!answer.failed)

@@ -31,7 +31,7 @@ struct plan_name {
 
 struct plan {
     /* As the engine takes them, ordered by public key, their allowed IPs by prefix. No prefix is in
-     * two of them. */
+     * two of them. Each says whether it has a preshared key. */
     struct wg_peer_config *peers;
     size_t peer_count;
     /* The interface's addresses, each with the length of the network it is in. They are set without
@@ -59,6 +59,13 @@ struct plan {
 };
 
 void plan_init(struct plan *plan);
+
+/* Wipes preshared keys. */
 void plan_fini(struct plan *plan);
+
+/* Arrays of peers hold preshared keys, so that they are wiped whenever they are freed, which realloc
+ * does not do. plan_grow_peers returns NULL with the array unchanged when memory is short. */
+void plan_free_peers(struct wg_peer_config *peers, size_t count);
+struct wg_peer_config *plan_grow_peers(struct wg_peer_config *peers, size_t count, size_t capacity);
 
 #endif

@@ -1,5 +1,7 @@
 #include "control/state/plan_build.h"
 
+#include "wg/psk.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,22 +44,41 @@ static void add_prefix(struct plan_builder *builder, struct ip_prefix **array, s
     larger[(*count)++] = *prefix;
 }
 
+static bool room_for_peer(struct plan_builder *builder)
+{
+    struct plan *plan = builder->plan;
+    size_t count = plan->peer_count;
+    if (builder->failed || (count != 0 && (count & (count - 1)) != 0))
+        return !builder->failed;
+    struct wg_peer_config *larger = plan_grow_peers(plan->peers, count, count == 0 ? 1 : count * 2);
+    builder->failed = larger == NULL;
+    plan->peers = larger != NULL ? larger : plan->peers;
+    return larger != NULL;
+}
+
 size_t plan_builder_peer(struct plan_builder *builder, const uint8_t key[WG_KEY_LEN],
                          const union endpoint *endpoint, uint16_t keepalive_s)
 {
     struct plan *plan = builder->plan;
-    struct wg_peer_config *larger =
-        grown(builder, plan->peers, plan->peer_count, sizeof *plan->peers);
-    if (larger == NULL)
+    if (!room_for_peer(builder))
         return 0;
-    plan->peers = larger;
-    struct wg_peer_config *peer = &larger[plan->peer_count];
+    struct wg_peer_config *peer = &plan->peers[plan->peer_count];
     *peer = (struct wg_peer_config){.has_endpoint = endpoint_is_set(endpoint),
                                     .endpoint = *endpoint,
                                     .has_keepalive = keepalive_s != 0,
                                     .keepalive_s = keepalive_s};
     memcpy(peer->public_key, key, WG_KEY_LEN);
     return plan->peer_count++;
+}
+
+void plan_builder_psk(struct plan_builder *builder, const char *secret,
+                      const uint8_t own_key[WG_KEY_LEN], uint64_t round)
+{
+    if (builder->failed)
+        return;
+    struct wg_peer_config *peer = &builder->plan->peers[builder->plan->peer_count - 1];
+    wg_psk_derive(peer->preshared_key, secret, strlen(secret), own_key, peer->public_key, round);
+    peer->has_preshared_key = true;
 }
 
 void plan_builder_grant(struct plan_builder *builder, size_t peer, const struct ip_prefix *prefix)

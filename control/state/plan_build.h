@@ -26,6 +26,10 @@ int plan_builder_finish(struct plan_builder *builder);
 size_t plan_builder_peer(struct plan_builder *builder, const uint8_t key[WG_KEY_LEN],
                          const union endpoint *endpoint, uint16_t keepalive_s);
 
+/* The preshared key of the peer that was added last. */
+void plan_builder_psk(struct plan_builder *builder, const char *secret,
+                      const uint8_t own_key[WG_KEY_LEN], uint64_t round);
+
 /* All below ignore a prefix or address of family 0. */
 void plan_builder_grant(struct plan_builder *builder, size_t peer, const struct ip_prefix *prefix);
 void plan_builder_route(struct plan_builder *builder, const struct ip_prefix *prefix);

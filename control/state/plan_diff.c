@@ -114,6 +114,7 @@ static bool room_for_ips(struct wg_peer_config *out, size_t count)
 static bool change_peer(struct wg_peer_config *out, const struct wg_peer_config *from,
                         const struct wg_peer_config *to, const struct owned *keep, bool *changed)
 {
+    static const uint8_t no_key[WG_KEY_LEN];
     *out = (struct wg_peer_config){.update_only = from != NULL};
     memcpy(out->public_key, to->public_key, sizeof out->public_key);
     if (!room_for_ips(out, to->allowed_ip_count + (from == NULL ? 0 : from->allowed_ip_count)))
@@ -129,7 +130,11 @@ static bool change_peer(struct wg_peer_config *out, const struct wg_peer_config 
     uint16_t had = from == NULL ? 0 : from->keepalive_s;
     out->has_keepalive = had != to->keepalive_s;
     out->keepalive_s = to->keepalive_s;
-    *changed = from == NULL || out->allowed_ip_count > 0 || out->has_endpoint || out->has_keepalive;
+    out->has_preshared_key = memcmp(to->preshared_key, from == NULL ? no_key : from->preshared_key,
+                                    sizeof to->preshared_key) != 0;
+    memcpy(out->preshared_key, to->preshared_key, sizeof out->preshared_key);
+    *changed = from == NULL || out->allowed_ip_count > 0 || out->has_endpoint ||
+               out->has_keepalive || out->has_preshared_key;
     return true;
 }
 
@@ -204,7 +209,7 @@ void plan_delta_fini(struct plan_delta *delta)
 {
     for (size_t i = 0; i < delta->wg.peer_count; i++)
         free(delta->wg.peers[i].allowed_ips);
-    free(delta->wg.peers);
+    plan_free_peers(delta->wg.peers, delta->wg.peer_count);
     free(delta->addresses_removed);
     free(delta->addresses_added);
     free(delta->routes_removed);

@@ -28,6 +28,8 @@ struct plan_delta {
 /* `from` may be an empty plan (plan_init). A prefix that moves between two peers is never without
  * an owner. 0, or -ENOMEM with an empty delta; plan_delta_fini in any case. */
 int plan_diff(const struct plan *from, const struct plan *to, struct plan_delta *out);
+
+/* Wipes preshared keys. */
 void plan_delta_fini(struct plan_delta *delta);
 
 #endif

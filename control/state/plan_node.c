@@ -58,13 +58,22 @@ bool plan_node_prefixes_next(struct plan_node_prefixes *prefixes, struct ip_pref
 
 /* ---- the parts of a plan ---- */
 
+struct planning {
+    const struct state *state;
+    const struct state_node *self;
+    const char *cluster_key; /* NULL: nodes have no preshared keys */
+};
+
 /* Default routes are left out: they are for peers that choose an exit node. */
-static void add_other_node(struct plan_builder *builder, const struct state *state,
+static void add_other_node(struct plan_builder *builder, const struct planning *planning,
                            const struct state_node *node)
 {
-    struct plan_node_prefixes prefixes = {.state = state, .node = node};
+    struct plan_node_prefixes prefixes = {.state = planning->state, .node = node};
     struct ip_prefix prefix;
     size_t peer = plan_builder_peer(builder, node->public_key, &node->endpoint, 0);
+    if (planning->cluster_key != NULL && node->pb->psk_version != 0 &&
+        planning->self->pb->psk_version != 0)
+        plan_builder_psk(builder, planning->cluster_key, planning->self->public_key, 0);
     while (plan_node_prefixes_next(&prefixes, &prefix)) {
         if (prefix.len == 0)
             continue;
@@ -73,9 +82,11 @@ static void add_other_node(struct plan_builder *builder, const struct state *sta
     }
 }
 
-static void add_peer(struct plan_builder *builder, const struct state *state,
+static void add_peer(struct plan_builder *builder, const struct planning *planning,
                      const struct state_peer *peer)
 {
+    const struct state *state = planning->state;
+    const struct state_authorization *authorization = state_authorization(state, peer->id);
     if (state_peer_by_key(state, peer->public_key) != peer ||
         state_node_by_key(state, peer->public_key) != NULL)
         return; /* damaged data: the key belongs to another record */
@@ -83,6 +94,9 @@ static void add_peer(struct plan_builder *builder, const struct state *state,
     if (peer->pb->endpoint[0] != '\0' && !endpoint_parse(&endpoint, peer->pb->endpoint))
         endpoint = no_endpoint;
     size_t index = plan_builder_peer(builder, peer->public_key, &endpoint, 0);
+    if (peer->pb->psk_version != 0 && planning->self->pb->psk_version != 0)
+        plan_builder_psk(builder, peer->id, planning->self->public_key,
+                         authorization != NULL ? authorization->pb->rekeys : 0);
     struct ip_prefix host = ip_prefix_host(&peer->address);
     plan_builder_grant(builder, index, &host);
     if (peer->address6.family != 0) {
@@ -124,7 +138,7 @@ static void add_overlay(struct plan_builder *builder, const struct state *state)
 }
 
 /* Adds a touched peer, which may have been touched twice. */
-static void add_once(struct plan_builder *builder, const struct state *state,
+static void add_once(struct plan_builder *builder, const struct planning *planning,
                      const struct state_peer *peer)
 {
     if (peer == NULL)
@@ -132,31 +146,33 @@ static void add_once(struct plan_builder *builder, const struct state *state,
     for (size_t i = 0; i < builder->plan->peer_count; i++)
         if (memcmp(builder->plan->peers[i].public_key, peer->public_key, WG_KEY_LEN) == 0)
             return;
-    add_peer(builder, state, peer);
+    add_peer(builder, planning, peer);
 }
 
-static void add_peers(struct plan_builder *builder, const struct state *state,
+static void add_peers(struct plan_builder *builder, const struct planning *planning,
                       const struct plan_touched *touched)
 {
+    const struct state *state = planning->state;
     for (size_t i = 0; touched == NULL && i < state_peer_count(state); i++)
-        add_peer(builder, state, state_peer_at(state, i));
+        add_peer(builder, planning, state_peer_at(state, i));
     for (size_t i = 0; touched != NULL && i < touched->count; i++)
-        add_once(builder, state, state_peer(state, touched->peers[i].id));
+        add_once(builder, planning, state_peer(state, touched->peers[i].id));
 }
 
-int plan_of_node(const struct state *state, const char *self, const struct plan_touched *touched,
-                 struct plan *out)
+int plan_of_node(const struct state *state, const char *self, const char *cluster_key,
+                 const struct plan_touched *touched, struct plan *out)
 {
     struct plan_builder builder;
     plan_builder_init(&builder, out);
     const struct state_node *node = state_node(state, self);
+    const struct planning planning = {state, node, cluster_key};
     if (node == NULL)
         return -ENOENT;
     add_self(&builder, state, node);
     add_overlay(&builder, state);
     for (size_t i = 0; i < state_node_count(state); i++)
         if (state_node_at(state, i) != node)
-            add_other_node(&builder, state, state_node_at(state, i));
-    add_peers(&builder, state, touched);
+            add_other_node(&builder, &planning, state_node_at(state, i));
+    add_peers(&builder, &planning, touched);
     return plan_builder_finish(&builder);
 }

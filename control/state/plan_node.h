@@ -12,10 +12,11 @@ struct state;
 struct state_node;
 
 /* The plan of node `self`: with all peers, or, when `touched` is given, with the touched ones only
- * (plan_part.h). 0, -ENOENT when the state does not have the node, or -ENOMEM. plan_fini in any
+ * (plan_part.h). Every pair has a preshared key if both programs derive one: from the peer's id, or
+ * between nodes from the cluster key (NULL: none). 0, -ENOENT when the state does not have the node, or -ENOMEM. plan_fini in any
  * case. */
-int plan_of_node(const struct state *state, const char *self, const struct plan_touched *touched,
-                 struct plan *out);
+int plan_of_node(const struct state *state, const char *self, const char *cluster_key,
+                 const struct plan_touched *touched, struct plan *out);
 
 /* The node that relays between peers: the oldest. NULL when there is none. */
 const struct state_node *plan_relay(const struct state *state);

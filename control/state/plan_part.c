@@ -1,5 +1,6 @@
 #include "control/state/plan_part.h"
 
+#include "base/bytes.h"
 #include "base/search.h"
 #include "control/state/plan.h"
 #include "control/state/state.h"
@@ -72,6 +73,7 @@ static void take_out(void *array, size_t *count, size_t size, size_t at)
     char *place = (char *)array + at * size;
     (*count)--;
     memmove(place, place + size, (*count - at) * size);
+    bytes_wipe((char *)array + *count * size, size); /* preshared keys */
 }
 
 /* ---- moving out ---- */
@@ -148,7 +150,7 @@ int plan_take(struct plan *whole, const struct plan *part, const struct plan_tou
 int plan_merge(struct plan *plan, struct plan *rest)
 {
     struct wg_peer_config *peers =
-        realloc(rest->peers, (rest->peer_count + plan->peer_count + 1) * sizeof *peers);
+        plan_grow_peers(rest->peers, rest->peer_count, rest->peer_count + plan->peer_count + 1);
     rest->peers = peers != NULL ? peers : rest->peers;
     struct plan_name *names =
         realloc(rest->names, (rest->name_count + plan->name_count + 1) * sizeof *names);
@@ -161,7 +163,7 @@ int plan_merge(struct plan *plan, struct plan *rest)
         put_peer(rest, &plan->peers[i]);
     for (size_t i = 0; i < plan->name_count; i++)
         put_name(rest, &plan->names[i]);
-    free(plan->peers);
+    plan_free_peers(plan->peers, plan->peer_count);
     free(plan->names);
     plan->peers = rest->peers;
     plan->peer_count = rest->peer_count;

@@ -74,7 +74,8 @@ static bool is_named(const Pb__Peer *node, const char *name)
     return name != NULL && (strcmp(node->id, name) == 0 || strcasecmp(node->name, name) == 0);
 }
 
-static int take_node(struct plan_builder *builder, const Pb__Peer *node, const char *exit_node,
+static int take_node(struct plan_builder *builder, const Pb__ConnectResponse *response,
+                     const Pb__Peer *node, const struct plan_self *self,
                      uint8_t exit_key[WG_KEY_LEN], struct err *err)
 {
     uint8_t key[WG_KEY_LEN];
@@ -88,7 +89,9 @@ static int take_node(struct plan_builder *builder, const Pb__Peer *node, const c
         is_own_address(builder->plan, node->peer_ip6))
         return refuse(err, "a node has this peer's own address", node->peer_ip);
     size_t index = plan_builder_peer(builder, key, &endpoint, PLAN_KEEPALIVE_S);
-    bool is_exit = builder->plan->exit == PLAN_EXIT_UNKNOWN && is_named(node, exit_node);
+    if (self->id != NULL && node->psk_version != 0)
+        plan_builder_psk(builder, self->id, self->public_key, response->psk_round);
+    bool is_exit = builder->plan->exit == PLAN_EXIT_UNKNOWN && is_named(node, self->exit_node);
     if (is_exit) {
         builder->plan->exit = PLAN_EXIT_UNPUBLISHED;
         memcpy(exit_key, key, sizeof key);
@@ -173,7 +176,7 @@ static int check_coverage(const struct plan *plan, const uint8_t exit_key[WG_KEY
 }
 
 static int take_answer(struct plan_builder *builder, const Pb__ConnectResponse *response,
-                       const char *exit_node, uint8_t exit_key[WG_KEY_LEN], struct err *err)
+                       const struct plan_self *self, uint8_t exit_key[WG_KEY_LEN], struct err *err)
 {
     int rc = check_counts(response, err);
     if (rc == 0)
@@ -181,18 +184,18 @@ static int take_answer(struct plan_builder *builder, const Pb__ConnectResponse *
     if (rc == 0 && response->address6[0] != '\0')
         rc = take_address(builder, response->address6, 6, err);
     for (size_t i = 0; rc == 0 && i < response->n_peers; i++)
-        rc = take_node(builder, response->peers[i], exit_node, exit_key, err);
+        rc = take_node(builder, response, response->peers[i], self, exit_key, err);
     return rc == 0 ? take_dns(builder, response, err) : rc;
 }
 
-int plan_of_peer(const Pb__ConnectResponse *response, const char *exit_node, struct plan *out,
-                 struct err *err)
+int plan_of_peer(const Pb__ConnectResponse *response, const struct plan_self *self,
+                 struct plan *out, struct err *err)
 {
     struct plan_builder builder;
     uint8_t exit_key[WG_KEY_LEN] = {0};
     plan_builder_init(&builder, out);
-    out->exit = exit_node == NULL ? PLAN_EXIT_OFF : PLAN_EXIT_UNKNOWN;
-    int rc = take_answer(&builder, response, exit_node, exit_key, err);
+    out->exit = self->exit_node == NULL ? PLAN_EXIT_OFF : PLAN_EXIT_UNKNOWN;
+    int rc = take_answer(&builder, response, self, exit_key, err);
     int finished = plan_builder_finish(&builder);
     if (rc == 0 && finished != 0)
         rc = err_set(err, finished, "out of memory");

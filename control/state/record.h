@@ -34,6 +34,9 @@
 /* The layout of the records above, as heimdall:meta names it. Another one is refused. */
 #define RECORD_LAYOUT "1"
 
+/* How this program derives preshared keys: wg/psk.h. 0 stands for programs that do not. */
+enum { RECORD_PSK_VERSION = 1 };
+
 enum record_kind {
     RECORD_UNKNOWN, /* of a newer version; ignored */
     RECORD_META,

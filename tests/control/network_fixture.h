@@ -23,6 +23,7 @@ struct network {
     uint64_t now_ns;
     bool no_ipv6;        /* the hosts of nodes and peers added from here on have none */
     const char *version; /* of their programs */
+    bool no_psk;         /* their programs derive no preshared keys */
     size_t ops;          /* of the last change */
     /* called after each change that the state has taken; may be NULL */
     void (*changed)(void *ctx, const struct record_change *change);
@@ -146,6 +147,7 @@ static inline enum grpc_code network_put_node(struct network *network, unsigned 
                                .interface_name = "darknet",
                                .version = network->version,
                                .no_ipv6 = network->no_ipv6,
+                               .psk_version = network->no_psk ? 0 : RECORD_PSK_VERSION,
                                .now_ns = network->now_ns};
     enum grpc_code code = change_put_node(&change, network->state, &node, &network->err);
     return network_apply(network, &change, code);
@@ -190,6 +192,7 @@ static inline enum grpc_code network_connect(struct network *network, const char
                                .public_key = key,
                                .version = network->version,
                                .no_ipv6 = network->no_ipv6,
+                               .psk_version = network->no_psk ? 0 : RECORD_PSK_VERSION,
                                .now_ns = network->now_ns};
     enum grpc_code code = change_connect_peer(&change, network->state, &peer, &network->err);
     return network_apply(network, &change, code);

@@ -81,6 +81,7 @@ static void fill(void)
 {
     for (unsigned n = 0; n < PEERS; n++) {
         Pb__Peer peer = PB__PEER__INIT;
+        peer.psk_version = RECORD_PSK_VERSION; /* else status has a problem with it */
         Pb__KeyPair keypair = PB__KEY_PAIR__INIT;
         Pb__Authorization authorization = PB__AUTHORIZATION__INIT;
         char id[40], ip[32], allowed[40], name[32];

@@ -291,6 +291,12 @@ static void many_versions(struct world *world)
 }
 
 /* The problem and its remedy. */
+static void no_preshared_key(struct world *world)
+{
+    world->network.no_psk = true;
+    ck_assert_int_eq(network_connect(&world->network, test_id(2), "laptop", test_key(2)), GRPC_OK);
+}
+
 static const struct {
     const char *what;
     const char *remedy;
@@ -307,6 +313,8 @@ static const struct {
     {"1 damaged records", "log names them", damaged},
     {"DNS is not served", "--dns-address", no_names},
     {"open to everyone", "without --insecure", insecure},
+    {"without a preshared key, which are not safe from quantum computers: laptop", "upgrade hpeer",
+     no_preshared_key},
     {"without a tunnel: ", "UDP port 10100", no_handshake},
     {"without a tunnel: laptop", "UDP port 10100", old_handshake},
     {"without a tunnel: laptop", "UDP port 10100", never_shook_hands},

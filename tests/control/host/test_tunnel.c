@@ -108,7 +108,9 @@ static void tunnel_allowed(struct tunnel *tunnel, const char *address, const cha
     response.address = (char *)(uintptr_t)address;
     response.peers = peers;
     response.n_peers = 1;
-    ck_assert_msg(plan_of_peer(&response, exit_node, &plan, &err) == 0, "%s", err.text);
+    ck_assert_msg(
+        plan_of_peer(&response, &(struct plan_self){.exit_node = exit_node}, &plan, &err) == 0,
+        "%s", err.text);
     if (overlay != NULL) {
         plan.overlay = calloc(1, sizeof *plan.overlay);
         plan.overlay_count = 1;

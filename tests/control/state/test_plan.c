@@ -85,7 +85,7 @@ static const char *delta_text(const struct plan_delta *delta)
 
 static void build(const struct network *network, unsigned self, struct plan *plan)
 {
-    ck_assert_int_eq(plan_of_node(network->state, test_id(self), NULL, plan), 0);
+    ck_assert_int_eq(plan_of_node(network->state, test_id(self), NULL, NULL, plan), 0);
 }
 
 /* ---- nodes ---- */
@@ -95,7 +95,7 @@ START_TEST(one_node)
     struct network network;
     struct plan plan;
     network_init(&network);
-    ck_assert_int_eq(plan_of_node(network.state, test_id(1), NULL, &plan), -ENOENT);
+    ck_assert_int_eq(plan_of_node(network.state, test_id(1), NULL, NULL, &plan), -ENOENT);
     plan_fini(&plan);
     ck_assert_int_eq(network_put_node(&network, 1, "router"), GRPC_OK);
     network_add_peer(&network, 2, "client");
@@ -192,7 +192,7 @@ START_TEST(peer_view_without_dns)
     ck_assert_ptr_nonnull(response);
     ck_assert_uint_eq(response->n_dns, 0);
     ck_assert_str_eq(response->dns_domain, "");
-    ck_assert_int_eq(plan_of_peer(response, NULL, &plan, &err), 0);
+    ck_assert_int_eq(plan_of_peer(response, &(struct plan_self){0}, &plan, &err), 0);
     ck_assert_uint_eq(plan.dns_count, 0);
     plan_fini(&plan);
     pb__connect_response__free_unpacked(response, NULL);
@@ -232,7 +232,7 @@ START_TEST(peer_view)
     ck_assert_ptr_null(memmem(packed, len, test_id(5), 36));
     ck_assert_ptr_null(memmem(packed, len, test_key(5), BASE64_KEY_LEN));
 
-    ck_assert_int_eq(plan_of_peer(response, NULL, &plan, &err), 0);
+    ck_assert_int_eq(plan_of_peer(response, &(struct plan_self){0}, &plan, &err), 0);
     ck_assert_str_eq(
         plan_text(&plan),
         "addr 10.51.0.2/16\naddr fd01:2:3:ffff::2/64\n"
@@ -243,7 +243,8 @@ START_TEST(peer_view)
         "route fd01:2:3:1::/64\nroute fd01:2:3:2::/64\nroute fd01:2:3:ffff::/64\n"
         "dns 10.11.0.1\ndns 10.12.0.1\n");
     plan_fini(&plan);
-    ck_assert_int_eq(plan_of_peer(response, test_id(2), &plan, &err), 0);
+    ck_assert_int_eq(
+        plan_of_peer(response, &(struct plan_self){.exit_node = test_id(2)}, &plan, &err), 0);
     ck_assert_str_eq(strstr(plan_text(&plan), "route 0"),
                      strstr(plan_text(&plan), "route 0.0.0.0/0\n"));
     ck_assert_ptr_nonnull(strstr(plan_text(&plan), "keepalive 25 0.0.0.0/0 10.12.0.0/16"));
@@ -258,7 +259,10 @@ START_TEST(peer_view)
                   {"A", PLAN_EXIT_UNPUBLISHED},
                   {"b", PLAN_EXIT_ON}};
     for (size_t i = 0; i < sizeof wishes / sizeof wishes[0]; i++) {
-        ck_assert_int_eq(plan_of_peer(response, wishes[i].exit_node, &plan, &err), 0);
+        ck_assert_int_eq(plan_of_peer(response,
+                                      &(struct plan_self){.exit_node = wishes[i].exit_node}, &plan,
+                                      &err),
+                         0);
         ck_assert_int_eq(plan.exit, wishes[i].exit);
         bool has_default = strstr(plan_text(&plan), "0.0.0.0/0") != NULL;
         ck_assert(has_default == (wishes[i].exit == PLAN_EXIT_ON));
@@ -296,10 +300,138 @@ START_TEST(bad_answers)
         dns[0] = i == 9 ? "router" : "10.11.0.1";
         response.dns = dns;
         response.n_dns = 1;
-        int rc = plan_of_peer(&response, NULL, &plan, &err);
+        int rc = plan_of_peer(&response, &(struct plan_self){0}, &plan, &err);
         ck_assert_msg(rc == (i == 0 ? 0 : -EINVAL), "%d: %d", i, rc);
         plan_fini(&plan);
     }
+}
+END_TEST
+
+/* ---- preshared keys ---- */
+
+static const struct wg_peer_config *with_key(const struct plan *plan, unsigned n)
+{
+    for (size_t i = 0; i < plan->peer_count; i++)
+        if (load_be32(plan->peers[i].public_key + 28) == n)
+            return &plan->peers[i];
+    ck_abort_msg("no such peer");
+}
+
+/* The preshared key of a pair by the plan of one end; zeros: none. */
+static void psk_of(const struct network *network, unsigned self, unsigned other, uint8_t out[32])
+{
+    struct plan plan;
+    struct err err = {0};
+    memset(out, 0, 32);
+    if (state_node(network->state, test_id(self)) != NULL) {
+        ck_assert_int_eq(
+            plan_of_node(network->state, test_id(self), "the cluster key", NULL, &plan), 0);
+    } else {
+        const char *id = test_id(self);
+        struct plan_self peer = {.id = id,
+                                 .public_key = state_peer(network->state, id)->public_key};
+        Pb__ConnectResponse *response = peer_config_build(network->state, id, NULL);
+        ck_assert_int_eq(plan_of_peer(response, &peer, &plan, &err), 0);
+        pb__connect_response__free_unpacked(response, NULL);
+    }
+    const struct wg_peer_config *peer = with_key(&plan, other);
+    if (peer->has_preshared_key)
+        memcpy(out, peer->preshared_key, 32);
+    ck_assert(peer->has_preshared_key != bytes_is_zero_ct(peer->preshared_key, 32));
+    plan_fini(&plan);
+}
+
+static void check_pair(const struct network *network, unsigned a, unsigned b, uint8_t out[32])
+{
+    uint8_t other[32];
+    psk_of(network, a, b, out);
+    psk_of(network, b, a, other);
+    ck_assert_mem_eq(out, other, 32);
+}
+
+/* Both ends derive the same key, every pair another one, and a rekey renews it. */
+START_TEST(preshared_keys)
+{
+    struct network network;
+    uint8_t psks[4][32];
+    uint8_t renewed[32];
+    network_init(&network);
+    ck_assert_int_eq(network_put_node(&network, 1, "a"), GRPC_OK);
+    ck_assert_int_eq(network_put_node(&network, 2, "b"), GRPC_OK);
+    network_add_peer(&network, 3, "p");
+    network_add_peer(&network, 4, "q");
+    check_pair(&network, 1, 3, psks[0]);
+    check_pair(&network, 2, 3, psks[1]);
+    check_pair(&network, 1, 4, psks[2]);
+    check_pair(&network, 1, 2, psks[3]);
+    for (int i = 0; i < 4; i++) {
+        ck_assert(!bytes_is_zero_ct(psks[i], 32));
+        for (int j = 0; j < i; j++)
+            ck_assert_mem_ne(psks[i], psks[j], 32);
+    }
+    ck_assert_int_eq(network_rekey(&network, test_id(3)), GRPC_OK);
+    check_pair(&network, 1, 3, renewed);
+    ck_assert_mem_ne(renewed, psks[0], 32);
+    check_pair(&network, 1, 4, renewed);
+    ck_assert_mem_eq(renewed, psks[2], 32);
+    network_fini(&network);
+}
+END_TEST
+
+/* Older programs go on without, on either side, and both ends follow an upgrade. */
+START_TEST(preshared_keys_of_older_programs)
+{
+    struct network network;
+    uint8_t psk[32];
+    network_init(&network);
+    network.no_psk = true;
+    ck_assert_int_eq(network_put_node(&network, 1, "older"), GRPC_OK);
+    network_add_peer(&network, 3, "older-peer");
+    check_pair(&network, 1, 3, psk);
+    ck_assert(bytes_is_zero_ct(psk, 32));
+    network.no_psk = false;
+    ck_assert_int_eq(network_put_node(&network, 2, "newer"), GRPC_OK);
+    network_add_peer(&network, 4, "newer-peer");
+    check_pair(&network, 1, 2, psk);
+    ck_assert(bytes_is_zero_ct(psk, 32));
+    check_pair(&network, 1, 4, psk);
+    ck_assert(bytes_is_zero_ct(psk, 32));
+    check_pair(&network, 2, 3, psk);
+    ck_assert(bytes_is_zero_ct(psk, 32));
+    check_pair(&network, 2, 4, psk);
+    ck_assert(!bytes_is_zero_ct(psk, 32));
+    ck_assert_int_eq(network_connect(&network, test_id(3), "older-peer", test_key(3)), GRPC_OK);
+    check_pair(&network, 2, 3, psk);
+    ck_assert(!bytes_is_zero_ct(psk, 32));
+    network_fini(&network);
+}
+END_TEST
+
+/* A preshared key that comes, changes or goes is a change of its own. */
+START_TEST(preshared_key_changes)
+{
+    static const bool no_psk[] = {true, false, true};
+    struct network network;
+    struct plan plans[2];
+    struct plan_delta delta;
+    network_init(&network);
+    ck_assert_int_eq(network_put_node(&network, 1, "router"), GRPC_OK);
+    network_add_peer(&network, 2, "p");
+    build(&network, 1, &plans[0]);
+    for (size_t i = 0; i < ARRAY_LEN(no_psk); i++) {
+        network.no_psk = no_psk[i];
+        ck_assert_int_eq(network_connect(&network, test_id(2), "p", test_key(2)), GRPC_OK);
+        build(&network, 1, &plans[1]);
+        ck_assert_int_eq(plan_diff(&plans[0], &plans[1], &delta), 0);
+        ck_assert_uint_eq(delta.wg.peer_count, 1);
+        ck_assert(delta.wg.peers[0].update_only && delta.wg.peers[0].has_preshared_key);
+        ck_assert(bytes_is_zero_ct(delta.wg.peers[0].preshared_key, 32) == no_psk[i]);
+        plan_delta_fini(&delta);
+        plan_fini(&plans[0]);
+        plans[0] = plans[1];
+    }
+    plan_fini(&plans[0]);
+    network_fini(&network);
 }
 END_TEST
 
@@ -441,7 +573,7 @@ START_TEST(duplicates)
     response.address = "10.51.0.2/16";
     response.peers = list;
     response.n_peers = 2;
-    ck_assert_int_eq(plan_of_peer(&response, NULL, &plan, &err), 0);
+    ck_assert_int_eq(plan_of_peer(&response, &(struct plan_self){0}, &plan, &err), 0);
     ck_assert_str_eq(plan_text(&plan), "addr 10.51.0.2/16\n"
                                        "wg 8 keepalive 25 10.12.0.0/16\n"
                                        "wg 9 keepalive 25 10.11.0.0/16 10.99.0.0/16\n"
@@ -504,7 +636,7 @@ static void follow(const struct network *network, struct plan *whole, struct pla
 {
     struct plan part;
     struct plan former;
-    ck_assert_int_eq(plan_of_node(network->state, test_id(1), touched, &part), 0);
+    ck_assert_int_eq(plan_of_node(network->state, test_id(1), NULL, touched, &part), 0);
     ck_assert_int_eq(plan_take(whole, &part, touched, &former), 0);
     ck_assert_int_eq(plan_diff(&former, &part, delta), 0);
     ck_assert_int_eq(plan_merge(&part, whole), 0);
@@ -620,6 +752,9 @@ int main(void)
     tcase_add_test(tc, peer_view);
     tcase_add_test(tc, peer_view_without_dns);
     tcase_add_test(tc, bad_answers);
+    tcase_add_test(tc, preshared_keys);
+    tcase_add_test(tc, preshared_keys_of_older_programs);
+    tcase_add_test(tc, preshared_key_changes);
     tcase_add_test(tc, diff_steps);
     tcase_add_test(tc, moved_prefix);
     tcase_add_test(tc, duplicates);

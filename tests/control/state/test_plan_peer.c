@@ -87,7 +87,8 @@ START_TEST(hostile_networks)
     struct plan plan;
     struct err err = {0};
     answer_init(&answer, 1, asks[_i].networks);
-    int rc = plan_of_peer(&answer.pb, asks[_i].exit_node, &plan, &err);
+    int rc =
+        plan_of_peer(&answer.pb, &(struct plan_self){.exit_node = asks[_i].exit_node}, &plan, &err);
     ck_assert_msg(rc == (asks[_i].why == NULL ? 0 : -EINVAL), "%s: %d", asks[_i].networks, rc);
     if (rc != 0)
         ck_assert_msg(strstr(err.text, asks[_i].why) != NULL, "%s", err.text);
@@ -124,7 +125,8 @@ START_TEST(hostile_addresses)
         answer.nodes[0].peer_ip = (char *)(uintptr_t)addresses[_i].node_address;
     else
         answer.nodes[0].peer_ip6 = (char *)(uintptr_t)addresses[_i].node_address;
-    ck_assert_int_eq(plan_of_peer(&answer.pb, NULL, &plan, &err), addresses[_i].rc);
+    ck_assert_int_eq(plan_of_peer(&answer.pb, &(struct plan_self){0}, &plan, &err),
+                     addresses[_i].rc);
     plan_fini(&plan);
     answer_fini(&answer);
 }
@@ -141,7 +143,8 @@ START_TEST(two_exit_nodes)
     answer.nodes[1].name = "router";
     answer.nodes[1].allowed_ips = wide;
     answer.nodes[1].n_allowed_ips = 2;
-    ck_assert_int_eq(plan_of_peer(&answer.pb, "router", &plan, &err), -EINVAL);
+    ck_assert_int_eq(
+        plan_of_peer(&answer.pb, &(struct plan_self){.exit_node = "router"}, &plan, &err), -EINVAL);
     plan_fini(&plan);
     answer_fini(&answer);
 }
@@ -155,7 +158,7 @@ START_TEST(many_nodes)
     struct plan plan;
     struct err err = {0};
     answer_init(&answer, counts[_i], "10.11.0.0/16");
-    int rc = plan_of_peer(&answer.pb, NULL, &plan, &err);
+    int rc = plan_of_peer(&answer.pb, &(struct plan_self){0}, &plan, &err);
     ck_assert_int_eq(rc, _i == 0 ? 0 : -EINVAL);
     if (rc == 0)
         ck_assert_uint_eq(plan.peer_count, PREFIX_NODES_MAX);
@@ -182,11 +185,11 @@ START_TEST(many_networks)
     }
     answer.nodes[0].allowed_ips = list;
     answer.nodes[0].n_allowed_ips = MANY - 1;
-    ck_assert_int_eq(plan_of_peer(&answer.pb, NULL, &plan, &err), 0);
+    ck_assert_int_eq(plan_of_peer(&answer.pb, &(struct plan_self){0}, &plan, &err), 0);
     ck_assert_uint_eq(plan.route_count, MANY - 1);
     plan_fini(&plan);
     answer.nodes[0].n_allowed_ips = MANY;
-    ck_assert_int_eq(plan_of_peer(&answer.pb, NULL, &plan, &err), -EINVAL);
+    ck_assert_int_eq(plan_of_peer(&answer.pb, &(struct plan_self){0}, &plan, &err), -EINVAL);
     plan_fini(&plan);
     answer_fini(&answer);
 }
@@ -199,7 +202,7 @@ START_TEST(same_key_twice)
     struct err err = {0};
     answer_init(&answer, 100, "10.11.0.0/16");
     answer.keypairs[70].public_key = answer.keys[3];
-    ck_assert_int_eq(plan_of_peer(&answer.pb, NULL, &plan, &err), -EINVAL);
+    ck_assert_int_eq(plan_of_peer(&answer.pb, &(struct plan_self){0}, &plan, &err), -EINVAL);
     ck_assert_ptr_nonnull(strstr(err.text, answer.keys[3]));
     plan_fini(&plan);
     answer_fini(&answer);
