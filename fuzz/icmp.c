@@ -44,7 +44,7 @@ static void check_answer(const uint8_t *packet, size_t len)
     uint8_t out[ICMP_MAX];
     uint8_t again[ICMP_MAX];
     struct ip_packet ip;
-    size_t answer = icmp_build_unreachable(out, packet, len);
+    size_t answer = icmp_build(out, ICMP_UNREACHABLE, packet, len);
     if (answer == 0)
         return;
     require(ip_packet_read(&ip, packet, len) || packet[0] >> 4 == 4);
@@ -54,7 +54,7 @@ static void check_answer(const uint8_t *packet, size_t len)
     else
         check_answer6(out, answer, packet, len);
     /* an error is never answered, or two hosts would answer each other for ever */
-    require(icmp_build_unreachable(again, out, answer) == 0);
+    require(icmp_build(again, ICMP_PROHIBITED, out, answer) == 0);
 }
 
 /* RFC 6040, figure 4, as a table: what the inner bits become, or 4 for a drop. Rows are the inner

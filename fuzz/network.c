@@ -188,6 +188,7 @@ static void arrive(struct world *world, size_t number, const struct datagram *da
                             &sink);
         break;
     case WG_IN_CONSUMED:
+    case WG_IN_PROHIBITED:
     case WG_IN_DROP:
         break;
     }

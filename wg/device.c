@@ -74,6 +74,7 @@ void wg_device_destroy(struct wg_device *dev)
     map_fini(&dev->peers_by_key);
     heap_fini(&dev->deadlines);
     staging_pool_fini(&dev->staging);
+    apart_destroy(atomic_load(&dev->apart));
     index_table_fini(&dev->indices);
     allowedips_fini(&dev->allowedips);
     noise_identity_fini(&dev->identity);
@@ -165,6 +166,22 @@ void device_unlink_peer(struct wg_device *dev, struct wg_peer *peer)
     pthread_mutex_unlock(&peer->lock);
     device_clear_sessions(dev, peer);
     garbage_push(&dev->garbage, &peer->garbage, free_peer);
+}
+
+int wg_device_keep_apart(struct wg_device *dev, const struct ip_prefix *prefixes, size_t count)
+{
+    struct apart *apart = NULL;
+    if (count > 0) {
+        apart = apart_create(prefixes, count);
+        if (apart == NULL)
+            return -ENOMEM;
+    }
+    fair_lock_take(&dev->lock);
+    struct apart *former = atomic_exchange(&dev->apart, apart);
+    if (former != NULL)
+        garbage_push(&dev->garbage, &former->garbage, apart_free_item);
+    fair_lock_give(&dev->lock);
+    return 0;
 }
 
 void wg_device_set_mtu(struct wg_device *dev, uint32_t mtu)

@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "wg/allowedips.h"
+#include "wg/apart.h"
 #include "wg/cookie.h"
 #include "wg/garbage.h"
 #include "wg/index.h"
@@ -23,6 +24,7 @@ struct wg_device {
     struct wg_env env;
     struct allowedips allowedips;
     struct index_table indices;
+    _Atomic(struct apart *) apart; /* NULL: no packet is refused for that */
     _Atomic bool is_up;
     _Atomic uint32_t mtu;
     struct staging_pool staging;

@@ -108,7 +108,9 @@ static enum wg_inbound_verdict receive_deliver(const struct wg_device *dev,
         return WG_IN_DROP;
     datagram->plain = plain;
     datagram->plain_len = ip.len;
-    return WG_IN_DELIVER;
+    return apart_refuses(atomic_load_explicit(&dev->apart, memory_order_acquire), &ip)
+               ? WG_IN_PROHIBITED
+               : WG_IN_DELIVER;
 }
 
 static void receive_settle(struct wg_device *dev, const struct aead_op *op, struct keypair *keypair,

@@ -149,6 +149,9 @@ static enum wg_outbound_verdict seal(struct wg_device *dev, struct batch *batch,
     struct ip_packet ip;
     if (!ip_packet_read(&ip, packet->plain, packet->len))
         return WG_OUT_DROP;
+    if (!packet->is_answer &&
+        apart_refuses(atomic_load_explicit(&dev->apart, memory_order_acquire), &ip))
+        return WG_OUT_PROHIBITED;
     struct wg_peer *peer = allowedips_lookup(&dev->allowedips, ip.family, ip.destination);
     if (peer == NULL)
         return WG_OUT_NO_PEER;

@@ -128,6 +128,12 @@ void wg_device_set_up(struct wg_device *dev, bool up, struct wg_time now,
  * forgotten their session, and would send into it for 15 seconds. */
 void wg_device_reinitiate(struct wg_device *dev, struct wg_time now, const struct wg_sink *sink);
 
+/* Refuses packets from an address inside these prefixes to another one inside them, in place of the
+ * prefixes of an earlier call: when they arrive from a peer, and when they are to be sent to one,
+ * however the host has routed or translated them in between. Returns 0, or -ENOMEM with the former
+ * ones in force. */
+int wg_device_keep_apart(struct wg_device *dev, const struct ip_prefix *prefixes, size_t count);
+
 /* The largest inner packet; caps the padding. Default 1420. */
 void wg_device_set_mtu(struct wg_device *dev, uint32_t mtu);
 
@@ -164,6 +170,7 @@ enum wg_outbound_verdict {
     WG_OUT_STAGED,      /* copied; goes out when the handshake is done */
     WG_OUT_NO_PEER,     /* no allowed IP matches: ICMP unreachable is due */
     WG_OUT_NO_ENDPOINT, /* the peer has none: ICMP unreachable is due */
+    WG_OUT_PROHIBITED,  /* between hosts that are kept apart: ICMP prohibited is due */
     WG_OUT_DROP,        /* not an IP packet, device down, or out of memory */
 };
 
@@ -173,6 +180,7 @@ struct wg_outbound {
     const uint8_t *plain;
     size_t len;
     uint8_t *sealed;
+    bool is_answer; /* to a packet that was refused: it goes between hosts that are kept apart */
     /* results */
     enum wg_outbound_verdict verdict;
     size_t sealed_len;
@@ -184,10 +192,11 @@ void wg_device_seal(struct wg_device *dev, struct wg_outbound *packets, size_t c
                     struct wg_time now);
 
 enum wg_inbound_verdict {
-    WG_IN_DELIVER,   /* `plain` holds an inner packet from the peer that owns its source address */
-    WG_IN_CONSUMED,  /* a keepalive */
-    WG_IN_HANDSHAKE, /* hand a copy to wg_device_handshake */
-    WG_IN_DROP,      /* malformed, unknown, replayed, not authentic, or not an allowed source */
+    WG_IN_DELIVER,    /* `plain` holds an inner packet from the peer that owns its source address */
+    WG_IN_CONSUMED,   /* a keepalive */
+    WG_IN_PROHIBITED, /* `plain` is between hosts that are kept apart: ICMP prohibited is due */
+    WG_IN_HANDSHAKE,  /* hand a copy to wg_device_handshake */
+    WG_IN_DROP,       /* malformed, unknown, replayed, not authentic, or not an allowed source */
 };
 
 /* One datagram, opened in place. */

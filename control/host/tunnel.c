@@ -79,6 +79,17 @@ static void set_firewall(struct tunnel *tunnel)
     firewall_set(tunnel->firewall, &config);
 }
 
+/* The engine refuses what the firewall does, so that peers stay apart when nft is missing or
+ * another program flushes its tables. */
+static void keep_peers_apart(struct tunnel *tunnel, const struct plan *plan)
+{
+    size_t count = tunnel->peer_to_peer ? 0 : plan->peer_network_count;
+    int code = path_keep_apart(tunnel->path, plan->peer_networks, count);
+    if (code < 0)
+        log_error("cannot keep peers apart", F_STR("interface", tunnel->interface.name),
+                  F_STR("error", strerror(-code)));
+}
+
 /* A new route is no reason to run nft: the rules name none. */
 static bool needs_firewall(const struct plan *from, const struct plan *to)
 {
@@ -98,6 +109,8 @@ static int follow_whole(struct tunnel *tunnel, struct plan *plan, struct err *er
         return err_set_errno(err, code, "a new plan cannot be compared");
     }
     bool firewall = tunnel->firewall != NULL && needs_firewall(&tunnel->plan, plan);
+    if (firewall)
+        keep_peers_apart(tunnel, plan);
     if (delta.wg.peer_count > 0)
         code = path_configure(tunnel->path, &delta.wg, err);
     if (code < 0) {

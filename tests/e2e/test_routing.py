@@ -32,6 +32,18 @@ class PeerToPeer(Routing):
         self.assertFalse(self.ping(other, "10.51.0.2"))
         self.reaches(self.net.client, "10.11.0.1")
 
+    def test_off_without_a_firewall(self):
+        """the engine refuses, too: nft is missing here, and the host hides where packets come from"""
+        self.net.router.sh("mount --bind /bin/false $(command -v nft)")
+        self.connect()
+        other = self.second_peer()
+        for target in ("10.51.0.3", self.address6(other)):
+            said = self.net.client.run(["ping", "-c1", "-W5", target], check=False)
+            self.assertNotEqual(said.returncode, 0, target)
+            self.assertIn("rohibited" if ":" in target else "Packet filtered", said.stdout, target)
+            self.reaches(self.net.router, target)
+        self.reaches(self.net.client, "10.11.0.1")
+
     def test_on(self):
         self.connect("--allow-peer-to-peer")
         other = self.second_peer()

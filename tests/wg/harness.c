@@ -290,6 +290,7 @@ static void open_at(struct sim_host *host, struct sim_datagram *datagram)
         receive_packet(host, in.plain, in.plain_len);
         break;
     case WG_IN_CONSUMED:
+    case WG_IN_PROHIBITED:
         break;
     case WG_IN_HANDSHAKE:
         wg_device_handshake(host->dev, datagram->bytes, datagram->len, &in.from, host->under_load,

@@ -15,10 +15,11 @@ enum {
     TTL = 64,
 
     UNREACHABLE4 = 3,
-    HOST_UNREACHABLE4 = 1,
     UNREACHABLE6 = 1,
-    ADDRESS_UNREACHABLE6 = 3,
 };
+
+static const uint8_t codes4[] = {[ICMP_UNREACHABLE] = 1, [ICMP_PROHIBITED] = 13};
+static const uint8_t codes6[] = {[ICMP_UNREACHABLE] = 3, [ICMP_PROHIBITED] = 1};
 
 #define ANSWER_INTERVAL (NS_PER_SEC / 100)
 #define ANSWER_BURST    50
@@ -67,7 +68,7 @@ static bool may_answer4(const uint8_t *packet, size_t len)
     return packet[9] != IPPROTO_ICMP || (header_len < len && is_query4(packet[header_len]));
 }
 
-static size_t build4(uint8_t *out, const uint8_t *packet, size_t len)
+static size_t build4(uint8_t *out, enum icmp_reason reason, const uint8_t *packet, size_t len)
 {
     size_t quote = len < QUOTE4_MAX ? len : QUOTE4_MAX;
     size_t total = IPV4_HEADER + ICMP_HEADER + quote;
@@ -82,7 +83,7 @@ static size_t build4(uint8_t *out, const uint8_t *packet, size_t len)
     store_be16(out + 10, fold(sum_words(0, out, IPV4_HEADER)));
     uint8_t *icmp = out + IPV4_HEADER;
     icmp[0] = UNREACHABLE4;
-    icmp[1] = HOST_UNREACHABLE4;
+    icmp[1] = codes4[reason];
     memcpy(icmp + ICMP_HEADER, packet, quote);
     store_be16(icmp + 2, fold(sum_words(0, icmp, ICMP_HEADER + quote)));
     return total;
@@ -113,7 +114,7 @@ static bool may_answer6(const uint8_t *packet, size_t len)
     return next != IPPROTO_ICMPV6 || (at < len && packet[at] >= 128);
 }
 
-static size_t build6(uint8_t *out, const uint8_t *packet, size_t len)
+static size_t build6(uint8_t *out, enum icmp_reason reason, const uint8_t *packet, size_t len)
 {
     size_t quote = len < QUOTE6_MAX ? len : QUOTE6_MAX;
     size_t payload = ICMP_HEADER + quote;
@@ -126,7 +127,7 @@ static size_t build6(uint8_t *out, const uint8_t *packet, size_t len)
     memcpy(out + 24, packet + 8, 16);
     uint8_t *icmp = out + IPV6_HEADER;
     icmp[0] = UNREACHABLE6;
-    icmp[1] = ADDRESS_UNREACHABLE6;
+    icmp[1] = codes6[reason];
     memcpy(icmp + ICMP_HEADER, packet, quote);
     /* The pseudo-header (RFC 8200 section 8.1): both addresses, the length, the protocol. */
     uint32_t sum = sum_words(0, out + 8, 32) + (uint32_t)payload + IPPROTO_ICMPV6;
@@ -134,12 +135,12 @@ static size_t build6(uint8_t *out, const uint8_t *packet, size_t len)
     return IPV6_HEADER + payload;
 }
 
-size_t icmp_build_unreachable(uint8_t out[ICMP_MAX], const uint8_t *packet, size_t len)
+size_t icmp_build(uint8_t out[ICMP_MAX], enum icmp_reason reason, const uint8_t *packet, size_t len)
 {
     if (len >= IPV4_HEADER && packet[0] >> 4 == 4)
-        return may_answer4(packet, len) ? build4(out, packet, len) : 0;
+        return may_answer4(packet, len) ? build4(out, reason, packet, len) : 0;
     if (len >= IPV6_HEADER && packet[0] >> 4 == 6)
-        return may_answer6(packet, len) ? build6(out, packet, len) : 0;
+        return may_answer6(packet, len) ? build6(out, reason, packet, len) : 0;
     return 0;
 }
 

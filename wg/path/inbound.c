@@ -1,6 +1,7 @@
 #include "wg/path/inbound.h"
 
 #include "wg/path/rcu.h"
+#include "wg/path/refusal.h"
 #include "wg/path/shared.h"
 
 #include <poll.h>
@@ -19,6 +20,7 @@ struct inbound {
     struct path *path;
     uint8_t *slots;
     struct drop_log drops;
+    struct icmp_limit icmp_limit;
     struct wg_inbound datagrams[BATCH];
 };
 
@@ -49,6 +51,9 @@ static void process(struct inbound *in, size_t count)
                 queue_push(path->handshakes, datagram->bytes, datagram->len, &datagram->from);
             break;
         case WG_IN_CONSUMED:
+            break;
+        case WG_IN_PROHIBITED:
+            refusal_answer(path, &in->icmp_limit, datagram->plain, datagram->plain_len, now);
             break;
         case WG_IN_DROP:
             if (!tap_takes_datagram(&path->tap, datagram->bytes, datagram->len))

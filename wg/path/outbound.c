@@ -2,6 +2,7 @@
 
 #include "wg/path/icmp.h"
 #include "wg/path/rcu.h"
+#include "wg/path/refusal.h"
 #include "wg/path/shared.h"
 
 #include <errno.h>
@@ -54,7 +55,7 @@ static void answer_unreachable(struct outbound *out, const struct wg_outbound *p
                                uint64_t boot_ns)
 {
     uint8_t answer[ICMP_MAX];
-    size_t len = icmp_build_unreachable(answer, packet->plain, packet->len);
+    size_t len = icmp_build(answer, ICMP_UNREACHABLE, packet->plain, packet->len);
     if (len == 0 || !icmp_limit_allow(&out->icmp_limit, boot_ns))
         return;
     struct tun_packet reply = {.bytes = answer, .capacity = sizeof answer, .len = len};
@@ -84,6 +85,9 @@ static size_t seal_packets(struct outbound *out)
             break;
         case WG_OUT_NO_ENDPOINT:
             answer_unreachable(out, packet, now.boot_ns);
+            break;
+        case WG_OUT_PROHIBITED:
+            refusal_answer(out->path, &out->icmp_limit, packet->plain, packet->len, now);
             break;
         case WG_OUT_STAGED:
         case WG_OUT_DROP:

@@ -298,6 +298,13 @@ out:
     return rc;
 }
 
+int path_keep_apart(struct path *path, const struct ip_prefix *prefixes, size_t count)
+{
+    int rc = wg_device_keep_apart(path->device, prefixes, count);
+    wake_signal(&path->wake_slow); /* for the garbage */
+    return rc;
+}
+
 uint32_t path_ifindex(const struct path *path)
 {
     return tun_ifindex(path->tun);
@@ -317,6 +324,7 @@ int path_info(struct path *path, struct path_info *out)
         out->missing_port = path->wanted_port;
         out->listen_port = 0;
     }
+    out->prohibited = atomic_load_explicit(&path->prohibited, memory_order_relaxed);
     out->dropped = atomic_load_explicit(&path->dropped, memory_order_relaxed);
     if (udp != NULL)
         out->dropped += udp_refused(udp);

@@ -23,6 +23,7 @@ struct path_info {
     bool up;
     bool has_no_socket;    /* the link is up, but the port cannot be opened: it is retried */
     uint16_t missing_port; /* that port; 0: any */
+    uint64_t prohibited;   /* packets between peers that are kept apart */
     uint64_t dropped;      /* datagrams that no socket took: full, closed, or refused for good */
     char tun_name[16];
 };
@@ -50,6 +51,9 @@ void path_destroy(struct path *path);
  * no port is held, but a new one is tried. -EADDRINUSE when the port is taken: the text names the
  * port and `--endpoint-port`. */
 int path_configure(struct path *path, const struct wg_device_config *config, struct err *err);
+
+/* Keeps the hosts of these prefixes apart: see wg_device_keep_apart. Returns 0 or -ENOMEM. */
+int path_keep_apart(struct path *path, const struct ip_prefix *prefixes, size_t count);
 
 /* The index of the path's interface; 0: none. */
 uint32_t path_ifindex(const struct path *path);

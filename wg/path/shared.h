@@ -23,9 +23,10 @@ struct path {
     struct path_options options;
     struct tun *tun; /* read by outbound, written by both directions, events to slow */
     struct wg_device *device;
-    struct queue *handshakes; /* inbound to slow */
-    struct refusals refusals; /* from any sending thread to slow */
-    _Atomic uint64_t dropped; /* datagrams never passed to a socket, or refused by closed ones */
+    struct queue *handshakes;    /* inbound to slow */
+    struct refusals refusals;    /* from any sending thread to slow */
+    _Atomic uint64_t prohibited; /* packets between peers that are kept apart */
+    _Atomic uint64_t dropped;    /* datagrams never passed to a socket, or refused by closed ones */
 
     /* Readers of `udp` are inside an RCU section, or hold `setup`. */
     _Atomic(struct udp *) udp;

@@ -113,7 +113,7 @@ START_TEST(packet_gets_its_answer)
     size_t len = strlen(cases[_i].packet) / 2;
     uint8_t *packet = malloc(len + 1), out[ICMP_MAX];
     ck_assert(bytes_from_hex(packet, len, cases[_i].packet));
-    size_t got = icmp_build_unreachable(out, packet, len);
+    size_t got = icmp_build(out, ICMP_UNREACHABLE, packet, len);
     ck_assert_msg(got == cases[_i].answer, "%s: %zu, not %zu", cases[_i].name, got,
                   cases[_i].answer);
     if (got > 0)
@@ -129,11 +129,11 @@ START_TEST(long_packet_is_quoted_in_part)
                              "45000bb90000000040110000"
                              "0a0000010a000002"));
     memset(packet + 20, 0xa5, sizeof packet - 20);
-    size_t len = icmp_build_unreachable(out, packet, sizeof packet);
+    size_t len = icmp_build(out, ICMP_UNREACHABLE, packet, sizeof packet);
     ck_assert_uint_eq(len, 576);
     check_answer(out, len, packet, sizeof packet);
     ck_assert(bytes_from_hex(packet, 40, V6("11", "")));
-    len = icmp_build_unreachable(out, packet, sizeof packet);
+    len = icmp_build(out, ICMP_UNREACHABLE, packet, sizeof packet);
     ck_assert_uint_eq(len, 1280);
     check_answer(out, len, packet, sizeof packet);
 }

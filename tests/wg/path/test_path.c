@@ -302,6 +302,46 @@ START_TEST(refused_change_leaves_port_and_mark)
 }
 END_TEST
 
+/* Peer b of hub a sends to 10.0.0.9, which is another peer's: refused, and b is answered. What the
+ * host would send between the two is refused, too, as if it came by another way. */
+START_TEST(peers_that_are_kept_apart)
+{
+    enum { HEADERS = 28 };
+    uint8_t packet[100], got[TUN_PACKET_MAX];
+    struct path_info info;
+    struct ip_prefix network = {{4, {10, 0, 0, 0}}, 24};
+    struct wg_allowed_ip_config all = {.prefix = network};
+    add_peer(&a, &b, NULL);
+    add_peer(&b, &a, "127.0.0.1");
+    struct wg_peer_config hub = {.allowed_ips = &all, .allowed_ip_count = 1};
+    memcpy(hub.public_key, a.public_key, WG_KEY_LEN);
+    configure(&b, &(struct wg_device_config){.peers = &hub, .peer_count = 1});
+    check_crossing(&b, &a, 1, 100);
+
+    struct ip_prefix apart[2] = {{{4, {10, 0, 0, 2}}, 31}, {{4, {10, 0, 0, 8}}, 29}};
+    ck_assert_int_eq(path_keep_apart(a.path, apart, 2), 0);
+    check_crossing(&b, &a, 2, 100);
+    make_packet(packet, sizeof packet, 2, 9, 3);
+    put(&b, packet, sizeof packet);
+    ck_assert_uint_eq(take(&b, got, 5000), HEADERS + sizeof packet);
+    ck_assert_mem_eq(got + 12, packet + 16, 4);
+    ck_assert_uint_eq(got[20], 3);
+    ck_assert_uint_eq(got[21], 13);
+    ck_assert_mem_eq(got + HEADERS, packet, sizeof packet);
+    ck_assert_uint_eq(take(&a, got, 0), 0);
+    make_packet(packet, sizeof packet, 9, 2, 4);
+    put(&a, packet, sizeof packet);
+    check_crossing(&a, &b, 5, 100);
+    ck_assert_int_eq(path_info(a.path, &info), 0);
+    ck_assert_uint_eq(info.prohibited, 2);
+    path_info_fini(&info);
+
+    ck_assert_int_eq(path_keep_apart(a.path, NULL, 0), 0);
+    put(&a, packet, sizeof packet);
+    ck_assert_uint_eq(take(&b, got, 5000), sizeof packet);
+}
+END_TEST
+
 START_TEST(unroutable_packet_is_answered)
 {
     uint8_t packet[TUN_PACKET_MAX];
@@ -652,6 +692,7 @@ int main(void)
     if (unit_is_root())
         tcase_add_test(tc, refused_change_leaves_port_and_mark);
     tcase_add_test(tc, unroutable_packet_is_answered);
+    tcase_add_test(tc, peers_that_are_kept_apart);
     tcase_add_test(tc, link_is_followed);
     tcase_add_test(tc, packets_wait_for_the_link);
     tcase_add_test(tc, a_port_that_is_taken_is_retried);
