@@ -5,6 +5,7 @@ import unittest
 import uuid
 
 from lab.labtest import LabTest
+from lab.netns import wait_until
 from lab.story import Network
 
 
@@ -101,10 +102,10 @@ class BadInput(LabTest):
             with self.subTest(option=option):
                 holder = self.net.router.start(["python3", "-c", taken, kind, str(port)])
                 holder.wait_for("taken")
-                self.running = self.net.router.programs()
+                self.running = self.settled()
                 self.refused(["heimdall"], 1, str(port), option)
                 holder.stop()
-                self.running = self.net.router.programs()
+                self.running = self.settled()
 
     def test_redis_missing(self):
         self.net.router.sh("mkdir -p /tmp/bin; ln -sf $(command -v ip) $(command -v nft) /tmp/bin/")
@@ -115,10 +116,15 @@ class BadInput(LabTest):
         self.net.node.stop()
         self.refused(["heimdall"], 1, "/var/lib/heimdall/redis", "chown", least_privilege=True)
 
+    def settled(self):
+        """The programs that run on the router once nft has ended."""
+        wait_until(lambda: "nft" not in self.net.router.programs(), 10, "nft does not end")
+        return self.net.router.programs()
+
     def test_data_dir_held(self):
         self.net.start_node()
         try:
-            self.running = self.net.router.programs()
+            self.running = self.settled()
             self.refused(["heimdall"], 1, "/var/lib/heimdall")
         finally:
             self.net.node.stop()
@@ -126,7 +132,7 @@ class BadInput(LabTest):
     def test_requests(self):
         self.net.start_node()
         try:
-            self.running = self.net.router.programs()
+            self.running = self.settled()
             node = self.net.node_id()
             known = str(uuid.uuid4())
             self.net.authorize(known)
