@@ -2,6 +2,7 @@
  * function that asks the node and prints the answer. */
 #include "cmd/hctl_changes.h"
 #include "cmd/hctl_command.h"
+#include "cmd/hctl_doctor.h"
 #include "cmd/hctl_json.h"
 #include "cmd/hctl_lists.h"
 #include "cmd/hctl_status.h"
@@ -43,6 +44,8 @@ struct command {
 static const struct command commands[] = {
     {"status", "", "", "show how nodes and peers are doing, and what is wrong", 0, 0, false,
      status_show},
+    {"doctor", "", "", "try the node's host, its firewall, DNS and the way to it", 0, 0, false,
+     doctor_run},
     {"nodes", "list", "", "list the nodes", 0, 0, false, nodes_list},
     {"peers", "list", "", "list the peers that have connected", 0, 0, false, peers_list},
     {"peers", "authorized", "", "list the ids that may connect", 0, 0, false, peers_authorized},

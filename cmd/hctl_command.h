@@ -21,7 +21,7 @@ struct invocation {
     struct page page; /* of standard output */
     char **args;      /* that follow the command */
     size_t arg_count;
-    bool has_problems; /* `status` listed at least one */
+    bool has_problems; /* `status` or `doctor` found at least one */
 };
 
 #endif

@@ -181,6 +181,11 @@ void session_close(struct session *session)
     free(session);
 }
 
+bool session_is_tcp(const struct session *session)
+{
+    return session->address.kind != ADDRESS_UNIX;
+}
+
 /* ---- calls ---- */
 
 void session_repeat_key(struct session *session, const char *const *words, size_t count)

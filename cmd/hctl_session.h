@@ -25,6 +25,9 @@ void session_close(struct session *session);
  * already; NULL ends that. */
 void session_repeat_key(struct session *session, const char *const *words, size_t count);
 
+/* Whether the node is called over TCP, and not over its unix socket. */
+bool session_is_tcp(const struct session *session);
+
 /* Calls a method by its path. `answer` (may be NULL) sees the response, which is freed afterwards;
  * its return value becomes the call's. When the node refuses, code and text are the node's. */
 enum grpc_code

@@ -41,7 +41,7 @@ MAY_INCLUDE = {
     "cmd/hpeer": ["base", "control/config", "control/daemon"],
     "cmd/report": ["base", "control/config"],
     "cmd/hctl": ["base", "proto", "control/config", "control/rpc", "control/state/access.h", "control/state/record.h",
-                 "control/host/identity.h"],
+                 "control/host/identity.h", "wg/path/tap.h"],
     "cmd/heimdall_wg": ["base", "tun", "wg", "wg/path", "wg/uapi"],
 }
 

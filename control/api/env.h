@@ -10,6 +10,7 @@
 struct path_info;
 struct report_host;
 struct state;
+struct tap;
 struct writer;
 
 /* All that it points at outlives the services. */
@@ -25,7 +26,12 @@ struct api_env {
     void (*settle)(void *ctx);
     int (*tunnel_info)(void *ctx, struct path_info *out);
     void (*host)(void *ctx, struct report_host *out); /* `out` borrows its strings */
-    const char *(*dns_domain)(void *ctx);             /* NULL: peers must not ask our resolver */
+    /* Tries the host, then calls `done` on the loop, within some seconds; `host` has the results.
+     * checkup_forget takes a call back that was not made yet. */
+    void (*checkup)(void *ctx, void (*done)(void *ctx), void *done_ctx);
+    void (*checkup_forget)(void *ctx, void *done_ctx);
+    struct tap *(*tap)(void *ctx);        /* of the node's UDP port */
+    const char *(*dns_domain)(void *ctx); /* NULL: peers must not ask our resolver */
 };
 
 /* The peer's current configuration. Returns NULL without such a peer or without memory. Freed by

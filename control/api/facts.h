@@ -1,13 +1,38 @@
 #ifndef CONTROL_API_FACTS_H
 #define CONTROL_API_FACTS_H
 
+#include "base/addr.h"
+
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* What a report and its problems are made from. */
 
 struct live;
 struct state;
+
+/* What packets of a peer meet in this host. */
+enum report_probe_kind {
+    REPORT_PROBE_FORWARD, /* on the way to a network behind the node, or to another peer */
+    REPORT_PROBE_DNS_UDP, /* at port 53 of the node's tunnel address */
+    REPORT_PROBE_DNS_TCP,
+};
+
+enum report_probe_result {
+    REPORT_PROBE_UNKNOWN, /* not tried, or not to be had here */
+    REPORT_PROBE_PASSED,
+    REPORT_PROBE_DROPPED,  /* no answer */
+    REPORT_PROBE_REFUSED,  /* an answer that says no */
+    REPORT_PROBE_NO_ROUTE, /* the host knows no way to there */
+};
+
+struct report_probe {
+    enum report_probe_kind kind;
+    enum report_probe_result result;
+    struct ip_addr to;
+    struct ip_prefix network; /* that `to` stands for */
+};
 
 /* The node's host and the parts of its process. */
 struct report_host {
@@ -21,6 +46,8 @@ struct report_host {
     bool forwards;
     bool has_firewall;
     bool serves_names;
+    const struct report_probe *probes; /* as of a moment ago */
+    size_t probe_count;
 };
 
 struct report_facts {

@@ -18,6 +18,7 @@ enum {
     /* wg rejects a session 180 s after its handshake (wg/timers.h), and `hpeer` keeps one up. */
     HANDSHAKE_AGE_MAX_S = 180,
     FIRST_HANDSHAKE_S = 15, /* grace period of a new stream */
+    MTU_LEAST = 1280,       /* of IPv6 */
     CLOCK_OFF_S = 60,       /* the difference of clocks that is reported */
 };
 
@@ -60,11 +61,47 @@ static void check_tunnel(struct problems *problems, const struct report_facts *f
         problem_add(problems, remedy, "UDP port %u cannot be opened: no host can be reached",
                     facts->live->info.missing_port);
     }
+}
+
+static void check_forward_probe(struct problems *problems, const struct report_host *host,
+                                const struct report_probe *probe)
+{
+    char remedy[PROBLEM_TEXT];
+    char network[IP_PREFIX_TEXT];
+    const char *name = host->interface_name;
+    ip_prefix_format(&probe->network, network);
+    snprintf(
+        remedy, sizeof remedy,
+        "let packets from and to %s pass there: Docker and iptables: iptables -I FORWARD -i %s "
+        "-j ACCEPT and the same with -o (with Docker: -I DOCKER-USER); ufw: ufw route allow in "
+        "on %s; firewalld: firewall-cmd --permanent --zone=trusted --add-interface=%s; "
+        "nftables: accept iifname and oifname %s in the chain with hook forward",
+        name, name, name, name, name);
+    if (probe->result == REPORT_PROBE_DROPPED || probe->result == REPORT_PROBE_REFUSED)
+        problem_add(problems, remedy,
+                    "another firewall of this host does not forward what peers send to %s",
+                    network);
+    else if (probe->result == REPORT_PROBE_NO_ROUTE)
+        problem_add(problems, "add the route to this host, or withdraw it with hctl routes delete",
+                    "this host has no route to %s, which it publishes", network);
+}
+
+static void check_forwarding(struct problems *problems, const struct report_facts *facts)
+{
+    const struct report_host *host = facts->host;
     if (!host->forwards)
         problem_add(problems,
                     "sysctl -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1, as root of "
                     "this host",
                     "the kernel does not forward packets: peers reach this host only");
+    for (size_t i = 0; i < host->probe_count && host->forwards; i++)
+        if (host->probes[i].kind == REPORT_PROBE_FORWARD)
+            check_forward_probe(problems, host, &host->probes[i]);
+}
+
+static void check_firewall(struct problems *problems, const struct report_facts *facts)
+{
+    const struct report_host *host = facts->host;
     if (!host->has_firewall)
         problem_add(problems, "install nftables, and start heimdall again with CAP_NET_ADMIN",
                     "the firewall is not set up: networks behind this node are reached only if "
@@ -99,6 +136,41 @@ static void check_names(struct problems *problems, const struct report_facts *fa
                     "the node's log says why: free the address, or choose another one with "
                     "--dns-address",
                     "DNS is not served: the network's names cannot be resolved");
+}
+
+/* Whether a probe of this kind came through, to any of the node's addresses. */
+static bool passes(const struct report_host *host, enum report_probe_kind kind)
+{
+    bool tried = false;
+    for (size_t i = 0; i < host->probe_count; i++) {
+        tried = tried || host->probes[i].kind == kind;
+        if (host->probes[i].kind == kind && host->probes[i].result != REPORT_PROBE_DROPPED &&
+            host->probes[i].result != REPORT_PROBE_REFUSED)
+            return true;
+    }
+    return !tried;
+}
+
+static void check_dns_probes(struct problems *problems, const struct report_facts *facts)
+{
+    char remedy[PROBLEM_TEXT];
+    const struct report_host *host = facts->host;
+    bool udp = passes(host, REPORT_PROBE_DNS_UDP);
+    bool tcp = passes(host, REPORT_PROBE_DNS_TCP);
+    if (!host->serves_names || (udp && tcp))
+        return;
+    snprintf(
+        remedy, sizeof remedy,
+        "let port 53 of UDP and TCP in on %s: iptables -I INPUT -i %s -j ACCEPT; ufw: ufw allow "
+        "in on %s to any port 53; firewalld: firewall-cmd --permanent --zone=trusted "
+        "--add-interface=%s; nftables: accept iifname %s in the chain with hook input",
+        host->interface_name, host->interface_name, host->interface_name, host->interface_name,
+        host->interface_name);
+    problem_add(problems, remedy,
+                "a firewall of this host does not let DNS queries of peers in (port 53, %s)",
+                !udp && !tcp ? "UDP and TCP"
+                : udp        ? "TCP"
+                             : "UDP");
 }
 
 static void check_security(struct problems *problems, const struct report_facts *facts)
@@ -245,15 +317,58 @@ static void check_preshared_keys(struct problems *problems, const struct report_
             naming_end(&hosts));
 }
 
+/* ---- all checks ---- */
+
+static void check_mtu(struct problems *problems, const struct report_facts *facts)
+{
+    const struct live *live = facts->live;
+    char remedy[PROBLEM_TEXT];
+    if (!live->known || !live->info.up || live->info.mtu >= MTU_LEAST)
+        return;
+    snprintf(remedy, sizeof remedy, "ip link set %s mtu 1420, and look for what lowered it",
+             facts->host->interface_name);
+    problem_add(problems, remedy, "the MTU of %s is %u: IPv6 needs 1280 or more",
+                facts->host->interface_name, live->info.mtu);
+}
+
+/* The gravest first. */
+static const struct {
+    const char *name;
+    const char *fine; /* what is so when it finds nothing */
+    void (*find)(struct problems *problems, const struct report_facts *facts);
+} checks[] = {
+    {"tunnel", "the tunnel's interface is up", check_tunnel},
+    {"firewall", "the firewall is set up", check_firewall},
+    {"forwarding", "packets of peers are forwarded", check_forwarding},
+    {"store", "Redis runs and takes changes, its disk has space", check_store},
+    {"dns", "the network's names are served", check_names},
+    {"dns-access", "peers reach DNS over UDP and TCP", check_dns_probes},
+    {"security", "the control API is protected by TLS", check_security},
+    {"handshakes", "every connected peer has a tunnel", check_handshakes},
+    {"mtu", "the tunnel's MTU is large enough", check_mtu},
+    {"versions", "all run the same version", check_versions},
+    {"clocks", "the clocks of peers agree with this node's", check_clocks},
+    {"preshared-keys", "every tunnel has a preshared key", check_preshared_keys},
+};
+
 void problems_find(struct problems *out, const struct report_facts *facts)
 {
     out->count = 0;
-    check_tunnel(out, facts);
-    check_store(out, facts);
-    check_names(out, facts);
-    check_security(out, facts);
-    check_handshakes(out, facts);
-    check_versions(out, facts);
-    check_clocks(out, facts);
-    check_preshared_keys(out, facts);
+    for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
+        checks[i].find(out, facts);
+}
+
+size_t problems_check_count(void)
+{
+    return sizeof checks / sizeof checks[0];
+}
+
+void problems_check(struct problems *out, size_t check, const struct report_facts *facts,
+                    const char **name, const char **fine)
+{
+    assert(check < sizeof checks / sizeof checks[0]);
+    out->count = 0;
+    *name = checks[check].name;
+    *fine = checks[check].fine;
+    checks[check].find(out, facts);
 }

@@ -9,7 +9,7 @@
 
 struct report_facts;
 
-enum { PROBLEMS_MAX = 16, PROBLEM_TEXT = 640 };
+enum { PROBLEMS_MAX = 32, PROBLEM_TEXT = 640 };
 
 struct problems {
     size_t count;
@@ -21,6 +21,12 @@ struct problems {
 
 /* Lists the gravest problems first. `out` is filled in place and must not be moved. */
 void problems_find(struct problems *out, const struct report_facts *facts);
+
+/* One check at a time, for all below problems_check_count: its name, its problems, and what is so
+ * when there are none. */
+size_t problems_check_count(void);
+void problems_check(struct problems *out, size_t check, const struct report_facts *facts,
+                    const char **name, const char **fine);
 
 /* Adds the problem that an answer shows a part of the peers only. */
 void problems_add_cut(struct problems *problems, size_t shown, size_t peers);

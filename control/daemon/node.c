@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "control/api/doctor.h"
 #include "control/api/facts.h"
 #include "control/api/health.h"
 #include "control/api/heimdall.h"
@@ -17,6 +18,7 @@
 #include "control/api/watch.h"
 #include "control/api/watch_peer.h"
 #include "control/cluster/cluster.h"
+#include "control/daemon/checkup.h"
 #include "control/daemon/metrics_server.h"
 #include "control/daemon/node_bootstrap.h"
 #include "control/daemon/node_host.h"
@@ -95,6 +97,36 @@ static void env_host(void *ctx, struct report_host *out)
         .has_firewall = tunnel_has_firewall(node->tunnel),
         .serves_names = names_are_served(node->names),
     };
+    out->probes = checkup_results(node->checkup, &out->probe_count);
+    checkup_refresh(node->checkup);
+}
+
+static void env_checkup(void *ctx, void (*done)(void *ctx), void *done_ctx)
+{
+    const struct node *node = ctx;
+    if (node->checkup != NULL)
+        checkup_await(node->checkup, done, done_ctx);
+    else
+        done(done_ctx);
+}
+
+static void env_checkup_forget(void *ctx, void *done_ctx)
+{
+    const struct node *node = ctx;
+    if (node->checkup != NULL)
+        checkup_forget(node->checkup, done_ctx);
+}
+
+static struct tap *env_tap(void *ctx)
+{
+    const struct node *node = ctx;
+    return path_tap(tunnel_path(node->tunnel));
+}
+
+static bool serves_peers(void *ctx)
+{
+    const struct node *node = ctx;
+    return names_domain_for_peers(node->names) != NULL;
 }
 
 static int make_tls(struct node *node, struct transport_tls **out, struct err *err)
@@ -157,6 +189,9 @@ static int make_api(struct node *node)
         .tunnel_info = env_tunnel_info,
         .host = env_host,
         .dns_domain = env_dns_domain,
+        .checkup = env_checkup,
+        .tap = env_tap,
+        .checkup_forget = env_checkup_forget,
     };
     int code = keyring_create(&node->keyring, node->identity.cluster_key, node->seed);
     node->rpc = rpc_server_create(&node->loop);
@@ -169,6 +204,8 @@ static int make_api(struct node *node)
     if (code == 0)
         code = status_create(&node->status, node->rpc, &node->env, node->watch);
     if (code == 0)
+        code = doctor_create(&node->doctor, node->rpc, &node->env, node->watch);
+    if (code == 0)
         code = watch_create(&node->events, node->rpc, &node->env);
     if (code == 0)
         code = rpc_health_create(&node->health, node->rpc);
@@ -178,6 +215,16 @@ static int make_api(struct node *node)
         code = node_settle_keyring(node);
     if (code == 0)
         code = node_presence_start(node);
+    struct checkup_options checkup = {
+        .loop = &node->loop,
+        .tunnel = node->tunnel,
+        .interface_name = node->config->daemon.interface_name,
+        .peer_to_peer = node->config->allow_peer_to_peer,
+        .ctx = node,
+        .serves_peers = serves_peers,
+    };
+    if (code == 0)
+        code = checkup_open(&node->checkup, &checkup);
     return code;
 }
 
@@ -214,6 +261,7 @@ static void on_bootstrapped(struct node *node, const struct err *cause)
         return;
     }
     node->ready = true;
+    checkup_later(node->checkup);
     say_ready(node);
 }
 
@@ -422,11 +470,13 @@ static void on_cluster_closed(void *ctx)
     rpc_reflection_destroy(node->reflection);
     rpc_health_destroy(node->health);
     watch_destroy(node->events);
+    doctor_destroy(node->doctor);
     status_destroy(node->status);
     watch_peer_destroy(node->watch);
     keyring_destroy(node->keyring);
     presence_destroy(node->presence);
     node->handlers = NULL;
+    node->doctor = NULL;
     node->status = NULL;
     node->events = NULL;
     node->health = NULL;
@@ -450,6 +500,8 @@ static void close_rest(void *ctx)
     node->metrics = NULL;
     names_close(node->names);
     node->names = NULL;
+    checkup_close(node->checkup);
+    node->checkup = NULL;
     tunnel_close(node->tunnel);
     node->tunnel = NULL;
     if (node->cluster != NULL)

@@ -14,8 +14,10 @@
 
 /* What a node is made of: shared by the files node*.c, and by nobody else. */
 
+struct checkup;
 struct cluster;
 struct datadir;
+struct doctor;
 struct heimdall_service;
 struct keyring;
 struct metrics_server;
@@ -54,6 +56,7 @@ struct node {
     struct cluster *cluster;
     struct names_options names_options;
     struct names *names;
+    struct checkup *checkup;   /* of the host; NULL until ready */
     struct transport_tls *tls; /* of certificates; NULL without them */
     struct keyring *keyring;
     struct rpc_server *rpc;
@@ -61,6 +64,7 @@ struct node {
     struct heimdall_service *handlers;
     struct watch_peer *watch;
     struct status *status;
+    struct doctor *doctor;
     struct watch *events;
     struct rpc_health *health;
     struct rpc_reflection *reflection;

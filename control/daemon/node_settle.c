@@ -8,6 +8,7 @@
 #include "control/api/keyring.h"
 #include "control/api/watch_peer.h"
 #include "control/cluster/cluster.h"
+#include "control/daemon/checkup.h"
 #include "control/daemon/node_parts.h"
 #include "control/rpc/server.h"
 #include "control/state/plan_node.h"
@@ -158,6 +159,8 @@ void node_settle(struct node *node)
         settle_names(node, whole);
     settle_access(node, whole);
     settle_watches(node, whole);
+    if (whole || node->routes)
+        checkup_later(node->checkup);
     node->stale = code < 0; /* retried as a whole with the next change */
     node->routes = false;
     node->touched = (struct plan_touched){.count = 0};

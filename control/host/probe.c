@@ -41,6 +41,7 @@ struct probe {
     enum state state;
     unsigned attempts;
     size_t count;
+    struct ip_prefix networks[2];
     struct probe_target targets[PROBES_MAX];
     void (*done)(void *ctx, const struct probe_outcome *outcomes, size_t count);
     void *ctx;
@@ -59,19 +60,22 @@ static void probe_table_name(const struct probe *probe, char out[64])
                                 (unsigned char)*c);
 }
 
+/* Only our own packets match: datagrams to the port that discards them. */
 static size_t put_rule(char *out, size_t size, const struct probe *probe, const char *table,
-                       const struct ip_addr *from)
+                       const struct ip_prefix *from)
 {
     char text[IP_ADDR_TEXT];
-    bool ipv4 = from->family == 4;
+    bool ipv4 = from->addr.family == 4;
     return (size_t)snprintf(
         out, size,
         ",{\"add\":{\"rule\":{\"family\":\"inet\",\"table\":\"%s\",\"chain\":\"last\",\"expr\":["
         "{\"match\":{\"op\":\"==\",\"left\":{\"meta\":{\"key\":\"iifname\"}},\"right\":\"%s\"}},"
         "{\"match\":{\"op\":\"==\",\"left\":{\"payload\":{\"protocol\":\"%s\",\"field\":"
-        "\"saddr\"}},\"right\":\"%s\"}},{\"reject\":{\"type\":\"%s\",\"expr\":\"%s\"}}]}}}",
-        table, probe->interface_name, ipv4 ? "ip" : "ip6", ip_addr_format(from, text),
-        ipv4 ? "icmp" : "icmpv6", ipv4 ? "net-prohibited" : "policy-fail");
+        "\"saddr\"}},\"right\":{\"prefix\":{\"addr\":\"%s\",\"len\":%u}}}},"
+        "{\"match\":{\"op\":\"==\",\"left\":{\"payload\":{\"protocol\":\"udp\",\"field\":"
+        "\"dport\"}},\"right\":9}},{\"reject\":{\"type\":\"%s\",\"expr\":\"%s\"}}]}}}",
+        table, probe->interface_name, ipv4 ? "ip" : "ip6", ip_addr_format(&from->addr, text),
+        from->len, ipv4 ? "icmp" : "icmpv6", ipv4 ? "net-prohibited" : "policy-fail");
 }
 
 /* The transaction that makes the table, or removes it. */
@@ -79,7 +83,6 @@ static void write_script(struct probe *probe, bool removal)
 {
     char table[64];
     size_t len;
-    bool done[2] = {removal, removal};
     probe_table_name(probe, table);
     len =
         (size_t)snprintf(probe->script, SCRIPT,
@@ -93,14 +96,9 @@ static void write_script(struct probe *probe, bool removal)
             "\"family\":\"inet\",\"table\":\"%s\",\"name\":\"last\",\"type\":\"filter\",\"hook\":"
             "\"forward\",\"prio\":%d,\"policy\":\"accept\"}}}",
             table, table, LAST_PRIORITY);
-    for (size_t i = 0; i < probe->count; i++) {
-        const struct ip_addr *from = &probe->targets[i].from;
-        size_t family = from->family == 6;
-        if (probe->targets[i].kind != PROBE_FORWARD || done[family])
-            continue;
-        len += put_rule(probe->script + len, SCRIPT - len, probe, table, from);
-        done[family] = true;
-    }
+    for (size_t i = 0; i < 2 && !removal; i++)
+        if (probe->networks[i].addr.family != 0)
+            len += put_rule(probe->script + len, SCRIPT - len, probe, table, &probe->networks[i]);
     snprintf(probe->script + len, SCRIPT - len, "]}");
 }
 
@@ -199,16 +197,14 @@ static void on_probe_async(uv_async_t *async)
 
 static void await_answers(struct probe *probe, bool forwarding)
 {
-    struct ip_addr addresses[2] = {{.family = 0}, {.family = 0}};
     for (size_t i = 0; i < probe->count; i++) {
         const struct probe_target *target = &probe->targets[i];
-        addresses[target->from.family == 6] = target->from;
         probe->results[i] =
             target->kind == PROBE_FORWARD && !forwarding ? PROBE_UNKNOWN : PROBE_DROPPED;
     }
     probe->state = ANSWERS;
     probe->attempts = 0;
-    tap_open(path_tap(probe->path), addresses, on_packet, probe);
+    tap_open(path_tap(probe->path), probe->networks, on_packet, probe);
     send_packets(probe);
     (void)uv_timer_start(&probe->timer, on_probe_timer, RESEND_MS, RESEND_MS);
 }
@@ -271,14 +267,15 @@ static bool is_plain(const char *name)
     return strpbrk(name, "\"\\*") == NULL;
 }
 
-bool probe_start(struct probe *probe, const struct probe_target *targets, size_t count,
-                 bool firewall,
+bool probe_start(struct probe *probe, const struct ip_prefix networks[2],
+                 const struct probe_target *targets, size_t count, bool firewall,
                  void (*done)(void *ctx, const struct probe_outcome *outcomes, size_t count),
                  void *ctx)
 {
     if (probe->state != IDLE || probe->busy || count > PROBES_MAX)
         return false;
     probe->count = count;
+    memcpy(probe->networks, networks, sizeof probe->networks);
     if (count > 0)
         memcpy(probe->targets, targets, count * sizeof *targets);
     probe->done = done;

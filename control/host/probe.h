@@ -26,11 +26,12 @@ struct probe_outcome {
 int probe_open(struct probe **out, uv_loop_t *loop, struct path *path, const char *interface_name);
 
 /* Starts a run; `done` is called on the loop within 6 s, most often within 50 ms, unless the probe
- * is closed first. At most PROBES_MAX targets, whose `from` are the same for each family. Without
- * `firewall` nothing is forwarded, and the result of PROBE_FORWARD is PROBE_UNKNOWN. False while a
+ * is closed first. At most PROBES_MAX targets, whose `from` are inside `networks` (family 0: none):
+ * of addresses that peers get last, others from run to run, because the kernel limits its errors to
+ * each address. Without `firewall` nothing is forwarded, and the result of PROBE_FORWARD is PROBE_UNKNOWN. False while a
  * run is under way. */
-bool probe_start(struct probe *probe, const struct probe_target *targets, size_t count,
-                 bool firewall,
+bool probe_start(struct probe *probe, const struct ip_prefix networks[2],
+                 const struct probe_target *targets, size_t count, bool firewall,
                  void (*done)(void *ctx, const struct probe_outcome *outcomes, size_t count),
                  void *ctx);
 

@@ -386,6 +386,11 @@ int tunnel_info(struct tunnel *tunnel, struct path_info *out)
     return path_info(tunnel->path, out);
 }
 
+struct path *tunnel_path(const struct tunnel *tunnel)
+{
+    return tunnel->path;
+}
+
 uint32_t tunnel_fwmark(const struct tunnel *tunnel)
 {
     return tunnel->interface.slot.mark;

@@ -57,6 +57,9 @@ const struct plan *tunnel_current(const struct tunnel *tunnel);
 /* What the path says; path_info_fini. */
 int tunnel_info(struct tunnel *tunnel, struct path_info *out);
 
+/* For tests of the host (probe.h). */
+struct path *tunnel_path(const struct tunnel *tunnel);
+
 /* Of sockets that must not go through the tunnel. */
 uint32_t tunnel_fwmark(const struct tunnel *tunnel);
 

@@ -56,7 +56,7 @@ class Completion(unittest.TestCase):
         return [line for line in done.stdout.split("\n") if line]
 
     def test_commands(self):
-        self.assertEqual(self.complete("hctl", ""), ["nodes", "peers", "routes", "status"])
+        self.assertEqual(self.complete("hctl", ""), ["doctor", "nodes", "peers", "routes", "status"])
         self.assertEqual(self.complete("hctl", "pe"), ["peers"])
         self.assertEqual(sorted(self.complete("hctl", "peers", "")),
                          ["authorize", "authorized", "deauthorize", "list", "rekey", "rename", "show"])

@@ -172,6 +172,7 @@ class Roles(ApiTest):
             f"{CLUSTER}/Status": (cluster.StatusRequest(), admins, code.OK),
             f"{CLUSTER}/Watch": (cluster.WatchRequest(), admins, code.OK),
             f"{CLUSTER}/WatchPeer": (cluster.WatchPeerRequest(id=PEER), {"peer"}, code.FAILED_PRECONDITION),
+            f"{CLUSTER}/Doctor": (cluster.DoctorRequest(), admins, code.OK),
             f"{CLUSTER}/RekeyPeer": (cluster.RekeyPeerRequest(id=nobody), admins, code.NOT_FOUND),
             f"{CLUSTER}/RenamePeer": (cluster.RenamePeerRequest(id=nobody, name="x"), admins, code.NOT_FOUND),
             "grpc.health.v1.Health/Check": (health.HealthCheckRequest(), admins, code.OK),

@@ -17,11 +17,11 @@ void tap_fini(struct tap *tap)
     pthread_mutex_destroy(&tap->lock);
 }
 
-void tap_open(struct tap *tap, const struct ip_addr addresses[2],
+void tap_open(struct tap *tap, const struct ip_prefix networks[2],
               void (*packet)(void *ctx, const uint8_t *bytes, size_t len), void *ctx)
 {
     pthread_mutex_lock(&tap->lock);
-    memcpy(tap->addresses, addresses, sizeof tap->addresses);
+    memcpy(tap->networks, networks, sizeof tap->networks);
     tap->packet = packet;
     tap->ctx = ctx;
     atomic_store(&tap->open, true);
@@ -52,8 +52,9 @@ bool tap_takes_packet(struct tap *tap, const uint8_t *bytes, size_t len)
         return false;
     read_destination(&to, bytes, len);
     pthread_mutex_lock(&tap->lock);
-    bool mine = tap->packet != NULL && to.family != 0 &&
-                (ip_addr_equal(&to, &tap->addresses[0]) || ip_addr_equal(&to, &tap->addresses[1]));
+    bool mine =
+        tap->packet != NULL && to.family != 0 &&
+        (ip_prefix_contains(&tap->networks[0], &to) || ip_prefix_contains(&tap->networks[1], &to));
     if (mine)
         tap->packet(tap->ctx, bytes, len);
     pthread_mutex_unlock(&tap->lock);
@@ -70,27 +71,28 @@ void tap_expect(struct tap *tap, const uint8_t nonce[TAP_NONCE_LEN])
 {
     pthread_mutex_lock(&tap->lock);
     memcpy(tap->nonce, nonce, TAP_NONCE_LEN);
-    tap->was_reached = false;
+    tap->reached = 0;
     atomic_store(&tap->expecting, true);
     pthread_mutex_unlock(&tap->lock);
 }
 
 bool tap_takes_datagram(struct tap *tap, const uint8_t *bytes, size_t len)
 {
-    if (!atomic_load_explicit(&tap->expecting, memory_order_relaxed) || len != TAP_DATAGRAM_LEN ||
+    if (!atomic_load_explicit(&tap->expecting, memory_order_relaxed) || len < TAP_DATAGRAM_LEN ||
         memcmp(bytes, magic, sizeof magic) != 0)
         return false;
     pthread_mutex_lock(&tap->lock);
     bool mine = memcmp(bytes + sizeof magic, tap->nonce, TAP_NONCE_LEN) == 0;
-    tap->was_reached = tap->was_reached || mine;
+    if (mine && len > tap->reached)
+        tap->reached = len;
     pthread_mutex_unlock(&tap->lock);
     return mine;
 }
 
-bool tap_was_reached(struct tap *tap)
+size_t tap_reached(struct tap *tap)
 {
     pthread_mutex_lock(&tap->lock);
-    bool reached = tap->was_reached;
+    size_t reached = tap->reached;
     pthread_mutex_unlock(&tap->lock);
     return reached;
 }

@@ -12,15 +12,16 @@
 /* Where tests of the host and of the way to it end: packets for an address that no peer has, and
  * datagrams that belong to no session. Data packets never come here. */
 
+/* A datagram may be longer than its beginning. */
 enum { TAP_NONCE_LEN = 16, TAP_DATAGRAM_LEN = 16 + TAP_NONCE_LEN };
 
 struct tap {
     pthread_mutex_t lock; /* protects the fields below */
-    struct ip_addr addresses[2];
+    struct ip_prefix networks[2];
     void (*packet)(void *ctx, const uint8_t *bytes, size_t len);
     void *ctx;
     uint8_t nonce[TAP_NONCE_LEN];
-    bool was_reached;
+    size_t reached; /* bytes of the longest datagram with the nonce */
 
     atomic_bool open;      /* somebody waits for packets */
     atomic_bool expecting; /* somebody waits for a datagram */
@@ -29,9 +30,9 @@ struct tap {
 void tap_init(struct tap *tap);
 void tap_fini(struct tap *tap);
 
-/* From here on `packet` is called, on a thread of the path's, with every packet from the host to
- * one of the addresses (family 0: none) that no peer has. It must be quick. */
-void tap_open(struct tap *tap, const struct ip_addr addresses[2],
+/* From here on `packet` is called, on a thread of the path's, with every packet from the host into
+ * one of the networks (family 0: none) to an address that no peer has. It must be quick. */
+void tap_open(struct tap *tap, const struct ip_prefix networks[2],
               void (*packet)(void *ctx, const uint8_t *bytes, size_t len), void *ctx);
 
 /* `packet` is not called any more when it returns. */
@@ -45,7 +46,7 @@ void tap_make_datagram(uint8_t out[TAP_DATAGRAM_LEN], const uint8_t nonce[TAP_NO
 void tap_expect(struct tap *tap, const uint8_t nonce[TAP_NONCE_LEN]);
 bool tap_takes_datagram(struct tap *tap, const uint8_t *bytes, size_t len);
 
-/* Whether the datagram has come. */
-bool tap_was_reached(struct tap *tap);
+/* The length of the longest such datagram that came; 0: none. */
+size_t tap_reached(struct tap *tap);
 
 #endif

@@ -37,7 +37,7 @@ static const struct state *env_state(void *ctx)
 static int env_tunnel_info(void *ctx, struct path_info *out)
 {
     (void)ctx;
-    *out = (struct path_info){.up = true, .listen_port = 10100};
+    *out = (struct path_info){.up = true, .listen_port = 10100, .mtu = 1420};
     return 0;
 }
 

@@ -28,6 +28,8 @@ struct world {
     bool tunnel_down;
     bool tunnel_dumb;
     bool port_taken;
+    uint32_t mtu;
+    struct report_probe probe;
 };
 
 static int tunnel_info(void *ctx, struct path_info *out)
@@ -35,7 +37,7 @@ static int tunnel_info(void *ctx, struct path_info *out)
     const struct world *world = ctx;
     if (world->tunnel_dumb)
         return -ENOMEM;
-    *out = (struct path_info){.up = !world->tunnel_down, .listen_port = 10100};
+    *out = (struct path_info){.up = !world->tunnel_down, .listen_port = 10100, .mtu = world->mtu};
     if (world->port_taken) {
         out->listen_port = 0;
         out->missing_port = 10100;
@@ -80,7 +82,8 @@ static void world_init(struct world *world)
                                      .forwards = true,
                                      .has_firewall = true,
                                      .serves_names = true},
-                            .handshake_ns = NOW_NS - 10 * NS_PER_SEC};
+                            .handshake_ns = NOW_NS - 10 * NS_PER_SEC,
+                            .mtu = 1420};
     network_init(&world->network);
     ck_assert_int_eq(network_put_node(&world->network, 1, "router"), GRPC_OK);
     network_add_peer(&world->network, 2, "laptop");
@@ -290,6 +293,47 @@ static void many_versions(struct world *world)
     }
 }
 
+static void probed(struct world *world, enum report_probe_kind kind,
+                   enum report_probe_result result)
+{
+    world->probe = (struct report_probe){.kind = kind,
+                                         .result = result,
+                                         .to = test_addr("192.168.50.254"),
+                                         .network = test_prefix("192.168.50.0/24")};
+    world->host.probes = &world->probe;
+    world->host.probe_count = 1;
+}
+
+static void forward_dropped(struct world *world)
+{
+    probed(world, REPORT_PROBE_FORWARD, REPORT_PROBE_DROPPED);
+}
+
+static void forward_refused(struct world *world)
+{
+    probed(world, REPORT_PROBE_FORWARD, REPORT_PROBE_REFUSED);
+}
+
+static void no_route(struct world *world)
+{
+    probed(world, REPORT_PROBE_FORWARD, REPORT_PROBE_NO_ROUTE);
+}
+
+static void dns_udp_dropped(struct world *world)
+{
+    probed(world, REPORT_PROBE_DNS_UDP, REPORT_PROBE_DROPPED);
+}
+
+static void dns_tcp_refused(struct world *world)
+{
+    probed(world, REPORT_PROBE_DNS_TCP, REPORT_PROBE_REFUSED);
+}
+
+static void small_mtu(struct world *world)
+{
+    world->mtu = 1279;
+}
+
 /* The problem and its remedy. */
 static void no_preshared_key(struct world *world)
 {
@@ -320,6 +364,12 @@ static const struct {
     {"without a tunnel: laptop", "UDP port 10100", never_shook_hands},
     {"runs version 1.0.0, peers do not: laptop (0.9.1)", "upgrade hpeer", other_version},
     {" and 2 more", "upgrade hpeer", many_versions},
+    {"firewall of this host does not forward", "-i darknet -j ACCEPT", forward_dropped},
+    {"what peers send to 192.168.50.0/24", "hook forward", forward_refused},
+    {"has no route to 192.168.50.0/24", "routes delete", no_route},
+    {"does not let DNS queries of peers in (port 53, UDP)", "hook input", dns_udp_dropped},
+    {"(port 53, TCP)", "-i darknet", dns_tcp_refused},
+    {"MTU of darknet is 1279", "mtu 1420", small_mtu},
 };
 
 START_TEST(finds_problems)
@@ -415,6 +465,7 @@ START_TEST(finds_no_others)
     world.watching_ns[3] = 10 * NS_PER_SEC;
     world.handshake_ns = NOW_NS - 9999 * NS_PER_SEC;
     put_version(&world.network, 2, "1.0.0");
+    probed(&world, REPORT_PROBE_FORWARD, REPORT_PROBE_PASSED);
     ask(&world);
     ck_assert_uint_eq(world.pb->n_problems, 0);
     world_fini(&world);
