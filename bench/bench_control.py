@@ -2,7 +2,7 @@
 """The control plane with many peers: a real heimdall with its Redis in a host made of namespaces, and simulated peers on its
 loopback, each with a TLS connection of its own (bench/control_clients.c). Needs root.
 
-Memory is heimdall's resident set without Redis'. A watch's time is from the call of a change until the peer has been told. Exits 1
+Memory is heimdall's resident set without Redis'. The time of a watch is from the call of a change until the peer has it. Exits 1
 when a target is missed; with --smoke, fewer peers and no judgement."""
 import argparse
 import json

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""DNS answers a second: a node's DNS, Knot and CoreDNS with the same names, asked the same by dnsperf, each server alone on one
-core, in turns. Needs root, two cores, and for CoreDNS the network (a Go module; left out where it cannot be had).
+"""DNS answers per second of a node, Knot and CoreDNS: the same names and questions by dnsperf, each server alone on one core, in turns.
+Needs root, two cores, and for CoreDNS the network (a Go module; left out when it cannot be downloaded).
 
-Beside answers a second by the clock stands what a second of the server's own processor time brings, which other programs on the
-machine change little. Exits 1 when the latter misses the target; with --smoke, few names, ours alone and no judgement."""
+Prints answers per second by the clock, and per second of the server's processor time, which other programs on the machine change
+little. Exits 1 when the latter misses the target. --smoke: few names, the node alone, no target."""
 import argparse
 import json
 import os
@@ -56,7 +56,7 @@ COREDNS = """
 
 
 def alone(*argv):
-    """On the servers' core."""
+    """A host whose programs run on the servers' core."""
     return ["taskset", "-c", SERVER_CORE, *argv]
 
 
@@ -80,7 +80,7 @@ class Bench:
             self.servers["CoreDNS"] = self.start_coredns(coredns.stdout.strip())
 
     def start_node(self, peers):
-        """A node whose zone has the names of as many peers, which have been connected once."""
+        """A node whose zone has the names of this many peers, each connected once."""
         host = self.host
         node = host.start(alone("heimdall", "--addr", "tcp://127.0.0.1:9000", "--name", "router", "--endpoint-ip",
                                 "127.0.0.1", "--dns-address", f"127.0.0.1:{PORTS['heimdall']}"))
@@ -96,7 +96,7 @@ class Bench:
         return [(peer["name"], peer["peer_ip"], peer["peer_ip6"]) for peer in listed]
 
     def write_files(self):
-        """The zones for the others, and the questions: A, AAAA, PTR and names that are not there."""
+        """The zones for Knot and CoreDNS, and the questions: A, AAAA, PTR, and names that do not exist."""
         picks = random.Random(53)
         zone, reverse, questions = [ZONE_HEAD, "router A 10.11.0.1\n"], [ZONE_HEAD], []
         for name, address, address6 in self.names:
@@ -134,7 +134,7 @@ class Bench:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def run(self, name, seconds):
-        """Answers a second by the clock, and a second of the server's processor time."""
+        """Answers per second by the clock, and per second of the server's processor time."""
         server = self.servers[name]
         before = self.processor_time(server)
         out = self.host.run(["taskset", "-c", CLIENT_CORE, "dnsperf", "-s", "127.0.0.1", "-p", str(PORTS[name]), "-d",

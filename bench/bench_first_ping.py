@@ -17,7 +17,7 @@ ORIGINAL = {"first ping": "5 to 10 s", "route": "5 to 16 s"}
 
 
 def first_ping(net):
-    """Seconds from the start of hpeer to the first echo reply, asked for every 10 ms by a ping already running."""
+    """Seconds from the start of hpeer to the first echo reply, from a ping that already runs, every 10 ms."""
     started = time.monotonic()
     net.start_peer()
     ping = net.client.start(["bash", "-c", "until ping -c1 -W0.05 10.11.0.1 >/dev/null 2>&1; do sleep 0.01; done; "

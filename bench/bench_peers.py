@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What peers cost a running heimdall-wg that is set over its UAPI socket: resident memory a peer (100,000 of them with one
-allowed IP each), the time to load 10,000, and the wake-ups of all threads while 10,000 of them are idle on a device that is up.
+"""Cost of peers in a running heimdall-wg, configured over its UAPI socket: resident memory per peer (100,000 with one allowed IP
+each), the time to load 10,000, and wake-ups of all threads while 10,000 are idle on a device that is up.
 
-Runs itself in network and mount namespaces of its own (needs root). Exits 1 when a target is missed; with --smoke, fewer peers,
-and the time is not judged."""
+Enters network and mount namespaces of its own (needs root). Exits 1 when a target is missed. --smoke: fewer peers, no target for
+the time."""
 import argparse
 import json
 import os
@@ -80,7 +80,7 @@ def loading_time(program, count):
 
 
 def memory(program, count):
-    """Growth of the resident set in bytes a peer; a small request before has warmed up what is there once."""
+    """Growth of the resident set in bytes per peer, after a small request that allocates what exists once."""
     with Device(program) as device:
         device.set(request(1))
         before = device.resident()

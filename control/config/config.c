@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Gives the options that the command line left without a value one from elsewhere. */
+/* Takes the values that the command line did not give from the environment, the file and the defaults. */
 static bool complete(const struct option_set *set, struct config_sources *sources,
                      const char *fallback_path, struct err *err)
 {
@@ -22,7 +22,7 @@ static bool complete(const struct option_set *set, struct config_sources *source
     return true;
 }
 
-/* For heimdall and hpeer, which take options alone. */
+/* Reads everything, for programs that take options alone. */
 static enum options_outcome read_all(const struct option_set *set, struct config_sources *sources,
                                      const char *fallback_path, int argc, char **argv,
                                      struct err *err)
@@ -205,7 +205,7 @@ static bool is_live(const char *name)
     return false;
 }
 
-/* Logs which options differ: those that count from now on, and those that wait for a restart. */
+/* Logs the options that differ: those that apply now, and those that wait for a restart. */
 static void compare(const struct option_set *running, const struct option_set *fresh)
 {
     struct names changed = {0};

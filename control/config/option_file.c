@@ -102,7 +102,7 @@ static bool take_line(struct reader *reader, char *line, size_t len)
         return true;
     char *equals = strchr(line, '=');
     if (equals == NULL || equals == line) {
-        /* not shown: it may be a secret without its name */
+        /* the line is not shown: it may be a secret without its name */
         err_set(reader->err, -EINVAL, "%.200s line %zu: expects \"option = value\"", reader->path,
                 reader->line);
         return false;
@@ -111,7 +111,7 @@ static bool take_line(struct reader *reader, char *line, size_t len)
     return take_value(reader, trim(line), trim(equals + 1));
 }
 
-/* What is no text in UTF-8 or ASCII at all; NULL: it may be. */
+/* Why these bytes cannot be lines of ASCII or UTF-8. NULL: they may be. */
 static const char *other_encoding(const char *text, size_t len)
 {
     bool wide = len >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0);
@@ -145,7 +145,7 @@ bool option_file_parse(char *text, size_t len, const struct option_set *set, con
     return true;
 }
 
-/* Fills `file`; 0 or a negative errno. */
+/* Reads the whole file. 0 or a negative errno. */
 static int load(struct option_file *file, int fd)
 {
     file->text = malloc(OPTION_FILE_MAX + 1);

@@ -12,7 +12,7 @@
 enum {
     HELP_MARGIN = 3, /* two spaces before an option, one behind it */
     HELP_COLUMN = 37,
-    HELP_NARROW = 80, /* on less the text stands below its option */
+    HELP_NARROW = 80, /* narrower terminals have the text below its option */
     HELP_INDENT = 8,
 };
 
@@ -48,7 +48,7 @@ static bool list_append_part(struct option_list *list, const char *text, size_t 
     return true;
 }
 
-/* Commas separate values, as they have to in an environment variable. */
+/* Commas separate values: an environment variable has no other way. */
 static bool parse_list(void *out, const char *text)
 {
     for (;;) {
@@ -289,7 +289,7 @@ enum options_outcome options_parse(const struct option_set *sets, size_t set_cou
             *next = at;
             return OPTIONS_OK;
         } else {
-            /* the places before `at` are used up, so moving a word there loses nothing */
+            /* the places before `at` have been read, so that a word may move there */
             argv[(*next)++] = text;
             at++;
         }
@@ -301,7 +301,7 @@ enum options_outcome options_parse(const struct option_set *sets, size_t set_cou
 
 /* ---- help ---- */
 
-/* Columns of the terminal; 0: not one. */
+/* Columns of the terminal. 0: not a terminal. */
 static size_t width_of(FILE *file)
 {
     struct winsize size;

@@ -1,5 +1,5 @@
-# bash completion for heimdall, hpeer, hctl and heimdall-wg. Commands and options are read from --help, so that they are
-# those of the program that is installed; ids, names and networks are asked of the node that hctl would ask.
+# bash completion for heimdall, hpeer, hctl and heimdall-wg. Commands and options come from --help of the installed program; ids,
+# names and networks from the node that hctl would use.
 
 # Lines "OPTION PLACEHOLDER" of a program, a short form on a line of its own; no placeholder: the option takes no value.
 _heimdall_options() {
@@ -13,7 +13,7 @@ _heimdall_commands() {
     "$1" --help 2>/dev/null | sed -nE '/^commands:/,/^$/s/^  ([a-z]+)( [a-z]+)? .*/\1\2/p'
 }
 
-# What the node knows: _heimdall_ask PROGRAM KIND OPTION...
+# Ids, names or networks of the node: _heimdall_ask PROGRAM KIND OPTION...
 _heimdall_ask() {
     local ask=(timeout 2 "$1" "${@:3}") ids='s/^\s*"(id|name)":\s*"([^"]+)",?$/\2/p'
     case $2 in
@@ -23,8 +23,8 @@ _heimdall_ask() {
     esac 2>/dev/null
 }
 
-# Sets the caller's arrays `words`, those of hctl's command before the one being completed, and `given`, its options with
-# their values. readline cuts at "=" and ":".
+# Sets the caller's arrays: `words`, the words of hctl's command before the completed one, and `given`, its options with their values.
+# readline splits at "=" and ":".
 _heimdall_read_line() {
     local options=$1 word take='' join=''
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
@@ -47,7 +47,7 @@ _heimdall_read_line() {
     return 0
 }
 
-# The placeholder of an option's value; none: it takes none, or is no option.
+# The placeholder of an option's value. Empty: a flag, or no option.
 _heimdall_placeholder() {
     local option placeholder
     while read -r option placeholder; do
@@ -72,7 +72,7 @@ _heimdall() {
     local program=$1 current=$2 previous=$3 options choices='' words=() given=()
     COMPREPLY=()
     options=$(_heimdall_options "$program")
-    # readline cuts "--option=value" into three words
+    # readline splits "--option=value" into three words
     if [[ $current == = ]]; then
         current=''
     elif [[ $previous == = ]]; then
@@ -91,7 +91,7 @@ _heimdall() {
     '-o FORMAT' | '--output FORMAT') choices=$'table\njson' ;;
     '--log-format FORMAT') choices=$'text\njson' ;;
     '--node-id '*) choices=$(_heimdall_ask "$program" nodes "${given[@]:0:${#given[@]}-1}") ;;
-    *' '[A-Z]*) return ;; # a value that only the user knows
+    *' '[A-Z]*) return ;; # only the user knows this value
     *)
         if [[ $current == -* ]]; then
             choices=$(cut -d ' ' -f 1 <<<"$options")

@@ -1,4 +1,4 @@
-"""bash completes the programs' commands and options: the file is sourced in bash, and TAB is pressed."""
+"""Completion in bash of commands, options, ids and names: bash sources the file, and the tests press TAB."""
 import os
 import pathlib
 import pty
@@ -13,7 +13,7 @@ import unittest
 BIN = pathlib.Path(sys.argv.pop(1)).resolve()
 FILE = pathlib.Path(__file__).parents[2] / "packaging/completion/heimdall.bash"
 
-# Stands before the real programs in PATH: what the node of a network would answer.
+# First in PATH: an hctl that answers for a node.
 HCTL = """#!/bin/sh
 echo "$@" >>"$ASKED"
 case "$*" in
@@ -49,7 +49,7 @@ class Completion(unittest.TestCase):
                     "REAL": str(BIN / "hctl"), "HOME": str(self.dir), "PS1": "$ ", "TERM": "dumb", "LC_ALL": "C"}
 
     def complete(self, *words):
-        """What is offered for the last word."""
+        """The completions of the last word."""
         done = subprocess.run(["bash", "--norc", "-c", ASK, "ask", FILE, *words], env=self.env, cwd=self.dir,
                               capture_output=True, text=True, timeout=20)
         self.assertEqual(done.stderr, "")
@@ -70,7 +70,7 @@ class Completion(unittest.TestCase):
         self.assertEqual(self.complete("hctl", "--output", "=", "json", "nodes", ""), ["list"])
 
     def test_options(self):
-        """of all four programs, each that --help has"""
+        """Every option of --help, for all four programs."""
         for program in ("heimdall", "hpeer", "hctl", "heimdall-wg"):
             with self.subTest(program=program):
                 text = subprocess.run([BIN / program, "--help"], capture_output=True, text=True, check=True).stdout
@@ -125,7 +125,7 @@ class Completion(unittest.TestCase):
             os.waitpid(pid, 0)
 
     def talk(self, terminal, typed, wanted):
-        """Types, and reads until the answer holds what is wanted."""
+        """Types, and reads until the output has the wanted text."""
         said, end = "", time.monotonic() + 20
         os.write(terminal, typed.encode())
         while wanted not in said:

@@ -1,4 +1,4 @@
-"""The manual pages say what the programs' --help says, option by option and command by command, and the reverse."""
+"""The manual pages and --help agree, option by option and command by command."""
 import pathlib
 import re
 import subprocess
@@ -26,7 +26,7 @@ def section(page, name):
 
 
 def options(pattern, text):
-    """By long name: the short one, the placeholder, and what is said about it."""
+    """Long name -> short name, placeholder, description."""
     return {match[2]: (match[1], match[3], match[4]) for match in pattern.finditer(text)}
 
 
@@ -42,7 +42,7 @@ class Manuals(unittest.TestCase):
                                  {name: row[:2] for name, row in paged.items()})
 
     def test_variables(self):
-        """Each option's own, and none that is not there"""
+        """Each option has its variable on the page, and the page has no other."""
         for program in PAGES:
             page, said = page_of(program), help_of(program)
             paged = options(PAGE_OPTION, page)
@@ -78,7 +78,7 @@ class Manuals(unittest.TestCase):
         self.assertEqual(re.findall(r"^\.It (\d)$", section(page_of("hctl"), "EXIT STATUS"), re.M), known)
 
     def test_pages(self):
-        """Well formed, and with what a reader looks for"""
+        """Well-formed pages with the usual sections."""
         for program, name in PAGES.items():
             with self.subTest(page=name):
                 done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", ROOT / "packaging/man" / name],

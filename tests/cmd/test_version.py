@@ -1,4 +1,4 @@
-"""What --version says: the project's version, and the commit where the build could know one. Usage: test_version.py BIN"""
+"""What --version says: the project's version, and the commit if the build knew it. Usage: test_version.py BIN"""
 import pathlib
 import re
 import shutil
@@ -58,7 +58,7 @@ class Commit(unittest.TestCase):
 
     @unittest.skipUnless(shutil.which("git"), "git is not installed")
     def test_unchanged(self):
-        """The same commit leaves the file alone: nothing is built anew."""
+        """The same commit leaves the file alone, so that nothing is rebuilt."""
         self.git("init", "-q")
         self.git("commit", "-q", "--allow-empty", "-m", "first")
         self.suffix(self.top)

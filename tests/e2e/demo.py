@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Plays the README's day in network namespaces, printing each command and what it answers."""
+"""Plays the README's day in network namespaces, printing each command and its output."""
 import argparse
 import shlex
 import sys

@@ -1,5 +1,5 @@
-"""Each option of each program with each kind of value that it does not take, given in each of the ways: on the command line,
-in the environment, in a file. One line that names the option, the value and what is expected; exit 2; nothing is made."""
+"""Every option of every program with every kind of bad value, on the command line, in the environment and in a file. The answer is
+one line that names the option, the value and what is expected, with exit status 2, and nothing is created."""
 import json
 import re
 import unittest
@@ -12,7 +12,7 @@ SECRETS = {"ID", "SECRET"}  # never repeated
 LONG = "x" * 300
 GOOD = "9c76f92d-d55a-46c0-84d6-58c981442834"
 
-# By what stands behind the option in --help: what is expected, and values that are not that.
+# By the option's placeholder in --help: the expected value as the error says it, and bad values.
 KINDS = {
     None: ("true or false", ["maybe", "2", "yes", "TRUE"]),
     "FILE": ("a file's name", [""]),
@@ -34,7 +34,7 @@ KINDS = {
     "FORMAT": ("", ["", "xml", "JSON"]),
 }
 
-# Runs commands as they come on standard input: [[argv, environment, content of /tmp/bad.conf], ...].
+# Runs the commands of standard input: [[argv, environment, content of /tmp/bad.conf], ...].
 RUN = """
 import json, os, subprocess, sys
 results = []
@@ -56,7 +56,7 @@ class BadOptions(LabTest):
         cls.net = Network(cls.lab)
 
     def traces(self):
-        """What a start leaves behind: interfaces, programs, files."""
+        """What a start could leave behind: interfaces, programs, files."""
         host = self.net.router
         return (sorted(link["ifname"] for link in json.loads(host.sh("ip -j link"))), host.programs(),
                 host.sh("ls -A /tmp /var/lib/heimdall /var/lib/heimdall-peer /run/wireguard"), host.resolv_conf())
@@ -72,7 +72,7 @@ class BadOptions(LabTest):
         return [row for row in rows if row[2]]  # not --help, nor what belongs to one command
 
     def cases(self, program):
-        """(what is refused, [argv, environment, file], words that must be there, the value)"""
+        """(what is refused, [argv, environment, file], words of the error, the value)"""
         end = PROGRAMS[program]
         folder = ["--data-dir", "/tmp/new"]
         for option, placeholder, variable in self.options(program):
@@ -82,7 +82,7 @@ class BadOptions(LabTest):
                 spelled = [f"--{option}", value] if placeholder else [f"--{option}={value}"]
                 yield option, [[*given, *spelled, *end], {}, ""], [f"option --{option}", expected], value
                 if number > 2:
-                    continue  # the same reader gets them
+                    continue  # parsed by the same code
                 if value:  # an empty variable is none
                     yield option, [[*given, *end], {variable: value}, ""], [f"variable {variable} (option --{option})", expected], value
                 if option != "config" and value == value.strip():
@@ -110,7 +110,7 @@ class BadOptions(LabTest):
         self.net.router.sh("rm /tmp/bad.conf")
         self.assertEqual(self.traces(), before)
 
-    # Good by themselves, but not together, or not on this host: (exit status, words).
+    # Options that are valid alone, but not together or not on this host: (exit status, words of the error).
     MORE = (
         ("heimdall extra", 2, "unexpected argument", "extra"), ("hpeer extra", 2, "unexpected argument", "extra"),
         ("heimdall --cert /no", 2, "--cert, --key and --ca", "all three"), ("hpeer --key /no", 2, "--cert, --key and --ca"),

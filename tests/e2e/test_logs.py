@@ -1,5 +1,5 @@
-"""Logs of a node and of a peer: as JSON every line is an object with the same first keys, no secret is in any, and a log that nobody
-reads holds nothing up."""
+"""Logs of a node and of a peer: a JSON line is an object with the same first keys, no line has a secret, and a log that nobody reads
+blocks nothing."""
 import json
 import os
 import re
@@ -42,7 +42,7 @@ class Logs(unittest.TestCase):
                 self.assertIn(event["level"], ("debug", "info", "warn", "error"))
                 self.assertIsNone(re.search(r"[\x00-\x1f\x7f]", line))
                 if "Run on a node: hctl peers authorize" in event["msg"]:
-                    continue  # the one line that is there to show a peer's id to its owner
+                    continue  # the one line whose purpose is to show a peer's id to its owner
                 for secret in secrets:
                     self.assertNotIn(secret, line)
 
@@ -74,7 +74,7 @@ class Unread:
 
 
 class NobodyReads(unittest.TestCase):
-    """A terminal that is stopped and a collector that hangs look the same: standard error takes no line."""
+    """Standard error takes no line, as with a stopped terminal or a log collector that hangs."""
 
     def start(self, host, *argv):
         return host.start(["bash", "-c", 'exec "$@" 2>/tmp/unread', "x", *argv])
@@ -92,7 +92,7 @@ class NobodyReads(unittest.TestCase):
             peer = self.start(net.client, "hpeer", "-D", "--name", "client", "--addr", "tcp://172.17.0.2:9000", "--id", net.id)
             wait_until(lambda: self.connected(net), 20, "the peer does not connect")
             net.client.run(["ping", "-c1", "-W5", "10.11.0.1"])
-            # what was dropped before the writer thread stood is counted, what waited in memory comes
+            # lines dropped before the writer thread ran are counted, lines that waited in memory arrive
             wait_until(lambda: "log lines dropped lines=" in pipes[0].read(), 10, "the node does not count")
             wait_until(lambda: " connected node=" in pipes[1].read(), 10, "the peer's lines do not come")
             pipes[0].fill()

@@ -1,4 +1,4 @@
-"""The Debian package on a minimal Debian: what it depends on is there, it runs, and purged it leaves nothing."""
+"""The Debian package on a minimal Debian: its dependencies suffice, it runs, and purging leaves nothing."""
 import io
 import re
 import subprocess
@@ -10,7 +10,7 @@ from lab.container import SYSCTLS, Container
 from lab.labtest import BIN, InLab
 from lab.story import Network, table
 
-# What dpkg writes about every package, whatever it holds, and what goes with the next boot.
+# Files that dpkg writes for any package, and files that the next boot removes.
 PASSED_OVER = r"/var/(lib/dpkg|log|cache)/|/run/"
 
 
@@ -45,7 +45,7 @@ class Package(InLab):
         self.assertEqual(self.net.router.stop(), 0, self.node.output())
 
     def test_life(self):
-        """installed, used, installed once more over itself, used again as the same, removed and purged"""
+        """Install, use, reinstall, use with the same identity, remove, purge."""
         router, client = self.both
         before = [self.files(container) for container in self.both]
         for container in self.both:
@@ -67,7 +67,7 @@ class Package(InLab):
         self.assertEqual([self.files(container) - old for container, old in zip(self.both, before)], [set(), set()])
 
     def test_contents(self):
-        """what the units start, the pages and the completions are in the package"""
+        """The package has the programs that the units start, the manual pages and the completions."""
         packed = subprocess.run(["dpkg-deb", "--fsys-tarfile", PACKAGE], check=True, capture_output=True).stdout
         with tarfile.open(fileobj=io.BytesIO(packed)) as files:
             for program in ("heimdall", "hpeer"):

@@ -1,7 +1,7 @@
-"""The README's "A day with it", word for word: each command of its blocks runs on its host and prints what stands there.
+"""Plays the README's "A day with it": each command of its blocks runs on its host and prints what the README shows.
 
-Ids, keys, times, ports, addresses made from random ids and counts differ from run to run: they are compared as such. The
-node and the peers stay running, and their log has the lines shown, in their order. "..." stands for whatever follows.
+Ids, keys, times, ports, addresses made from random ids, and counts differ between runs: only their kind is compared. The node and
+the peers keep running, and their log has the lines shown, in their order. "..." stands for any further output.
 """
 import pathlib
 import re
@@ -16,7 +16,7 @@ README = pathlib.Path(__file__).parents[2] / "README.md"
 PROMPT = re.compile(r"^(router|client)# (.*)$")
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
-# What differs from run to run, and the word that stands for it.
+# Patterns of what differs between runs, and the word that replaces it.
 VARYING = (
     (UUID, "ID"),
     (re.compile(r"^\S+Z (?=[A-Z]{4} )", re.M), ""),
@@ -27,7 +27,7 @@ VARYING = (
     (re.compile(r"(?<=time=)[\d.]+"), "TIME"),
     (re.compile(r"(?<=pid=)\d+"), "PID"),
     (re.compile(r"(?<=revision )\d+"), "REV"),
-    (re.compile(r" {2,}"), "  "),  # columns are as wide as what they hold
+    (re.compile(r" {2,}"), "  "),  # the width of a column depends on its content
 )
 
 
@@ -60,7 +60,7 @@ class Readme(InLab):
     def setUp(self):
         super().setUp()
         self.net = Network(self.lab)
-        self.ids = {}  # of the README, and what they are here
+        self.ids = {}  # the README's -> this run's
         self.running = {}
 
     def test_day(self):
@@ -77,9 +77,9 @@ class Readme(InLab):
             if argv[0] in ("heimdall", "hpeer"):
                 self.start(here, argv, wanted)
                 return
-            if argv[0] == "ping":  # names and routes may be on their way
+            if argv[0] == "ping":  # names and routes need a moment
                 wait_until(lambda: here.run([*argv, "-W1"], check=False).returncode == 0, 5, f"{command} is not answered")
-            elif argv[-1] == "status":  # a peer that has just come
+            elif argv[-1] == "status":  # so does a new peer
                 wait_until(lambda: " connected " in here.run(argv, check=False).stdout, 10, "the peer is not seen")
             self.compare(here.run(argv).stdout, wanted)
 

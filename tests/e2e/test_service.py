@@ -43,7 +43,7 @@ class Service(InLab):
                    lambda: self.systemctl(self.router, "status", "heimdall"))
 
     def test_node(self):
-        """not started by itself; enabled, started again after a crash and not after a wrong option, stopped cleanly, purged"""
+        """The package starts nothing. Enabled, the unit restarts after a crash, not after a wrong option, stops cleanly, and is purged."""
         router = self.router
         self.assertEqual(self.systemctl(router, "is-enabled", "heimdall", "hpeer"), "disabled\ndisabled")
         self.assertEqual(self.systemctl(router, "is-active", "heimdall", "hpeer"), "inactive\ninactive")
@@ -63,7 +63,7 @@ class Service(InLab):
         time.sleep(2.5)  # RestartSec, and more
         self.assertEqual(self.systemctl(router, "is-active", "heimdall"), "failed")
         self.assertEqual(self.property(router, "heimdall", "NRestarts"), "0")
-        # The whole journal: whose line it is, systemd may not find out of a process that ends at once.
+        # The whole journal: systemd may not learn the unit of a line whose process has already ended.
         self.assertIn("colour", router.run(["journalctl", "-o", "cat"]).stdout)
         router.sh("sed -i /colour/d /etc/heimdall/heimdall.conf")
         self.systemctl(router, "start", "heimdall")
@@ -74,7 +74,7 @@ class Service(InLab):
         self.assertEqual(router.sh("find /etc /usr /var/lib -name '*heimdall*' -not -path '/var/lib/dpkg/*'"), "")
 
     def test_peer(self):
-        """waits, says how it is let in, connects, and leaves the resolver as it was"""
+        """The peer waits, logs the line that authorizes it, connects, and restores the resolver."""
         self.router.option("heimdall", "name = router")
         self.systemctl(self.router, "start", "heimdall")
         self.answers()

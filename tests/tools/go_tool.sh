@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # go_tool.sh NAME MODULE[/PACKAGE] | go_tool.sh --go: prints the path of the program NAME that the main package of a module
-# installs, or of a go that can. Installs the newest one, once a machine, and says so on standard error. HEIMDALL_TOOLS: where
-# tools are kept.
+# installs, or of a go that can build it. Installs the newest version, once per machine, and reports that on standard error.
+# HEIMDALL_TOOLS: the folder of tools.
 set -euo pipefail
 
 name=${1:?go_tool.sh NAME MODULE}

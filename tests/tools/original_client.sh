@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints the path of original_client (its source says what it is), built once a machine for each version of the source, against
-# the newest grpc-go. HEIMDALL_TOOLS: where tools are kept.
+# Prints the path of original_client (described in its source), built once per machine and version of the source, with the newest
+# grpc-go. HEIMDALL_TOOLS: the folder of tools.
 set -euo pipefail
 
 here=$(dirname "$(readlink -f "$0")")

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Prints the path of a Python with grpcio, its code generator, its own health service, and a parser of Prometheus metrics,
-# made once a machine under ${HEIMDALL_TOOLS:-/var/cache/heimdall-tools}.
+# made once per machine under ${HEIMDALL_TOOLS:-/var/cache/heimdall-tools}.
 set -eu
 tools=${HEIMDALL_TOOLS:-/var/cache/heimdall-tools}
 venv=$tools/venv-grpc-3

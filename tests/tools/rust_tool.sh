@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # rust_tool.sh CRATE: prints the path of the program that a crate installs, for WireGuard implementations written in Rust
-# (boringtun-cli, gotatun-cli). Installs the newest one, once a machine, and says so on standard error; that takes some
-# minutes. HEIMDALL_TOOLS: where tools are kept.
+# (boringtun-cli, gotatun-cli). Installs the newest version, once per machine, which takes minutes and is reported on standard
+# error. HEIMDALL_TOOLS: the folder of tools.
 set -euo pipefail
 
 crate=${1:?rust_tool.sh CRATE}
 tools=${HEIMDALL_TOOLS:-/var/cache/heimdall-tools}
-needed=1.95 # of rustc, by gotatun-cli
-# The program is called as its crate, but for this one.
+needed=1.95 # gotatun-cli needs this rustc
+# The program has the name of its crate, with one exception.
 declare -A names=([gotatun-cli]=gotatun)
 program=$tools/bin/${names[$crate]:-$crate}
 
@@ -19,7 +19,7 @@ new_enough() {
         [ "$(printf '%s\n' "$needed" "$version" | sort -V | head -n 1)" = "$needed" ]
 }
 
-# The machine's own Rust, or else Debian's newest: the packages ending in -web, from its security updates.
+# The machine's own Rust, or else Debian's newest: packages that end in -web, from the security updates.
 need_rust() {
     new_enough && command -v cargo >/dev/null && return
     say "installing cargo-web and rustc-web"

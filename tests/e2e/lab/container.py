@@ -5,7 +5,7 @@ import signal
 
 from lab.netns import PATIENCE, Host
 
-# What Docker grants by default, and what the README's `docker run` adds.
+# Capabilities that Docker grants by default. The README's `docker run` adds to them.
 DOCKER = ("chown,dac_override,fsetid,fowner,mknod,net_raw,setgid,setuid,setfcap,setpcap,net_bind_service,sys_chroot,kill,"
           "audit_write,net_admin").split(",")
 LEAST = ["net_admin", "net_bind_service"]
@@ -13,11 +13,11 @@ MANAGER = [*DOCKER, "sys_admin", "sys_resource", "dac_read_search", "sys_ptrace"
 
 ENV = ["env", "-i", "HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
 
-# As on Docker's own network: without IPv6, and forwarding, since Docker has told its host to; `ping` needs no right.
+# Settings of Docker's own network: no IPv6, forwarding on, `ping` without a capability.
 SYSCTLS = """sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1 net.ipv4.ip_forward=1 \
     net.ipv4.ping_group_range="0 2147483647" """
 
-# Layers below one that can be written; it lives as long as the host does, as a container's does between `stop` and `start`.
+# Read-only layers below a writable one, which lives as long as the host: a container keeps its own between `stop` and `start`.
 CREATE = """
 mkdir -p /run/image
 mount -t tmpfs tmpfs /run/image
@@ -26,7 +26,7 @@ mount -t overlay -o "lowerdir=$1,upperdir=/run/image/upper,workdir=/run/image/wo
 for file in $2; do touch /run/image/root/etc/$file; done
 """
 
-# As process 1 of the container: what every one has, with files of /etc from its runtime; then mounts of its kind.
+# Runs as process 1 of the container: mounts that every container has, files of /etc from its runtime, then mounts of its kind.
 START = """
 root=/run/image/root
 mount --make-rprivate /
@@ -52,7 +52,7 @@ echo the container starts
 exec "$@"
 """
 
-# The Dockerfile's volumes, and Docker's list of what /proc does not let through.
+# The Dockerfile's volumes, and the files of /proc that Docker masks.
 IMAGE = """
 for volume in /var/lib/heimdall /var/lib/heimdall-peer; do
     mkdir -p $root$volume
@@ -68,7 +68,7 @@ for path in kcore keys timer_list; do
 done
 """
 
-# What systemd needs in order to be process 1, and what it is started as.
+# Mounts that systemd needs as process 1, and its command line.
 MACHINE = """
 mount -t tmpfs -o mode=755 tmpfs $root/run
 mount -t tmpfs tmpfs $root/tmp
@@ -95,13 +95,13 @@ class Container(Host):
         """`docker run` or `docker start`: the program is process 1."""
         self.process = self.outer.start(["unshare", "--mount", "--pid", "--ipc", "--cgroup", "--fork", "--kill-child", "bash", "-ec",
                                          START, "start", " ".join(self.files), self.mounts, *self.rights(), *argv])
-        self.process.argv = list(argv)  # what a lab looks for secrets in
+        self.process.argv = list(argv)  # the lab searches these logs for secrets
         self.process.wait_for("the container starts")
         return self.process
 
     @property
     def pid(self):
-        """Process 1 as this side sees it."""
+        """The PID of the container's process 1 in the outer namespace."""
         [unshare] = self.process.pids()
         [pid] = pathlib.Path(f"/proc/{unshare}/task/{unshare}/children").read_text().split()
         return int(pid)
@@ -111,11 +111,11 @@ class Container(Host):
 
     @staticmethod
     def file(path):
-        """Where the outer host sees a file of the container's, also when that does not run."""
+        """The path of a container's file on the outer host. Works for a stopped container too."""
         return f"/run/image/root{path}"
 
     def dpkg(self, *argv):
-        """Also while nothing runs in it."""
+        """Reads a file of the container, running or not."""
         return self.outer.run(["chroot", self.file("/"), "dpkg", *argv])
 
     def install(self, package):

@@ -1,4 +1,4 @@
-"""What the tests of DNS share: a node and a peer with names in it, and answers as dig prints them."""
+"""Shared by the DNS tests: a node and a peer with names, and answers as dig prints them."""
 import pathlib
 import re
 
@@ -10,7 +10,7 @@ HOSTILE = pathlib.Path(__file__).with_name("dns_hostile.py")
 GATEWAY = "10.11.0.1"  # the node's address in the tunnel
 UPSTREAM = "192.168.50.10"
 
-# What a real resolver behind the node knows.
+# Records of a real resolver behind the node.
 UNBOUND = """
 server:
     interface: 0.0.0.0@53
@@ -66,7 +66,7 @@ def start_unbound(net, conf=UNBOUND, at=UPSTREAM):
 
 class Names(InLab):
     node_options = ()
-    node_is_asked = True  # it serves DNS where a test asks it
+    node_is_asked = True  # the tests query DNS here
 
     def setUp(self):
         super().setUp()

@@ -1,6 +1,6 @@
-"""usage: dns_hostile.py SERVER: sends a DNS server what no resolver sends, over UDP and TCP, and says what it made of it.
+"""usage: dns_hostile.py SERVER: sends a DNS server what no resolver sends, over UDP and TCP, and reports how it answered.
 
-Exits 0 when the server answered each message as it must, or not at all where that is right, and still answers "router"."""
+Exits 0 when the server answered each message correctly, was silent where that is right, and still answers "router"."""
 import contextlib
 import random
 import socket
@@ -106,7 +106,7 @@ def check_cases(server):
     sock = socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM)
     sock.connect((server, 53))
     for what, query, expected in CASES:
-        # whether nothing comes is seen by what comes next: the answer to a good question
+        # silence is proved by what comes next: the answer to a good question
         sock.settimeout(10)
         if expected is None:
             sock.send(query)
@@ -120,7 +120,7 @@ def check_cases(server):
 
 
 def check_noise(server):
-    """Random octets, and good messages with random faults: some answer or none, and the server lives."""
+    """Random octets, and good messages with random faults: any answer or none is right, as long as the server survives."""
     noise = random.Random(20261125)
     sock = socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM)
     sock.connect((server, 53))
@@ -155,7 +155,7 @@ def check_tcp(server):
     slow = idle[0]
     slow.settimeout(0.5)
     closed = False
-    while not closed:  # an octet at a time does not prolong its time
+    while not closed:  # sending an octet at a time does not extend the time limit
         try:
             slow.sendall(b"\0")
             closed = slow.recv(1) == b""

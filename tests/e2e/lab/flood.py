@@ -40,7 +40,7 @@ def dial(begin=PREFACE + frame(SETTINGS, 0, 0)):
 
 
 def push(sock, chunks, seconds=20, patience=3):
-    """Sends what `chunks` makes without reading answers; returns how many bytes left, and whether the other side closed."""
+    """Sends the chunks without reading answers. Returns how many bytes were sent, and whether the other side closed."""
     sent, end = 0, time.monotonic() + seconds
     sock.settimeout(1)
     try:
@@ -117,7 +117,7 @@ def window_update():
 
 
 def gibibyte():
-    """One message of 1 GiB, as far as the window lets it."""
+    """One message of 1 GiB, as far as the window allows."""
     def chunks():
         yield frame(HEADERS, 4, 1, NODES)
         yield frame(DATA, 0, 1, struct.pack(">BI", 0, 1 << 30) + bytes(16000))
@@ -157,7 +157,7 @@ def garbage():
     ended = 0
     for _ in range(200):
         with dial(os.urandom(2000)) as sock:
-            ended += is_closed(sock, 10)  # some look like the beginning of something
+            ended += is_closed(sock, 10)  # some look like the beginning of a protocol
     return {"ended": ended}
 
 

@@ -1,6 +1,6 @@
-"""The image of the Dockerfile, made without Docker and without a registry: its base as debootstrap makes it, then the steps of its
-last stage, as they are written there. Made once a machine and for each wording of those steps, in a folder under netns.TOOLS. What
-the build stage hands over is installed from the build folder each time.
+"""Builds the Dockerfile's image without Docker and without a registry: a base by debootstrap, then the steps of the last stage as
+the Dockerfile has them. Built once per machine and per wording of those steps, in a folder under netns.TOOLS. Files of the build
+stage are installed from the build folder each time.
 """
 import contextlib
 import fcntl
@@ -19,7 +19,7 @@ from lab.netns import CHECKOUT, TOOLS
 DOCKERFILE = CHECKOUT / "Dockerfile"
 BASES = {"debian:12-slim": "bookworm"}
 
-# As Docker's base has it: packages start no servers while they are installed.
+# Docker's base has this policy too: installing a package starts no server.
 POLICY = "#!/bin/sh\nexit 101\n"
 
 
@@ -36,7 +36,7 @@ class Dockerfile:
         return [rest for step, rest in self.steps if step == name]
 
     def packages(self):
-        """What the last stage installs."""
+        """The packages that the last stage installs."""
         found = []
         for script in self.arguments("RUN"):
             for command in script.split("&&"):
@@ -59,7 +59,7 @@ def run(argv, **options):
 
 
 def run_in(root, script, before="", after=""):
-    """What a RUN line does, and what is done outside before and after it; mounts last no longer than that."""
+    """Runs a RUN line, and the steps outside before and after it. Mounts last no longer than that."""
     whole = f"""
         mount --make-rprivate /
         {before}
@@ -83,7 +83,7 @@ def make_base(dockerfile, root):
 
 
 def make_layer(base, packages, layer):
-    """What packages change in the base. It is made in memory: not every file system can be the upper one of an overlay."""
+    """Files that packages change in the base. Made in memory, because not every file system can be the upper layer of an overlay."""
     with tempfile.TemporaryDirectory(prefix="heimdall-image-") as memory:
         run_in(f"{memory}/root",
                f"apt-get update -q && apt-get install -y -q --no-install-recommends {shlex.join(packages)}"
@@ -94,7 +94,7 @@ def make_layer(base, packages, layer):
 
 
 def kept(wording, make):
-    """The folder that make(folder) fills, once a machine for each wording of how it is made."""
+    """The folder that make(folder) fills, once per machine and per wording of its recipe."""
     TOOLS.mkdir(parents=True, exist_ok=True)
     folder = TOOLS / f"image-{hashlib.sha256(wording.encode()).hexdigest()[:12]}"
     with (TOOLS / "image.lock").open("w") as lock:
@@ -109,7 +109,7 @@ def kept(wording, make):
 
 
 def base_root(dockerfile):
-    """The folder with everything of the image but our own files."""
+    """The folder with everything of the image except the project's files."""
     wording = "\n".join([dockerfile.base, *dockerfile.arguments("RUN")])
     return kept(wording, lambda root: make_base(dockerfile, root))
 
@@ -121,7 +121,7 @@ def layer_of(base, *packages):
 
 @contextlib.contextmanager
 def own_layer(bin_dir):
-    """What `COPY --from=build /image /` copies; the sanitizers' libraries too, which no package of the image has."""
+    """The files that `COPY --from=build /image /` copies, and the sanitizers' libraries, which no package of the image has."""
     build = pathlib.Path(bin_dir).resolve().parent
     with tempfile.TemporaryDirectory(prefix="image-", dir=build) as folder:
         layer = pathlib.Path(folder)

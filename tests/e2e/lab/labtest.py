@@ -1,4 +1,4 @@
-"""Test cases whose programs run in a lab (netns.py). When one fails, what its programs have said is printed."""
+"""Test cases whose programs run in a lab (netns.py). A failure prints the logs of its programs."""
 import sys
 import unittest
 

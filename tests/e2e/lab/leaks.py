@@ -1,4 +1,4 @@
-"""What no program may say: which secrets a lab's programs were given or made, and where one of them was said after all."""
+"""Secrets that the programs of a lab were given or made, and the places where one was printed after all."""
 import base64
 import binascii
 import contextlib
@@ -7,13 +7,13 @@ import re
 import shlex
 
 PROGRAMS = {"heimdall", "hpeer", "hctl", "heimdall-wg"}
-# Environment variables and options with a secret in them. A node's id is none.
+# Environment variables and options that hold a secret. A node's id is not one.
 OPTIONS = {"--cluster-key", "--authorized-peer", "HEIMDALL_CLUSTER_KEY", "HEIMDALL_AUTHORIZED_PEER", "HEIMDALL_ID"}
 PEER_ID = "a peer's id"
 
 
 class Secrets:
-    """Collects while a lab runs: keys that its tests make, and what our programs are told by a command line and say."""
+    """Collects secrets while a lab runs: keys that tests make, and arguments and output of the programs."""
 
     def __init__(self):
         self.found, self.said = {}, []
@@ -41,11 +41,11 @@ class Secrets:
             self.said.append((f"{host}: {line}", argv, stderr if given == {"hctl"} else stdout + stderr))
 
     def requested(self, text):
-        """Somebody speaks to a UAPI socket."""
+        """A test sends this to a UAPI socket."""
         self.add("a key set over UAPI", *re.findall(r"(?:private|preshared)_key=([0-9a-f]{64})\b", text))
 
     def read(self, folder):
-        """Keys in files: of the data folders, of wg(8) and wg-quick, of certificates."""
+        """Keys in files: data folders, wg(8) and wg-quick, certificates."""
         for path in [*folder.rglob("*.key"), *folder.rglob("tmp/key*"), *folder.rglob("tmp/*.conf")]:
             with contextlib.suppress(OSError):
                 lines = path.read_text(errors="replace").split("\n")
@@ -76,7 +76,7 @@ def programs(argv):
 
 
 def spellings(secret):
-    """As it is, and a WireGuard key as the bytes of base64 are in the UAPI, too."""
+    """The secret itself, and a WireGuard key also in hexadecimal, as the UAPI has it."""
     yield secret
     with contextlib.suppress(binascii.Error, ValueError):
         raw = base64.b64decode(secret, validate=True)

@@ -1,4 +1,4 @@
-"""What the tests of a peer's life share: a node, a peer that says no more than it must, and another host (story.Network)."""
+"""Shared by the tests of a peer's life: a node, a peer without -D, and another host (story.Network)."""
 import re
 
 from lab.labtest import InLab
@@ -9,7 +9,7 @@ ADDR = "tcp://172.17.0.2:9000"
 
 
 def told(process):
-    """What a program said without -D, line by line: the level, then the text without its fields."""
+    """A log without -D, line by line: the level, then the text without its fields."""
     return [re.sub(r"^\S+ ", "", line) for line in process.output().splitlines() if "no system call filter" not in line]
 
 
@@ -20,7 +20,7 @@ class Life(InLab):
         self.net.server.run(["ip", "route", "add", "default", "via", "192.168.50.1"])  # it is a second client here
 
     def start_peer(self, *options, host=None):
-        """One that is not told to say more than it must."""
+        """A peer without -D."""
         return (host or self.net.client).start(["hpeer", "--name", "client", "--addr", ADDR, *options])
 
     def connect(self, *node_options):

@@ -6,8 +6,8 @@
         daemon = router.start(["heimdall", "--name", "router"])
         client.run(["ping", "-c1", "192.0.2.1"])
 
-A host sees the machine's files, with its own /run, /var/lib/heimdall*, /etc/resolv.conf and /tmp, where of the machine's there is
-only what the tests themselves need. Its first process is process 1 of its PID namespace: when the lab closes, everything that ran
+A host sees the machine's files, with its own /run, /var/lib/heimdall*, /etc/resolv.conf and /tmp. Of the machine's /tmp it has
+only what the tests need. Its first process is process 1 of its PID namespace: when the lab closes, everything that ran
 in it is gone, whatever happened.
 
 A test that has passed fails after all when one of its programs logged a secret or met a sanitizer: see Lab.faults.
@@ -28,7 +28,7 @@ from lab.leaks import Secrets
 
 LEAST_PRIVILEGE = ["setpriv", "--bounding-set=-all,+net_admin,+net_bind_service", "--inh-caps=-all"]
 
-# Every bound is for a machine that has nothing else to do; a busy one, or a sanitizer, takes this many times longer.
+# Time limits are for an idle machine. A busy one, or a sanitizer, takes this many times longer.
 PATIENCE = 2
 
 KEPT_OUTPUT = 6000  # characters of a log that a failure shows
@@ -36,7 +36,7 @@ KEPT_OUTPUT = 6000  # characters of a log that a failure shows
 CHECKOUT = pathlib.Path(__file__).resolve().parents[3]
 TOOLS = pathlib.Path(os.environ.get("HEIMDALL_TOOLS", "/var/cache/heimdall-tools")).resolve()
 
-# Runs as process 1 of the host: own mounts, then waits, collecting orphans, until the lab closes its standard input.
+# Runs as process 1 of the host: mounts, then reaps orphans until the lab closes its standard input.
 INIT = """
 set -e
 mount --make-rprivate /
@@ -63,7 +63,7 @@ read -r _ || true
 
 
 class Failure(AssertionError):
-    """A command that did not do what the test expects; carries its output."""
+    """A command that failed. Carries its output."""
 
 
 class Process:
@@ -77,7 +77,7 @@ class Process:
         return self.log.read_text(errors="replace") if self.kept is None else self.kept
 
     def keep_output(self):
-        """For those who ask for it when the lab is gone."""
+        """Keeps the output readable after the lab is gone."""
         self.kept = self.output()[-KEPT_OUTPUT:]
 
     def alive(self):
@@ -101,7 +101,7 @@ class Process:
             os.kill(pid, number)
 
     def pids(self):
-        """The program's process as this side sees it: the child of nsenter."""
+        """The PIDs of the program in the outer namespace: the children of nsenter."""
         children = pathlib.Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children")
         with contextlib.suppress(OSError):
             return [int(pid) for pid in children.read_text().split()]
@@ -179,14 +179,14 @@ class Host:
         return process
 
     def settle(self):
-        """Waits until the kernel uses every IPv6 address: it finishes even `nodad` ones in its own time."""
+        """Waits until no IPv6 address is tentative. Even `nodad` ones are, for a moment."""
         wait_until(lambda: not self.run(["ip", "-6", "addr", "show", "tentative"]).stdout, 10, "tentative addresses")
 
     def resolv_conf(self):
         return (self.dir / "resolv.conf").read_text()
 
     def programs(self):
-        """Names of the programs that run in this host, apart from its process 1 and this look itself."""
+        """Names of the programs that run in this host, without its process 1 and the `ps` that lists them."""
         out = self.run(["ps", "-e", "-o", "pid=,comm="]).stdout.split("\n")
         rows = [row.split(None, 1) for row in out if row.strip()]
         return sorted(comm for pid, comm in rows if pid != "1" and comm not in ("ps", "nsenter"))
@@ -226,14 +226,14 @@ class Lab:
             raise Failure("\n".join(faults[:5]))
 
     def faults(self):
-        """What no program may say, whatever the test looks at."""
+        """Faults of any program, whatever the test looks at: a secret in its output, a sanitizer's report."""
         yield from self.leaks()
         for process in self.processes:
             if re.search("(Address|Leak|Thread)Sanitizer|: runtime error: ", process.output()):
                 yield f"{process.host.name}: a sanitizer reports of {process.argv[0]}:\n{process.output()[-KEPT_OUTPUT:]}"
 
     def leaks(self):
-        """Lines with a secret in them, of what programs said and of log files, Redis' own too."""
+        """Lines with a secret in them, from the programs' output and log files, Redis' included."""
         self.secrets.read(self.dir)
         logs = [(f"{process.host.name}: {process.argv[0]}", process.argv, process.output()) for process in self.processes]
         files = [*self.dir.rglob("redis.log"), *self.dir.rglob("tmp/out"), *self.dir.rglob("tmp/err")]

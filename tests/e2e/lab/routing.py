@@ -1,4 +1,4 @@
-"""What the tests of routing share: a node, a peer, and a server that only the node reaches (story.Network)."""
+"""Shared by the routing tests: a node, a peer, and a server that only the node reaches (story.Network)."""
 import json
 import pathlib
 

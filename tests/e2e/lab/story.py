@@ -1,4 +1,4 @@
-"""The pieces of the README's day that the demo, the tests and the benchmarks share."""
+"""Pieces of the README's day, shared by the demo, the tests and the benchmarks."""
 import json
 import pathlib
 import re
@@ -62,10 +62,10 @@ def table(text):
 
 
 def traces(host):
-    """Everything that a program may leave behind outside its data folder."""
+    """All that a program could leave behind outside its data folder."""
     return {
         "links": [link["ifname"] for link in json.loads(host.sh("ip -j link"))],
-        # The kernel's own for a cable that came up (ff00::/8) appear when they like.
+        # The kernel adds its own route for a new cable (ff00::/8) at any time.
         "routes": sorted({re.sub(r" (proto|metric|pref) \S+", "", line)
                           for line in host.sh("ip route show table all; ip -6 route show table all").splitlines()
                           if "ff00::/8 dev eth" not in line}),

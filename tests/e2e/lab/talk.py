@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Keeps one TCP connection busy for a while and checks all that comes back.
+"""Keeps one TCP connection busy for a while and checks every byte that comes back.
 
     talk.py echo ADDRESS PORT               sends back what one client sends, then ends
     talk.py talk ADDRESS PORT SECONDS       exits 0 when every byte came back; prints the longest wait for one

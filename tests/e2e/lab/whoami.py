@@ -1,4 +1,4 @@
-"""A server that tells everyone under which address it sees them (whoami.py serve), and its client (ask ADDRESS)."""
+"""A server that answers each client with the address it has there (whoami.py serve), and its client (ask ADDRESS)."""
 import socket
 import sys
 
