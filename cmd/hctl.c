@@ -10,11 +10,14 @@
 #include "control/config/config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Scripts rely on these numbers; the manual page lists them. */
 enum exit_status {
@@ -247,6 +250,43 @@ static bool asks_for_json(int argc, char **argv)
     return variable != NULL && strcmp(variable, "json") == 0;
 }
 
+/* Why output was lost: 0, or a negative errno. The cause of an earlier write is gone; another write
+ * has the same one. */
+static int output_failure(void)
+{
+    if (fflush(stdout) != 0)
+        return -errno;
+    if (ferror(stdout) == 0)
+        return 0;
+    return write(STDOUT_FILENO, "\n", 1) < 0 ? -errno : -EIO;
+}
+
+/* Ends the output; `status` unless it was lost. Nothing is said of a reader that has had enough,
+ * such as `head`. */
+static enum exit_status end_output(bool json, enum exit_status status)
+{
+    struct err err = {0};
+    int failed = output_failure();
+    if (failed == 0)
+        return status;
+    if (failed == -EPIPE)
+        return STATUS_FAILED;
+    err_set_errno(&err, failed, "cannot write to standard output");
+    return report(json, grpc_code_name(GRPC_UNKNOWN), &err, STATUS_FAILED);
+}
+
+/* Files opened later must not take the place of a standard stream that is closed: what is printed
+ * would go to them. */
+static void fill_standard_streams(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDONLY);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
 static enum exit_status run_command(struct invocation *invocation, const struct command *command)
 {
     struct err err = {0};
@@ -259,14 +299,7 @@ static enum exit_status run_command(struct invocation *invocation, const struct 
     session_close(invocation->session);
     if (code != GRPC_OK)
         return report(json, grpc_code_name((int)code), &err, exit_status_of(code));
-    int failed = fflush(stdout) != 0 ? -errno : ferror(stdout) != 0 ? -EIO : 0;
-    if (failed == -EPIPE) /* the reader, `head` say, has enough */
-        return STATUS_FAILED;
-    if (failed < 0) {
-        err_set_errno(&err, failed, "cannot write to standard output");
-        return report(json, grpc_code_name(GRPC_UNKNOWN), &err, STATUS_FAILED);
-    }
-    return invocation->has_problems ? STATUS_PROBLEMS : STATUS_OK;
+    return end_output(json, invocation->has_problems ? STATUS_PROBLEMS : STATUS_OK);
 }
 
 int main(int argc, char **argv)
@@ -276,6 +309,8 @@ int main(int argc, char **argv)
     struct err err = {0};
     enum exit_status status = STATUS_OK;
     (void)setlocale(LC_CTYPE, "");
+    (void)signal(SIGPIPE, SIG_IGN);
+    fill_standard_streams();
     bool json = asks_for_json(argc, argv); /* before the parser reorders argv */
     enum options_outcome outcome = read_command_line(&invocation, argc, argv, &command, &err);
     switch (outcome) {
@@ -284,9 +319,11 @@ int main(int argc, char **argv)
         break;
     case OPTIONS_HELP:
         print_usage(&invocation);
+        status = end_output(json, STATUS_OK);
         break;
     case OPTIONS_VERSION:
         (void)report_options(outcome, "hctl", &err);
+        status = end_output(json, STATUS_OK);
         break;
     case OPTIONS_BAD:
         status = report(json || invocation.config.json, "USAGE", &err, STATUS_USAGE);

@@ -10,7 +10,6 @@
 #include "control/state/access.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,7 +148,6 @@ enum grpc_code session_open(struct session **out, const struct ctl_config *confi
     struct session *session = calloc(1, sizeof *session);
     if (session == NULL)
         return open_failure(err_set(err, -ENOMEM, "out of memory"));
-    (void)signal(SIGPIPE, SIG_IGN);
     int code = uv_loop_init(&session->loop);
     if (code < 0) {
         free(session);

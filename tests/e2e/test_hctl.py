@@ -231,6 +231,13 @@ class Failures(Hctl):
         self.assertIn("standard output", done.stderr)
         done = self.net.router.run(["bash", "-c", "{ sleep 0.3; hctl nodes list; } | true; exit ${PIPESTATUS[0]}"], check=False)
         self.assertEqual((done.returncode, done.stderr), (FAILED, ""))
+        for command in "--help", "--version", "nodes list":
+            closed = self.net.router.run(["bash", "-c", f"hctl {command} >&-"], check=False)
+            self.assertEqual((closed.returncode, closed.stderr.strip()),
+                             (FAILED, "hctl: cannot write to standard output: Bad file descriptor"), command)
+            full = self.net.router.run(["bash", "-c", f"hctl {command} >/dev/full"], check=False)
+            self.assertEqual(full.returncode, FAILED, command)
+            self.assertIn("No space left", full.stderr)
 
 
 class Terminal(Hctl):

@@ -293,6 +293,43 @@ START_TEST(hctl_pages_by_itself)
 }
 END_TEST
 
+/* A reader of much output that has had enough, and a disk that fills up in the middle of it. */
+START_TEST(hctl_is_read_in_part)
+{
+    static const struct {
+        const char *sink;
+        const char *said; /* on standard error */
+    } cases[] = {
+        {"| head -n 1 >/dev/null", ""},
+        {"| head -n 1 >/dev/null", ""},
+        {">/dev/full", "hctl: cannot write to standard output: No space left on device\n"},
+        {">/dev/full",
+         "{\"error\":{\"code\":\"UNKNOWN\",\"message\":\"cannot write to standard output: "
+         "No space left on device\",\"exit_status\":1}}\n"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char command[512];
+        char path[128];
+        char said[256] = "";
+        snprintf(path, sizeof path, "%s/err", dir);
+        snprintf(command, sizeof command, "'%s' --addr %s -o %s peers list 2>%s %s", HCTL,
+                 socket_address, i % 2 == 0 ? "table" : "json", path, cases[i].sink);
+        char *argv[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c", command, NULL};
+        uv_process_options_t options = {
+            .file = "/bin/sh", .args = argv, .exit_cb = on_exit_of_hctl};
+        uv_process_t process;
+        exited = false;
+        ck_assert_int_eq(uv_spawn(&loop, &process, &options), 0);
+        ck_assert(loop_run_until(&loop, &exited, RUN_MS));
+        FILE *file = fopen(path, "re");
+        ck_assert_ptr_nonnull(file);
+        (void)!fread(said, 1, sizeof said - 1, file);
+        (void)fclose(file);
+        ck_assert_str_eq(said, cases[i].said);
+    }
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("lists");
@@ -301,5 +338,6 @@ int main(void)
     tcase_add_test(tc, pages_of_peers);
     tcase_add_test(tc, a_status_that_is_cut);
     tcase_add_test(tc, hctl_pages_by_itself);
+    tcase_add_test(tc, hctl_is_read_in_part);
     return unit_run(tc);
 }
