@@ -1,6 +1,7 @@
 #include "control/config/option_file.h"
 
 #include "base/bytes.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,11 +29,40 @@ static bool refuse(const struct reader *reader, const char *name, const char *wh
     return false;
 }
 
+/* What users of other formats write around a value. */
+static const char *hint(const char *value)
+{
+    size_t len = strlen(value);
+    if (len > 1 && (value[0] == '"' || value[0] == '\'') && value[len - 1] == value[0])
+        return " (quotes are part of a value: leave them out)";
+    return strstr(value, " #") != NULL ? " (a comment needs a line of its own)" : "";
+}
+
 static bool refuse_value(const struct reader *reader, const struct option *row, const char *value)
 {
-    err_set(reader->err, -EINVAL, "%.200s line %zu: option %s: \"%.100s\" is not valid: expects %s",
-            reader->path, reader->line, row->long_name, row->kind->secret ? "..." : value,
-            row->kind->expected);
+    err_set(reader->err, -EINVAL,
+            "%.200s line %zu: option %s: \"%.100s\" is not valid: expects %s%s", reader->path,
+            reader->line, row->long_name, row->kind->secret ? "..." : value, row->kind->expected,
+            hint(value));
+    return false;
+}
+
+/* The option that this is the variable of; NULL: none. */
+static const struct option *find_variable(const struct option_set *set, const char *name)
+{
+    for (size_t i = 0; i < set->count; i++)
+        if (set->rows[i].env != NULL && strcmp(set->rows[i].env, name) == 0)
+            return &set->rows[i];
+    return NULL;
+}
+
+static bool refuse_name(const struct reader *reader, const char *name)
+{
+    const struct option *row = find_variable(reader->set, name);
+    if (row == NULL)
+        return refuse(reader, name, "unknown: --help lists the options");
+    err_set(reader->err, -EINVAL, "%.200s line %zu: %s is a variable: a file has the option, %s",
+            reader->path, reader->line, name, row->long_name);
     return false;
 }
 
@@ -54,7 +84,7 @@ static bool take_value(struct reader *reader, const char *name, const char *valu
         return false;
     }
     if (row == NULL || row->kind == &option_path)
-        return refuse(reader, name, "unknown: --help lists the options");
+        return refuse_name(reader, name);
     size_t place = (size_t)(row - reader->set->rows);
     if (row->kind->secret && reader->is_public)
         return refuse(reader, name,
@@ -67,28 +97,6 @@ static bool take_value(struct reader *reader, const char *name, const char *valu
     return options_take(reader->set, row, value) || refuse_value(reader, row, value);
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r';
-}
-
-static char *trim(char *text)
-{
-    size_t len = strlen(text);
-    while (len > 0 && is_blank(text[len - 1]))
-        text[--len] = '\0';
-    while (is_blank(*text))
-        text++;
-    return text;
-}
-
-/* Editors put a byte order mark in front, which says nothing in UTF-8. */
-static char *skip_mark(char *line)
-{
-    static const char mark[] = "\xef\xbb\xbf";
-    return strncmp(line, mark, strlen(mark)) == 0 ? line + strlen(mark) : line;
-}
-
 static bool take_line(struct reader *reader, char *line, size_t len)
 {
     if (len > OPTION_FILE_LINE_MAX || strlen(line) != len) {
@@ -97,7 +105,7 @@ static bool take_line(struct reader *reader, char *line, size_t len)
                                            : "holds a NUL byte: expects text");
         return false;
     }
-    line = trim(skip_mark(line));
+    line = text_trim(text_skip_mark(line));
     if (*line == '\0' || *line == '#')
         return true;
     char *equals = strchr(line, '=');
@@ -108,7 +116,7 @@ static bool take_line(struct reader *reader, char *line, size_t len)
         return false;
     }
     *equals = '\0';
-    return take_value(reader, trim(line), trim(equals + 1));
+    return take_value(reader, text_trim(line), text_trim(equals + 1));
 }
 
 /* Why these bytes cannot be lines of ASCII or UTF-8. NULL: they may be. */

@@ -1,6 +1,7 @@
 #include "control/host/datadir.h"
 
 #include "base/bytes.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -149,13 +150,10 @@ static int cut_line(char *text, size_t len)
     return len == 0 ? -EINVAL : 0;
 }
 
-static int read_line(int fd, const char *folder, const char *name, char *out, size_t capacity,
-                     struct err *err)
+/* The words for what went wrong with a file of one line. 0 when nothing did. */
+static int line_outcome(int code, const char *folder, const char *name, char *out, size_t capacity,
+                        struct err *err)
 {
-    int code = read_whole(fd, out, capacity);
-    close(fd);
-    if (code >= 0)
-        code = cut_line(out, (size_t)code);
     if (code == 0)
         return 0;
     bytes_wipe(out, capacity);
@@ -174,15 +172,32 @@ int datadir_read(const struct datadir *dir, const char *name, char *out, size_t 
     int fd = openat(dir->fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return errno == ENOENT ? -ENOENT : err_set_errno(err, -errno, "file %s%s", folder, name);
-    return read_line(fd, folder, name, out, capacity, err);
+    int code = read_whole(fd, out, capacity);
+    close(fd);
+    if (code >= 0)
+        code = cut_line(out, (size_t)code);
+    return line_outcome(code, folder, name, out, capacity, err);
 }
 
 int datadir_read_file(const char *path, char *out, size_t capacity, struct err *err)
 {
+    char text[512];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return err_set_errno(err, -errno, "file %s", path);
-    return read_line(fd, "", path, out, capacity, err);
+    int code = read_whole(fd, text, sizeof text);
+    close(fd);
+    if (code >= 0) {
+        text[code] = '\0';
+        char *line = text_trim(text_skip_mark(text));
+        size_t len = strlen(line);
+        code = len < capacity ? 0 : -EFBIG;
+        memcpy(out, line, code == 0 ? len : 0);
+        if (code == 0)
+            code = cut_line(out, len);
+    }
+    bytes_wipe(text, sizeof text);
+    return line_outcome(code, "", path, out, capacity, err);
 }
 
 static int write_whole(int fd, const char *bytes, size_t len)

@@ -25,7 +25,8 @@ const char *datadir_path(const struct datadir *dir);
 int datadir_read(const struct datadir *dir, const char *name, char *out, size_t capacity,
                  struct err *err);
 
-/* The same for any path. */
+/* The same for any path, a file that people edit: a byte order mark, blanks and empty lines around
+ * the line are cut off. */
 int datadir_read_file(const char *path, char *out, size_t capacity, struct err *err);
 
 /* Writes a line to a temporary file, syncs it, renames it, and syncs the folder. */

@@ -275,6 +275,40 @@ START_TEST(writes_leave_nothing_beside)
 }
 END_TEST
 
+/* A key file that people edit and copy. */
+static const struct {
+    const char *content;
+    bool good;
+} key_files[] = {
+    {ID "\n", true},
+    {ID, true},
+    {"\xef\xbb\xbf" ID "\r\n", true},
+    {"\n  " ID " \n\n", true},
+    {ID "\n" OTHER "\n", false},
+    {"", false},
+    {"\n", false},
+    {"\xff\xfe" ID, false},
+};
+
+START_TEST(cluster_key_of_a_file)
+{
+    char file[96];
+    char key[ACCESS_ID_MAX + 1];
+    struct err err;
+    snprintf(file, sizeof file, "%s/key", root);
+    FILE *out = fopen(file, "w");
+    ck_assert_ptr_nonnull(out);
+    fputs(key_files[_i].content, out);
+    fclose(out);
+    int code = identity_read_key_option(file, key, &err);
+    ck_assert_int_eq(code, key_files[_i].good ? 0 : -EINVAL);
+    if (key_files[_i].good)
+        ck_assert_str_eq(key, ID);
+    else
+        ck_assert_ptr_nonnull(strstr(err.text, "option --cluster-key-file"));
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("identity");
@@ -283,6 +317,7 @@ int main(void)
     tcase_add_test(tc, options_of_a_node);
     tcase_add_test(tc, not_of_the_other_program);
     tcase_add_test(tc, peer_keeps_only_an_id_that_it_made);
+    tcase_add_loop_test(tc, cluster_key_of_a_file, 0, ARRAY_LEN(key_files));
     tcase_add_loop_test(tc, names_a_malformed_file_and_changes_nothing, 0, ARRAY_LEN(malformed));
     tcase_add_loop_test(tc, a_missing_line_end_and_crlf_are_fine, 0, 3);
     tcase_add_test(tc, the_lock_names_its_holder);
