@@ -1,5 +1,7 @@
 #include "wg/path/outbound.h"
 
+#include "base/log.h"
+#include "base/log_once.h"
 #include "wg/path/icmp.h"
 #include "wg/path/rcu.h"
 #include "wg/path/refusal.h"
@@ -26,10 +28,26 @@ struct outbound {
     uint8_t *slots;
     bool drained; /* the interface had no more packets */
     struct icmp_limit icmp_limit;
+    struct log_once looped;
     size_t count;
     struct wg_outbound packets[BATCH];
     struct udp_message messages[BATCH];
 };
+
+/* Whether the packet is a datagram of ours, which the host has routed back to where it came from. */
+static bool is_looped(struct outbound *out, const struct tun_packet *packet)
+{
+    struct path *path = out->path;
+    struct udp *udp = atomic_load_explicit(&path->udp, memory_order_acquire);
+    if (udp == NULL || !own_is(&path->own, udp_port(udp), packet->bytes, packet->len))
+        return false;
+    atomic_fetch_add_explicit(&path->looped, 1, memory_order_relaxed);
+    if (log_once(&out->looped))
+        log_warn("the tunnel's own datagrams are routed into it and dropped: a route or rule of "
+                 "this host covers a peer's endpoint",
+                 F_STR("interface", tun_name(path->tun)));
+    return true;
+}
 
 static void read_packets(struct outbound *out)
 {
@@ -39,7 +57,9 @@ static void read_packets(struct outbound *out)
         uint8_t *slot = out->slots + out->count * SLOT;
         struct tun_packet packet = {.bytes = slot + WG_HEADER_LEN, .capacity = TUN_PACKET_MAX};
         int rc = tun_read(out->path->tun, &packet);
-        if (rc == 0) {
+        if (rc == 0 && is_looped(out, &packet)) {
+            continue;
+        } else if (rc == 0) {
             out->packets[out->count++] =
                 (struct wg_outbound){.plain = packet.bytes, .len = packet.len, .sealed = slot};
         } else if (rc != -EMSGSIZE && rc != -EINTR) {

@@ -324,6 +324,7 @@ int path_info(struct path *path, struct path_info *out)
         out->missing_port = path->wanted_port;
         out->listen_port = 0;
     }
+    out->looped = atomic_load_explicit(&path->looped, memory_order_relaxed);
     out->prohibited = atomic_load_explicit(&path->prohibited, memory_order_relaxed);
     out->dropped = atomic_load_explicit(&path->dropped, memory_order_relaxed);
     if (udp != NULL)

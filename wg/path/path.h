@@ -23,6 +23,7 @@ struct path_info {
     bool up;
     bool has_no_socket;    /* the link is up, but the port cannot be opened: it is retried */
     uint16_t missing_port; /* that port; 0: any */
+    uint64_t looped;       /* datagrams of ours that the host routed into the interface: dropped */
     uint64_t prohibited;   /* packets between peers that are kept apart */
     uint64_t dropped;      /* datagrams that no socket took: full, closed, or refused for good */
     char tun_name[16];

@@ -24,6 +24,8 @@ size_t path_send(struct path *path, struct udp_message *messages, size_t count)
     struct udp *udp = atomic_load_explicit(&path->udp, memory_order_acquire);
     if (udp == NULL)
         return 0;
+    for (size_t i = 0; i < count; i++)
+        own_note(&path->own, &messages[i].endpoint->remote);
     size_t done = udp_send(udp, messages, count);
     for (size_t i = 0; i < done; i++) {
         if (messages[i].source_refused) {

@@ -2,6 +2,7 @@
 #define WG_PATH_SHARED_H
 
 #include "tun/tun.h"
+#include "wg/path/own.h"
 #include "wg/path/path_options.h"
 #include "wg/path/queue.h"
 #include "wg/path/sources.h"
@@ -25,6 +26,8 @@ struct path {
     struct wg_device *device;
     struct queue *handshakes;    /* inbound to slow */
     struct refusals refusals;    /* from any sending thread to slow */
+    struct own own;              /* destinations of datagrams sent */
+    _Atomic uint64_t looped;     /* datagrams of ours that were routed into the interface */
     _Atomic uint64_t prohibited; /* packets between peers that are kept apart */
     _Atomic uint64_t dropped;    /* datagrams never passed to a socket, or refused by closed ones */
 

@@ -342,6 +342,35 @@ START_TEST(peers_that_are_kept_apart)
 }
 END_TEST
 
+/* A datagram of a's to b, as it comes when the host routes it into a's interface. */
+START_TEST(own_datagrams_are_not_sent_again)
+{
+    uint8_t packet[120], got[TUN_PACKET_MAX];
+    struct path_info info;
+    struct wg_allowed_ip_config all = {.prefix = {.addr = {.family = 4}}};
+    add_peer(&b, &a, NULL);
+    add_peer(&a, &b, "127.0.0.1");
+    struct wg_peer_config exit_node = {.allowed_ips = &all, .allowed_ip_count = 1};
+    memcpy(exit_node.public_key, b.public_key, WG_KEY_LEN);
+    configure(&a, &(struct wg_device_config){.peers = &exit_node, .peer_count = 1});
+    check_crossing(&a, &b, 1, 100);
+    make_packet(packet, sizeof packet, 1, 2, 0);
+    memcpy(packet + 16, (uint8_t[]){127, 0, 0, 1}, 4);
+    store_be16(packet + 20, a.port);
+    store_be16(packet + 22, b.port);
+    packet[28] = WIRE_DATA;
+    for (int i = 0; i < 10; i++)
+        put(&a, packet, sizeof packet);
+    store_be16(packet + 20, (uint16_t)(a.port ^ 1)); /* another program's is none of ours */
+    put(&a, packet, sizeof packet);
+    ck_assert_uint_eq(take(&b, got, 5000), sizeof packet);
+    ck_assert_uint_eq(take(&b, got, 0), 0);
+    ck_assert_int_eq(path_info(a.path, &info), 0);
+    ck_assert_uint_eq(info.looped, 10);
+    path_info_fini(&info);
+}
+END_TEST
+
 START_TEST(unroutable_packet_is_answered)
 {
     uint8_t packet[TUN_PACKET_MAX];
@@ -693,6 +722,7 @@ int main(void)
         tcase_add_test(tc, refused_change_leaves_port_and_mark);
     tcase_add_test(tc, unroutable_packet_is_answered);
     tcase_add_test(tc, peers_that_are_kept_apart);
+    tcase_add_test(tc, own_datagrams_are_not_sent_again);
     tcase_add_test(tc, link_is_followed);
     tcase_add_test(tc, packets_wait_for_the_link);
     tcase_add_test(tc, a_port_that_is_taken_is_retried);
