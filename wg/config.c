@@ -219,6 +219,8 @@ static void commit_settings(const struct wg_peer_config *config, struct wg_peer 
         endpoint_unmap(&endpoint.remote); /* the IPv6 socket takes no IPv4 */
         peer_set_endpoint(peer, &endpoint);
     }
+    if (config->forget_timestamp)
+        noise_peer_forget_timestamp(&peer->noise);
     if (config->has_keepalive) {
         if (peer->timers.keepalive_s == 0 && config->keepalive_s != 0)
             timers_keepalive_now(&peer->timers);

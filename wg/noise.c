@@ -242,6 +242,11 @@ bool noise_open_initiation(struct noise_opened *out, const struct noise_identity
     return ok;
 }
 
+void noise_peer_forget_timestamp(struct noise_peer *peer)
+{
+    memset(peer->latest_timestamp, 0, sizeof peer->latest_timestamp);
+}
+
 /* Whether an authentic initiation may be accepted now. */
 static enum noise_result judge(const struct noise_peer *peer,
                                const uint8_t timestamp[WIRE_TIMESTAMP_LEN], uint64_t boot_ns)

@@ -93,6 +93,11 @@ void noise_peer_set_preshared_key(struct noise_peer *peer, const uint8_t *key);
 /* Ends the current handshake and forgets what was derived from the former private key. */
 void noise_peer_identity_changed(struct noise_peer *peer);
 
+/* Accepts the next authentic initiation whatever its timestamp: the peer's clock may have gone back.
+ * For when the peer has proved by other means that it is there: recorded initiations from before
+ * are accepted, too, which ends no session but may move the endpoint until the peer's next packet. */
+void noise_peer_forget_timestamp(struct noise_peer *peer);
+
 /* Ends the current handshake and wipes its secrets. Timestamps stay. */
 void noise_handshake_clear(struct noise_peer *peer);
 

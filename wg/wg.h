@@ -85,6 +85,7 @@ struct wg_peer_config {
     bool has_preshared_key;
     bool has_endpoint;
     bool has_keepalive;
+    bool forget_timestamp; /* takes its next initiation even if its clock has gone back */
     uint8_t preshared_key[WG_KEY_LEN]; /* all zero: none */
     union endpoint endpoint;           /* an IPv4-mapped address becomes IPv4 */
     uint16_t keepalive_s;              /* 0: off */

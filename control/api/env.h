@@ -24,6 +24,9 @@ struct api_env {
     const struct state *(*state)(void *ctx); /* NULL: not loaded yet */
     /* Brings the data plane and the watchers up to the state before a change is answered. */
     void (*settle)(void *ctx);
+    /* A peer with this tunnel key has proved who it is: its clock may have gone back since its last
+     * handshake. May be NULL. */
+    void (*peer_connected)(void *ctx, const uint8_t public_key[32]);
     int (*tunnel_info)(void *ctx, struct path_info *out);
     void (*host)(void *ctx, struct report_host *out); /* `out` borrows its strings */
     /* Tries the host, then calls `done` on the loop, within some seconds; `host` has the results.

@@ -233,6 +233,9 @@ static void reply_connect(const struct api_env *env, const ProtobufCMessage *mes
                       "the peer was removed meanwhile, or memory is short: retry");
         return;
     }
+    const struct state_peer *peer = state_peer(env->state(env->ctx), request->id);
+    if (env->peer_connected != NULL && peer != NULL)
+        env->peer_connected(env->ctx, peer->public_key);
     rpc_call_reply(call, &response->base);
     pb__connect_response__free_unpacked(response, NULL);
 }

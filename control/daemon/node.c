@@ -70,6 +70,14 @@ static void env_settle(void *ctx)
     node_settle(ctx);
 }
 
+static void env_peer_connected(void *ctx, const uint8_t public_key[WG_KEY_LEN])
+{
+    struct node *node = ctx;
+    struct err err;
+    if (tunnel_forget_timestamp(node->tunnel, public_key, &err) < 0)
+        log_warn("cannot take a peer whose clock went back", F_STR("error", err.text));
+}
+
 static const char *env_dns_domain(void *ctx)
 {
     const struct node *node = ctx;
@@ -186,6 +194,7 @@ static int make_api(struct node *node)
         .ctx = node,
         .state = env_state,
         .settle = env_settle,
+        .peer_connected = env_peer_connected,
         .tunnel_info = env_tunnel_info,
         .host = env_host,
         .dns_domain = env_dns_domain,

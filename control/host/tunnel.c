@@ -162,6 +162,15 @@ int tunnel_renew(struct tunnel *tunnel, const uint8_t public_key[WG_KEY_LEN], st
     return 0;
 }
 
+int tunnel_forget_timestamp(struct tunnel *tunnel, const uint8_t public_key[WG_KEY_LEN],
+                            struct err *err)
+{
+    struct wg_peer_config peer = {.update_only = true, .forget_timestamp = true};
+    memcpy(peer.public_key, public_key, WG_KEY_LEN);
+    struct wg_device_config config = {.peers = &peer, .peer_count = 1};
+    return path_configure(tunnel->path, &config, err);
+}
+
 const struct plan *tunnel_current(const struct tunnel *tunnel)
 {
     return &tunnel->plan;

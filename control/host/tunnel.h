@@ -51,6 +51,11 @@ int tunnel_follow(struct tunnel *tunnel, struct plan *plan, const struct plan_to
  * known to have lost them, which it could not say otherwise. Unknown keys are 0. */
 int tunnel_renew(struct tunnel *tunnel, const uint8_t public_key[WG_KEY_LEN], struct err *err);
 
+/* Takes the peer's next handshake even if the peer's clock has gone back since the last one: for a
+ * peer that has just proved over the control API who it is. Sessions stay. Unknown keys are 0. */
+int tunnel_forget_timestamp(struct tunnel *tunnel, const uint8_t public_key[WG_KEY_LEN],
+                            struct err *err);
+
 /* The plan in force. */
 const struct plan *tunnel_current(const struct tunnel *tunnel);
 

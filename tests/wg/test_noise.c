@@ -196,6 +196,21 @@ START_TEST(timestamps_and_floods)
 }
 END_TEST
 
+/* Afterwards the order holds again, and so does the limit. */
+START_TEST(forgotten_timestamp_takes_an_older_one)
+{
+    meet();
+    struct wire_initiation message = initiate(REAL_NS + 100000 * NS_PER_MS);
+    ck_assert_int_eq(receive_initiation(&message, 5000 * NS_PER_MS), NOISE_OK);
+    message = initiate(REAL_NS);
+    ck_assert_int_eq(receive_initiation(&message, 6000 * NS_PER_MS), NOISE_REPLAYED);
+    noise_peer_forget_timestamp(&b.peer);
+    ck_assert_int_eq(receive_initiation(&message, 5010 * NS_PER_MS), NOISE_FLOODED);
+    ck_assert_int_eq(receive_initiation(&message, 6000 * NS_PER_MS), NOISE_OK);
+    ck_assert_int_eq(receive_initiation(&message, 7000 * NS_PER_MS), NOISE_REPLAYED);
+}
+END_TEST
+
 START_TEST(timestamp_format)
 {
     static const uint8_t epoch[12] = {0x40, 0, 0, 0, 0, 0, 0, 10};
@@ -461,6 +476,7 @@ int main(void)
     tcase_add_loop_test(tc, preshared_keys, 0, ARRAY_LEN(preshared));
     tcase_add_test(tc, preshared_key_removed);
     tcase_add_test(tc, timestamps_and_floods);
+    tcase_add_test(tc, forgotten_timestamp_takes_an_older_one);
     tcase_add_test(tc, timestamp_format);
     tcase_add_test(tc, initiation_tampered);
     tcase_add_test(tc, response_tampered);
