@@ -20,7 +20,9 @@ static enum grpc_code list_nodes(void *ctx, const ProtobufCMessage *message, str
     static const char *const headers[] = {"ID",      "ADDR",    "ENDPOINT",
                                           "GATEWAY", "UPDATED", "PUBLIC KEY"};
     const Pb__NodesResponse *response = (const Pb__NodesResponse *)message;
-    int64_t now = (int64_t)(clock_realtime_ns() / NS_PER_SEC);
+    /* the node's clock: this host's may be another */
+    int64_t now = response->now != NULL ? response->now->seconds
+                                        : (int64_t)(clock_realtime_ns() / NS_PER_SEC);
     struct table table;
     table_init(&table, headers, COUNT(headers), response->n_nodes);
     for (size_t i = 0; i < response->n_nodes; i++) {

@@ -133,6 +133,7 @@ static void handle_nodes(void *ctx, struct rpc_call *call, const ProtobufCMessag
     if (listing_init(&listing, handlers, call, WALK_NODES, request->page_size,
                      request->page_token)) {
         response.nodes = (Pb__Node **)listing.records;
+        response.now = &now;
         for (size_t i = listing.place; i < listing.count; i++) {
             Pb__Node *node = state_node_at(listing.state, i)->pb;
             if (strcmp(node->id, handlers->env->node_id) == 0) {

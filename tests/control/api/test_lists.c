@@ -77,9 +77,9 @@ static void put(const char *prefix, const char *id, const ProtobufCMessage *mess
 }
 
 /* As connecting leaves them behind, but in the order of their ids, which is quick. */
-static void fill(void)
+static void fill(unsigned peers)
 {
-    for (unsigned n = 0; n < PEERS; n++) {
+    for (unsigned n = 0; n < peers; n++) {
         Pb__Peer peer = PB__PEER__INIT;
         peer.psk_version = RECORD_PSK_VERSION; /* else status has a problem with it */
         Pb__KeyPair keypair = PB__KEY_PAIR__INIT;
@@ -90,7 +90,7 @@ static void fill(void)
         snprintf(ip, sizeof ip, "10.%u.%u.%u", 64 + n / 65536, n / 256 % 256, n % 256);
         snprintf(allowed, sizeof allowed, "%s/32", ip);
         snprintf(name, sizeof name, "host-%u", n);
-        keypair.public_key = (char *)(uintptr_t)test_key(n + 1);
+        keypair.public_key = (char *)(uintptr_t)test_key(n + 1000);
         peer.id = id;
         peer.keypair = &keypair;
         peer.allowed_ips = list;
@@ -106,10 +106,10 @@ static void fill(void)
                                pb__authorization__pack(&authorization, packed)};
         ck_assert_int_eq(state_apply(network.state, &op), 0);
     }
-    ck_assert_uint_eq(state_peer_count(network.state), PEERS);
+    ck_assert_uint_eq(state_peer_count(network.state), peers);
 }
 
-static void setup(void)
+static void begin(unsigned peers)
 {
     static const struct rpc_client_events client_events = {on_opened, on_closed};
     struct address address;
@@ -117,7 +117,7 @@ static void setup(void)
     network_init_empty(&network);
     ck_assert_int_eq(network_bootstrap(&network, "10.10.0.0/16", "10.64.0.0/10", "", ""), GRPC_OK);
     ck_assert_int_eq(network_put_node(&network, 1, "router"), GRPC_OK);
-    fill();
+    fill(peers);
     env = (struct api_env){.node_id = test_id(1),
                            .state = env_state,
                            .tunnel_info = env_tunnel_info,
@@ -133,6 +133,16 @@ static void setup(void)
     ck_assert_msg(rpc_server_listen(server, &address, NULL, 0, NULL, &err) == 0, "%s", err.text);
     const struct rpc_client_options options = {.addresses = &address, .count = 1};
     ck_assert_int_eq(rpc_client_create(&client, &loop, &options, &client_events, NULL, &err), 0);
+}
+
+static void setup(void)
+{
+    begin(PEERS);
+}
+
+static void setup_small(void)
+{
+    begin(PEERS / 20);
 }
 
 static void teardown(void)
@@ -236,6 +246,14 @@ END_TEST
 
 /* ---- hctl ---- */
 
+/* The node lives 5000 s after the UNIX epoch, hctl today. */
+uint64_t __wrap_clock_realtime_ns(void);
+
+uint64_t __wrap_clock_realtime_ns(void)
+{
+    return 5000 * NS_PER_SEC;
+}
+
 static bool exited;
 static int64_t exit_status;
 
@@ -293,6 +311,18 @@ START_TEST(hctl_pages_by_itself)
 }
 END_TEST
 
+/* Ages are right though the clocks of the two hosts differ by decades. */
+START_TEST(ages_by_the_clock_of_the_node)
+{
+    static char nodes[] = "nodes", list[] = "list", state[] = "status";
+    network.now_ns = 1300 * NS_PER_SEC;
+    ck_assert_int_eq(network_put_node(&network, 2, "other"), GRPC_OK);
+    ck_assert_uint_eq(hctl((char *[]){nodes, list, NULL}, " 1 hour ago "), 1);
+    ck_assert_uint_eq(hctl((char *[]){nodes, list, NULL}, " now "), 1);
+    ck_assert_uint_eq(hctl((char *[]){state, NULL}, " days ago"), 0);
+}
+END_TEST
+
 /* A reader of much output that has had enough, and a disk that fills up in the middle of it. */
 START_TEST(hctl_is_read_in_part)
 {
@@ -338,6 +368,17 @@ int main(void)
     tcase_add_test(tc, pages_of_peers);
     tcase_add_test(tc, a_status_that_is_cut);
     tcase_add_test(tc, hctl_pages_by_itself);
-    tcase_add_test(tc, hctl_is_read_in_part);
-    return unit_run(tc);
+    TCase *small = tcase_create("small lists");
+    tcase_add_checked_fixture(small, setup_small, teardown);
+    tcase_set_timeout(small, 300);
+    tcase_add_test(small, ages_by_the_clock_of_the_node);
+    tcase_add_test(small, hctl_is_read_in_part);
+    Suite *suite = suite_create("unit");
+    suite_add_tcase(suite, tc);
+    suite_add_tcase(suite, small);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
