@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "control/api/authorize.h"
 #include "control/api/env.h"
 #include "control/api/live.h"
 #include "control/api/mutation.h"
@@ -191,7 +192,7 @@ out:
 static void handle_authorize(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const struct heimdall_service *handlers = ctx;
-    mutation_call(handlers->env, call, &mutation_authorize_peer, message, mutation_reply_empty);
+    authorize_call(handlers->env, call, message);
 }
 
 static void handle_deauthorize(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)

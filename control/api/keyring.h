@@ -4,6 +4,7 @@
 #include "control/rpc/transport_tls.h"
 
 #include <stdint.h>
+#include <uv.h>
 
 /* The secrets that open a connection without a certificate: the cluster key and every authorized
  * peer id, looked up by the hash that stands for them on the wire. */
@@ -11,9 +12,15 @@
 struct keyring;
 struct state;
 
-/* Copies the cluster key; destroy wipes it. `seed` is random. 0 or -ENOMEM. */
+/* Copies the cluster key, which destroy wipes, and stretches it, which may take 0.1 s. `seed` is
+ * random. 0, -ENOMEM or -EIO. */
 int keyring_create(struct keyring **out, const char *cluster_key, const uint8_t seed[16]);
 void keyring_destroy(struct keyring *keyring);
+
+/* Peers whose stretched secret is not in the store (older versions wrote none) can connect once it
+ * is computed, on the loop's thread pool. Without this they never can, except by the name that
+ * programs before 0.2 use. */
+void keyring_complete(struct keyring *keyring, uv_loop_t *loop);
 
 /* Follows the state's authorizations. `removed` runs for each id that lost its authorization. 0, or
  * -ENOMEM with the keyring unchanged. */

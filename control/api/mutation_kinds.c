@@ -43,7 +43,8 @@ static enum grpc_code build_authorize(struct change *change, const struct state 
                                       struct err *err)
 {
     const Pb__AuthorizePeerRequest *request = (const Pb__AuthorizePeerRequest *)message;
-    return change_authorize_peer(change, state, request->id, made_ns, err);
+    return change_authorize_peer_secret(change, state, request->id, request->wire_secret.data,
+                                        request->wire_secret.len, made_ns, err);
 }
 
 const struct mutation_kind mutation_authorize_peer = {

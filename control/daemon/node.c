@@ -203,6 +203,8 @@ static int make_api(struct node *node)
         .checkup_forget = env_checkup_forget,
     };
     int code = keyring_create(&node->keyring, node->identity.cluster_key, node->seed);
+    if (code == 0)
+        keyring_complete(node->keyring, &node->loop);
     node->rpc = rpc_server_create(&node->loop);
     if (code == 0 && node->rpc == NULL)
         code = -ENOMEM;

@@ -2,12 +2,14 @@
  * changed options may change, and the peers that options authorize. */
 #include "control/daemon/node_bootstrap.h"
 
+#include "base/bytes.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "control/api/mutation.h"
 #include "control/cluster/cluster.h"
 #include "control/daemon/node_parts.h"
 #include "control/daemon/node_submit.h"
+#include "control/rpc/transport_key.h"
 #include "control/state/access.h"
 #include "control/state/change.h"
 #include "control/state/state.h"
@@ -164,8 +166,12 @@ static void submit_node(struct node *node)
 static void submit_authorized(struct node *node, const char *id)
 {
     Pb__AuthorizePeerRequest request = PB__AUTHORIZE_PEER_REQUEST__INIT;
+    uint8_t secret[TRANSPORT_STRETCHED_LEN];
     request.id = borrow(id);
+    if (transport_stretch_bytes(secret, id) == 0)
+        request.wire_secret = (ProtobufCBinaryData){sizeof secret, secret};
     submit(node, &mutation_authorize_peer, &request.base);
+    bytes_wipe(secret, sizeof secret);
 }
 
 void node_bootstrap(struct node *node, void (*done)(struct node *node, const struct err *err))

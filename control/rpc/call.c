@@ -258,6 +258,11 @@ const struct transport_caller *rpc_call_caller(const struct rpc_call *call)
     return call->connection->caller;
 }
 
+uv_loop_t *rpc_call_loop(const struct rpc_call *call)
+{
+    return call->connection->among->loop;
+}
+
 const char *rpc_call_account(const struct rpc_call *call)
 {
     return call->connection->account->name;

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <uv.h>
 
 /* A call as its handler sees it, and what the server does with the calls of a connection. */
 
@@ -17,6 +18,8 @@ struct rpc_connection;
 struct h2_server_events;
 
 const struct transport_caller *rpc_call_caller(const struct rpc_call *call);
+
+uv_loop_t *rpc_call_loop(const struct rpc_call *call);
 
 /* Who the call is counted for: an identity, or an address where there is none. */
 const char *rpc_call_account(const struct rpc_call *call);

@@ -19,7 +19,6 @@ enum {
     CONTROL_FRAMES_ANSWER = 8, /* these for each answer, for window updates and pings */
     CONTROL_WINDOW_MS = 10000,
     HELD_MAX = 128 * 1024 * 1024, /* requests and answers of all connections */
-    PEER_MESSAGE_MAX = 64 * 1024,
 };
 
 static void on_flush(uv_timer_t *timer)
@@ -273,12 +272,7 @@ void rpc_connection_create(struct rpc_connections *among, struct transport_conn 
         rpc_account_get(&among->accounts, connection->caller, clock_boottime_ns());
     if (connection->account == NULL)
         goto fail;
-    struct h2_limits limits = h2_limits_default;
-    if (connection->account->is_peer) { /* its requests are short */
-        limits.message_bytes = PEER_MESSAGE_MAX;
-        limits.partial_bytes = 4 * PEER_MESSAGE_MAX;
-    }
-    connection->session = h2_server_create(events, connection, &limits);
+    connection->session = h2_server_create(events, connection, &h2_limits_default);
     if (connection->session == NULL) {
         rpc_account_put(&among->accounts, connection->account, clock_boottime_ns());
         goto fail;

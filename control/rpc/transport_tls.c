@@ -354,30 +354,41 @@ int transport_tls_create_psk_server(struct transport_tls **out, struct transport
     return 0;
 }
 
+/* The session and the name of a client's stretched secret. 0 or a negative errno. */
+static int use_secret(struct transport_tls *tls, enum transport_role role, const char *stretched)
+{
+    uint8_t hash[TRANSPORT_HASH_LEN];
+    char hex[2 * TRANSPORT_HASH_LEN + 1];
+    SSL *ssl = SSL_new(tls->client);
+    if (ssl != NULL)
+        tls->psk = psk_session(ssl, role, stretched);
+    SSL_free(ssl);
+    if (tls->psk == NULL)
+        return -ENOMEM;
+    transport_secret_hash(hash, stretched);
+    bytes_to_hex(hex, hash, sizeof hash);
+    snprintf(tls->identity, sizeof tls->identity, "%s:%s", role_name(role), hex);
+    return 0;
+}
+
 int transport_tls_create_psk_client(struct transport_tls **out, enum transport_role role,
                                     const char *secret, struct err *err)
 {
-    struct transport_tls *tls;
-    SSL *ssl = NULL;
-    uint8_t hash[TRANSPORT_HASH_LEN];
-    char hex[2 * TRANSPORT_HASH_LEN + 1];
+    char stretched[TRANSPORT_STRETCHED];
     if (role_name(role) == NULL || secret[0] == '\0' || strlen(secret) >= TRANSPORT_SECRET_MAX)
         return err_set(err, -EINVAL, "a key or id must have 1 to %d characters",
                        TRANSPORT_SECRET_MAX - 1);
-    tls = tls_create(TRANSPORT_PSK);
-    if (tls == NULL || (tls->client = psk_context(tls, false)) == NULL)
-        goto fail;
-    ssl = SSL_new(tls->client);
-    if (ssl == NULL || (tls->psk = psk_session(ssl, role, secret)) == NULL)
-        goto fail;
-    transport_secret_hash(hash, secret);
-    bytes_to_hex(hex, hash, sizeof hash);
-    snprintf(tls->identity, sizeof tls->identity, "%s:%s", role_name(role), hex);
-    SSL_free(ssl);
+    struct transport_tls *tls = tls_create(TRANSPORT_PSK);
+    int rv = tls == NULL ? -ENOMEM : transport_stretch(stretched, secret);
+    if (rv == 0 && (tls->client = psk_context(tls, false)) == NULL)
+        rv = -ENOMEM;
+    if (rv == 0)
+        rv = use_secret(tls, role, stretched);
+    bytes_wipe(stretched, sizeof stretched);
+    if (rv < 0) {
+        transport_tls_destroy(tls);
+        return err_set(err, rv, "cannot set up TLS: %s", transport_tls_reason());
+    }
     *out = tls;
     return 0;
-fail:
-    SSL_free(ssl);
-    transport_tls_destroy(tls);
-    return err_set(err, -ENOMEM, "cannot set up TLS: %s", transport_tls_reason());
 }

@@ -48,8 +48,8 @@ enum {
     TRANSPORT_ETLS = -2004,      /* any other failure of TLS */
 };
 
-/* Looks a PSK identity up: fills `secret` and `id` and returns true when this hash is known for
- * this role. Called during handshakes; it must be fast and must not block. */
+/* Looks a PSK identity up: fills the stretched `secret` and `id` and returns true when this hash is
+ * known for this role. Called during handshakes; it must be fast and must not block. */
 struct transport_secrets {
     bool (*find)(void *ctx, enum transport_role role, const uint8_t hash[TRANSPORT_HASH_LEN],
                  char secret[TRANSPORT_SECRET_MAX], char id[TRANSPORT_ID_MAX]);
@@ -66,7 +66,8 @@ int transport_tls_create_certificate(struct transport_tls **out, const char *cer
 int transport_tls_create_psk_server(struct transport_tls **out, struct transport_secrets secrets,
                                     struct err *err);
 
-/* Keeps a copy of the secret, wiped by destroy. */
+/* Keeps what is derived from the secret, wiped by destroy. Stretches it (transport_key.h), which may
+ * take 0.1 s. */
 int transport_tls_create_psk_client(struct transport_tls **out, enum transport_role role,
                                     const char *secret, struct err *err);
 int transport_tls_create_plaintext(struct transport_tls **out, struct err *err);

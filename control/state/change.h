@@ -76,6 +76,11 @@ enum grpc_code change_put_node(struct change *change, const struct state *state,
 enum grpc_code change_authorize_peer(struct change *change, const struct state *state,
                                      const char *id, uint64_t now_ns, struct err *err);
 
+/* The same with the secret that the peer's name on the wire is derived from; `len` 0: none. */
+enum grpc_code change_authorize_peer_secret(struct change *change, const struct state *state,
+                                            const char *id, const uint8_t *secret, size_t len,
+                                            uint64_t now_ns, struct err *err);
+
 /* Also removes the peer and frees its addresses. */
 enum grpc_code change_deauthorize_peer(struct change *change, const struct state *state,
                                        const char *id, struct err *err);

@@ -11,7 +11,7 @@
 /* ---- authorization ---- */
 
 static enum grpc_code authorize(struct change *change, const struct state *state, const char *id,
-                                uint64_t now_ns, struct err *err)
+                                const uint8_t *secret, size_t len, uint64_t now_ns, struct err *err)
 {
     enum grpc_code code = change_need_cluster(state, err);
     if (code != GRPC_OK)
@@ -26,15 +26,24 @@ static enum grpc_code authorize(struct change *change, const struct state *state
     Google__Protobuf__Timestamp created = record_time(now_ns);
     record.id = change_text(id);
     record.created = &created;
+    record.wire_secret.data = (uint8_t *)(uintptr_t)secret; /* packing does not write */
+    record.wire_secret.len = len;
     change_add_message(change, RECORD_HSET, RECORD_KEY_AUTHORIZED, id, &record.base);
     return GRPC_OK;
+}
+
+enum grpc_code change_authorize_peer_secret(struct change *change, const struct state *state,
+                                            const char *id, const uint8_t *secret, size_t len,
+                                            uint64_t now_ns, struct err *err)
+{
+    change_begin(change, state);
+    return change_finish(change, authorize(change, state, id, secret, len, now_ns, err), err);
 }
 
 enum grpc_code change_authorize_peer(struct change *change, const struct state *state,
                                      const char *id, uint64_t now_ns, struct err *err)
 {
-    change_begin(change, state);
-    return change_finish(change, authorize(change, state, id, now_ns, err), err);
+    return change_authorize_peer_secret(change, state, id, NULL, 0, now_ns, err);
 }
 
 static void free_address(struct change *change, const struct state *state, const char *id,

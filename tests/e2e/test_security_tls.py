@@ -1,4 +1,6 @@
 """The promises of docs/security.md on control traffic: who gets in, and what an impostor or a downgrade gets."""
+import hashlib
+import hmac
 import re
 import time
 import unittest
@@ -83,6 +85,23 @@ class Tls(LabTest):
         self.assertNotIn("Reused", self.s_client("-tls1_3", "-alpn", "h2", role="peer"))
         self.assertNotIn("Reused", self.s_client("-tls1_3", "-alpn", "h2", role="node", name=derive(self.key, "admin")[1]))
         self.assertIn("Reused", self.s_client("-tls1_3", "-alpn", "h2", role="node"))
+
+    def test_older_programs(self):
+        """Programs before 0.2 name themselves by a bare hash: they still get in, as the stock client shows"""
+        extract = hmac.new(b"heimdall control v1", self.key.encode(), hashlib.sha256).digest()
+        psk = hmac.new(extract, b"tls psk admin\x01", hashlib.sha256).hexdigest()
+        name = f"admin:{hashlib.sha256(b'heimdall psk identity' + self.key.encode()).hexdigest()}"
+        done = self.net.client.run(["openssl", "s_client", "-connect", ADDR, "-psk", psk, "-psk_identity", name, "-tls1_3",
+                                    "-alpn", "h2"], check=False, input="")
+        self.assertIn("Reused, TLSv1.3", done.stdout + done.stderr)
+
+    def test_id_that_a_person_chose(self):
+        """Costly to guess on both sides, and it connects"""
+        chosen = "Xk4-vT9_qLw2.mRz7-hUd3-pYb8"
+        self.net.hctl("peers", "authorize", chosen)
+        peer = self.net.start_peer(peer_id=chosen)
+        peer.wait_for(" connected node=")
+        peer.stop()
 
     def test_wrong_cluster_key(self):
         """One plain line; the server logs the address, never what was tried"""
@@ -216,6 +235,8 @@ class Impostors(LabTest):
         self.assertEqual(got[0], 22)  # a TLS handshake record, with no secret in it
         self.assertNotIn(self.net.id.encode(), got)
         self.assertIn(derive(self.net.id, "peer")[1].encode(), got)
+        self.assertNotIn(hashlib.sha256(b"heimdall psk identity" + self.net.id.encode()).hexdigest().encode(), got,
+                         "a hash that costs nothing to guess")
         self.assertIn(bytes.fromhex("002b0003020304"), got, "supported_versions: TLS 1.3 and no other")
         self.assertIn(bytes.fromhex("002d00020101"), got, "psk_key_exchange_modes: psk_dhe_ke and no other")
         self.assertNotIn(bytes.fromhex("002a0000"), got, "early_data")

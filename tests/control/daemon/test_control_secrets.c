@@ -53,9 +53,12 @@ static void note_derived(struct secret *secret, const char *name, const char *fr
                          const char *label)
 {
     uint8_t key[SECRET_LEN];
-    ck_assert_int_eq(transport_derive(key, sizeof key, from, label), 0);
+    char stretched[TRANSPORT_STRETCHED];
+    ck_assert_int_eq(transport_stretch(stretched, from), 0);
+    ck_assert_int_eq(transport_derive(key, sizeof key, stretched, label), 0);
     secret_note(secret, name, key);
     bytes_wipe(key, sizeof key);
+    bytes_wipe(stretched, sizeof stretched);
 }
 
 static void load_identities(void)

@@ -39,11 +39,13 @@ static bool find_secret(void *ctx, enum transport_role role, const uint8_t hash[
                         char secret[TRANSPORT_SECRET_MAX], char id[TRANSPORT_ID_MAX])
 {
     uint8_t known[TRANSPORT_HASH_LEN];
+    char stretched[TRANSPORT_STRETCHED];
     (void)ctx;
-    transport_secret_hash(known, cluster_key);
+    ck_assert_int_eq(transport_stretch(stretched, cluster_key), 0);
+    transport_secret_hash(known, stretched);
     if (role != TRANSPORT_ADMIN || memcmp(known, hash, sizeof known) != 0)
         return false;
-    strcpy(secret, wrong_secret ? "another key" : cluster_key);
+    strcpy(secret, wrong_secret ? "another key" : stretched);
     strcpy(id, "the-admin");
     return true;
 }
@@ -595,6 +597,35 @@ START_TEST(key_derivation)
 }
 END_TEST
 
+/* Known answers, computed with Python's hashlib: PBKDF2 for what a program made, else scrypt. */
+static const struct {
+    const char *secret, *stretched;
+} stretches[] = {
+    {"0f8fad5b-d9cb-469f-a165-70867728950e",
+     "f4978a53c0e71f83b9553073a3a069afe012034313aaa0d32847ead082a86ca3"},
+    {"83749201283749201283749201283749",
+     "5e9e31c6ca1b459267bc630982f13bbe4d9e972d5d71e50960aa7d098cd344df"},
+    {"6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+     "313f7b1a60fea25b483d02391f05d8a264d213bdea687825a01de"
+     "1250b354eca"}, /* 2: version 1: a time and an address */
+    {"correct-horse-battery-staple",
+     "6755bed094395776e011ff6adb81e7055ed8508deb60369c32511a514e979eef"},
+    {"Correct horse battery staple 99!",
+     "099034b0ed576e08f040868b6430677af09d42e63c1acfe8570dfd50c3d980f5"},
+};
+
+START_TEST(stretched_secrets)
+{
+    char text[TRANSPORT_STRETCHED];
+    uint8_t hash[TRANSPORT_HASH_LEN], bare[TRANSPORT_HASH_LEN];
+    ck_assert_int_eq(transport_stretch(text, stretches[_i].secret), 0);
+    ck_assert_str_eq(text, stretches[_i].stretched);
+    transport_secret_hash(hash, text);
+    transport_secret_hash(bare, stretches[_i].secret);
+    ck_assert_mem_ne(hash, bare, sizeof hash);
+}
+END_TEST
+
 /* NULL: a good file. The others are missing, or hold something else. */
 static const struct {
     const char *cert, *key, *ca;
@@ -659,6 +690,7 @@ int main(void)
     tcase_add_test(tc, nobody_listens);
     tcase_add_test(tc, abort_while_dialing);
     tcase_add_test(tc, key_derivation);
+    tcase_add_loop_test(tc, stretched_secrets, 0, (int)ARRAY_LEN(stretches));
     tcase_add_loop_test(tc, certificate_files_are_checked, 0, (int)ARRAY_LEN(bad_files));
     return unit_run(tc);
 }

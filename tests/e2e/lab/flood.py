@@ -33,8 +33,13 @@ NODES = request(b"/dev.ehazlett.heimdall.api.v1.Heimdall/Nodes")
 EMPTY_MESSAGE = bytes(5)
 
 
-def dial(begin=PREFACE + frame(SETTINGS, 0, 0)):
-    sock = socket.create_connection(ADDRESS, timeout=10)
+def dial(begin=PREFACE + frame(SETTINGS, 0, 0), receive=None):
+    """`receive`: bytes that the kernel may keep of the answers."""
+    sock = socket.socket()
+    sock.settimeout(10)
+    if receive:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+    sock.connect(ADDRESS)
     sock.sendall(begin)
     return sock
 
@@ -145,7 +150,7 @@ def halves():
 def unread():
     """Asks for answer after answer and reads none."""
     sock = dial(PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0x7fffffff)) +
-                frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x7ffffff)))
+                frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x7ffffff)), receive=1 << 18)
 
     def chunks():
         for stream in range(1, 200001, 2):
