@@ -164,12 +164,17 @@ static enum grpc_code mutation_write(void *ctx, struct change *change, const str
 static void mutation_log(const struct mutation *mutation, uint64_t rev)
 {
     const struct mutation_kind *kind = mutation->kind;
+    unsigned left_out = 0;
     char id[9];
-    if (kind->done_message == NULL)
+    if (kind->done_message == NULL ||
+        (mutation->may_log != NULL && !mutation->may_log(mutation->ctx, &left_out)))
         return;
     if (kind->subject_name != NULL)
         log_info(kind->done_message, F_STR(kind->subject_name, mutation_subject(mutation)),
                  F_INT("rev", rev));
+    else if (left_out > 0)
+        log_info(kind->done_message, F_STR("peer", log_short_id(id, mutation_subject(mutation))),
+                 F_INT("rev", rev), F_INT("left_out", left_out));
     else
         log_info(kind->done_message, F_STR("peer", log_short_id(id, mutation_subject(mutation))),
                  F_INT("rev", rev));

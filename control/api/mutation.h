@@ -68,6 +68,8 @@ struct mutation {
     struct writer_owner owner; /* who asks; set before it is submitted, borrowed until then */
     struct writer *writer;     /* once submitted */
     struct writer_job *job;    /* while it waits or is being written */
+    /* Whether the outcome may be logged, and how many lines were not before it; NULL: always. */
+    bool (*may_log)(void *ctx, unsigned *left_out);
     void *ctx;
     void (*done)(void *ctx, const struct mutation *mutation, enum grpc_code status,
                  const struct err *err, uint64_t rev);

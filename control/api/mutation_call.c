@@ -77,6 +77,14 @@ static const char *denied_reason(const struct api_env *env, const struct mutatio
                : "another WireGuard key is bound to the peer's id";
 }
 
+/* A change for a peer that has gone is always logged: changes have a rate. */
+static bool caller_may_log(void *ctx, unsigned *left_out)
+{
+    const struct caller *caller = ctx;
+    return caller->call != NULL ? rpc_call_may_log(caller->call, left_out)
+                                : caller->mutation->changed;
+}
+
 static void caller_done(void *ctx, const struct mutation *mutation, enum grpc_code status,
                         const struct err *err, uint64_t rev)
 {
@@ -120,6 +128,7 @@ void mutation_call(const struct api_env *env, struct rpc_call *call,
     }
     *caller = (struct caller){.env = env, .call = call, .mutation = mutation, .reply = reply};
     memcpy(mutation->repeat_key, repeat_key, sizeof repeat_key);
+    mutation->may_log = caller_may_log;
     mutation->owner = (struct writer_owner){rpc_call_account(call), rpc_call_is_peers(call)};
     rpc_call_on_cancel(call, caller_cancelled, caller);
     mutation_submit(mutation, env->writer, caller_done, caller);

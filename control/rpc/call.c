@@ -335,6 +335,13 @@ void rpc_call_fail(struct rpc_call *call, enum grpc_code code, const char *forma
     call_end(call, code, text);
 }
 
+bool rpc_call_may_log(struct rpc_call *call, unsigned *left_out)
+{
+    struct rpc_account *account = call->connection->account;
+    *left_out = 0;
+    return !account->is_peer || rpc_account_may_log(account, clock_boottime_ns(), left_out);
+}
+
 void rpc_call_deny(struct rpc_call *call, const char *reason, const char *text)
 {
     log_refused(call->connection, call->method, reason);

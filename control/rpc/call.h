@@ -46,6 +46,10 @@ void rpc_call_finish(struct rpc_call *call, enum grpc_code code, const char *tex
 void rpc_call_fail(struct rpc_call *call, enum grpc_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Whether a line about what a peer asked for may be logged now; *left_out: how many were not before
+ * it. Lines about other callers always may. */
+bool rpc_call_may_log(struct rpc_call *call, unsigned *left_out);
+
 /* Finishes a call with PERMISSION_DENIED and `text`, and logs `reason` with the caller's address
  * and the method. No secret in `reason`. */
 void rpc_call_deny(struct rpc_call *call, const char *reason, const char *text);

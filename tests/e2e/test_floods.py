@@ -191,6 +191,13 @@ class Authorized(Floods):
         self.assertGreater(self.flood("connects", 32 * MIB, 5)["calls"], 500)
         self.assertLess(self.net.node.output().count("\n") - lines, 400)
 
+    def test_lines_of_one_peer(self):
+        """Whatever a peer asks for, also what succeeds, its lines in the log are limited"""
+        lines = self.net.node.output().count("\n")
+        self.assertGreater(self.flood("reconnects", 32 * MIB, 5)["calls"], 300)
+        said = self.net.node.output().split("\n")[lines:]
+        self.assertLess(sum("connected peer" in line for line in said), 60, said[-5:])
+
     def test_unfinished_calls(self):
         """Headers count as memory, and a peer has a few connections only: the newest"""
         said = self.flood("unfinished", 32 * MIB)

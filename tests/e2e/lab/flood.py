@@ -201,6 +201,25 @@ def connects():
     return {"calls": calls, "connections": ended}
 
 
+def reconnects():
+    """An authorized peer: Connects that change nothing, with their answers read."""
+    calls, end = 0, time.monotonic() + SECONDS
+    message = field(1, PEER_ID) + field(2, b"client") + field(100, b"Cg" + b"A" * 41 + b"=")
+    data = struct.pack(">BI", 0, len(message)) + message
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError), as_peer() as sock:
+            sock.sendall(PREFACE + frame(SETTINGS, 0, 0))
+            for stream in range(1, 2001, 2):
+                sock.sendall(frame(HEADERS, 4, stream, CONNECT) + frame(DATA, 1, stream, data))
+                sock.settimeout(0.01)
+                with contextlib.suppress(TimeoutError):
+                    sock.recv(65536)
+                calls += 1
+                if time.monotonic() > end:
+                    break
+    return {"calls": calls}
+
+
 def unfinished():
     """An authorized peer: 300 connections of 100 calls that have headers and no request."""
     block = CONNECT + literal(b"a", b"b" * 120) * 70
