@@ -33,8 +33,7 @@ struct options {
 
 struct program {
     uv_loop_t loop;
-    uv_signal_t term;
-    uv_signal_t interrupt;
+    uv_signal_t signals[4];
     uv_async_t closed; /* the interface is gone: sent from a thread of the path */
     struct path *path;
     struct uapi_socket *uapi;
@@ -151,8 +150,8 @@ static void program_end(struct program *program)
         return;
     program->ending = true;
     uapi_socket_close(program->uapi);
-    uv_close((uv_handle_t *)&program->term, NULL);
-    uv_close((uv_handle_t *)&program->interrupt, NULL);
+    for (size_t i = 0; i < sizeof program->signals / sizeof program->signals[0]; i++)
+        uv_close((uv_handle_t *)&program->signals[i], NULL);
     uv_close((uv_handle_t *)&program->closed, NULL);
 }
 
@@ -246,17 +245,25 @@ static int open_uapi(struct program *program, const struct options *options, con
     return uapi_socket_open(&program->uapi, &program->loop, &uapi_options, err);
 }
 
+/* Whether a parent like nohup(1) had SIGHUP ignored. */
+static bool ignores_hangup(void)
+{
+    struct sigaction now;
+    return sigaction(SIGHUP, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
 static void init_loop(struct program *program)
 {
+    static const int numbers[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
     uv_loop_init(&program->loop);
-    uv_signal_init(&program->loop, &program->term);
-    uv_signal_init(&program->loop, &program->interrupt);
     uv_async_init(&program->loop, &program->closed, program_on_closed);
-    program->term.data = program;
-    program->interrupt.data = program;
     program->closed.data = program;
-    uv_signal_start(&program->term, program_on_signal, SIGTERM);
-    uv_signal_start(&program->interrupt, program_on_signal, SIGINT);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        uv_signal_init(&program->loop, &program->signals[i]);
+        program->signals[i].data = program;
+        if (numbers[i] != SIGHUP || !ignores_hangup())
+            uv_signal_start(&program->signals[i], program_on_signal, numbers[i]);
+    }
 }
 
 /* Runs the device until it ends. Calls `ready` once it is up. */

@@ -121,26 +121,26 @@ static int start(struct agent *agent, struct err *err)
     return 0;
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+static void agent_stop(void *ctx)
 {
-    log_info("stopping", F_STR("signal", number == SIGINT ? "SIGINT" : "SIGTERM"));
-    stop(handle->data);
+    stop(ctx);
+}
+
+static void agent_reload(void *ctx)
+{
+    struct agent *agent = ctx;
+    config_reload_peer(agent->config);
 }
 
 static int open_loop(struct agent *agent)
 {
-    static const int numbers[2] = {SIGTERM, SIGINT};
+    const struct signals_events events = {agent, agent_stop, agent_reload};
     int code = uv_loop_init(&agent->loop);
     if (code < 0)
         return code;
-    (void)signal(SIGPIPE, SIG_IGN);
+    signals_open(&agent->signals, &agent->loop, &events);
     (void)uv_timer_init(&agent->loop, &agent->timer);
     agent->timer.data = agent;
-    for (size_t i = 0; i < 2; i++) {
-        (void)uv_signal_init(&agent->loop, &agent->signals[i]);
-        agent->signals[i].data = agent;
-        (void)uv_signal_start(&agent->signals[i], on_signal, numbers[i]);
-    }
     return 0;
 }
 
@@ -158,11 +158,10 @@ static void stop(struct agent *agent)
     tunnel_close(agent->tunnel);
     agent->tunnel = NULL;
     uv_close((uv_handle_t *)&agent->timer, NULL);
-    for (size_t i = 0; i < 2; i++)
-        uv_close((uv_handle_t *)&agent->signals[i], NULL);
+    signals_close(&agent->signals);
 }
 
-int agent_run(const struct peer_config *config, struct err *err)
+int agent_run(struct peer_config *config, struct err *err)
 {
     struct agent *agent = calloc(1, sizeof *agent);
     struct err cause;

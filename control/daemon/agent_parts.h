@@ -3,6 +3,7 @@
 
 #include "control/config/config.h"
 #include "control/daemon/metrics.h"
+#include "control/daemon/signals.h"
 #include "control/host/identity.h"
 #include "control/host/resolver.h"
 #include "control/rpc/address.h"
@@ -32,9 +33,9 @@ struct agent_run_of_node {
 };
 
 struct agent {
-    const struct peer_config *config;
+    struct peer_config *config;
     uv_loop_t loop;
-    uv_signal_t signals[2];
+    struct signals signals;
     uv_timer_t timer; /* the pause before the next dial, or the poll of a node that does not push */
     struct datadir *datadir;
     struct identity identity;

@@ -348,25 +348,24 @@ static int open_tunnel(struct node *node, struct err *err)
     return code == 0 ? 0 : err_set_errno(err, code, "cannot set up DNS");
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+static void node_stop(void *ctx)
 {
-    struct node *node = handle->data;
-    log_info("stopping", F_STR("signal", number == SIGINT ? "SIGINT" : "SIGTERM"));
-    stop(node);
+    stop(ctx);
+}
+
+static void node_reload(void *ctx)
+{
+    struct node *node = ctx;
+    config_reload_node(node->config);
 }
 
 static int open_loop(struct node *node)
 {
-    static const int numbers[2] = {SIGTERM, SIGINT};
+    const struct signals_events events = {node, node_stop, node_reload};
     int code = uv_loop_init(&node->loop);
     if (code < 0)
         return code;
-    (void)signal(SIGPIPE, SIG_IGN);
-    for (size_t i = 0; i < 2; i++) {
-        (void)uv_signal_init(&node->loop, &node->signals[i]);
-        node->signals[i].data = node;
-        (void)uv_signal_start(&node->signals[i], on_signal, numbers[i]);
-    }
+    signals_open(&node->signals, &node->loop, &events);
     node_settle_init(node);
     (void)uv_timer_init(&node->loop, &node->presence_timer);
     node->presence_timer.data = node;
@@ -495,8 +494,7 @@ static void on_cluster_closed(void *ctx)
     node->watch = NULL;
     node->keyring = NULL;
     node->presence = NULL;
-    for (size_t i = 0; i < 2; i++)
-        uv_close((uv_handle_t *)&node->signals[i], NULL);
+    signals_close(&node->signals);
     node_settle_close(node);
     uv_close((uv_handle_t *)&node->presence_timer, NULL);
     node->stopped = true;
@@ -533,7 +531,7 @@ static void stop(struct node *node)
         close_rest(node);
 }
 
-int node_run(const struct node_config *config, struct err *err)
+int node_run(struct node_config *config, struct err *err)
 {
     struct node *node = calloc(1, sizeof *node);
     struct err cause;

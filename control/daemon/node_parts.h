@@ -5,6 +5,7 @@
 #include "control/config/config.h"
 #include "control/daemon/metrics.h"
 #include "control/daemon/names.h"
+#include "control/daemon/signals.h"
 #include "control/host/identity.h"
 #include "control/host/tunnel.h"
 #include "control/rpc/address.h"
@@ -31,9 +32,9 @@ struct watch_peer;
 struct transport_tls;
 
 struct node {
-    const struct node_config *config;
+    struct node_config *config;
     uv_loop_t loop;
-    uv_signal_t signals[2];
+    struct signals signals;
     uv_prepare_t settler; /* runs before the loop waits: changes of one turn are applied once */
     struct datadir *datadir;
     struct identity identity;

@@ -66,7 +66,7 @@ def traces(host):
     return {
         "links": [link["ifname"] for link in json.loads(host.sh("ip -j link"))],
         # The kernel adds its own route for a new cable (ff00::/8) at any time.
-        "routes": sorted({re.sub(r" (proto|metric|pref) \S+", "", line)
+        "routes": sorted({re.sub(r" (proto|metric|pref) \S+| linkdown", "", line).rstrip()
                           for line in host.sh("ip route show table all; ip -6 route show table all").splitlines()
                           if "ff00::/8 dev eth" not in line}),
         "rules": host.sh("ip rule; ip -6 rule"),
