@@ -65,6 +65,7 @@ struct wg_sink {
 
 struct wg_device;
 struct wg_garbage;
+struct wg_peer;
 
 /* Returns 0 or -ENOMEM. `env` is copied. The device starts down, without keys. */
 int wg_device_create(struct wg_device **out, const struct wg_env *env);
@@ -233,6 +234,21 @@ uint64_t wg_device_deadline(struct wg_device *dev);
 /* Lets the kernel choose the source for every peer until its next packet: what it would choose may
  * have changed with the port or the mark. */
 void wg_device_forget_sources(struct wg_device *dev);
+
+/* A peer's endpoint that has a source, as of wg_device_sources. */
+struct wg_source {
+    struct wg_peer *peer; /* opaque; holds a reference */
+    struct wg_endpoint endpoint;
+};
+
+/* Lists the endpoints that have a source, so that they can be examined without the device's lock.
+ * Returns 0, or -ENOMEM with nothing to free. */
+int wg_device_sources(struct wg_device *dev, struct wg_source **out, size_t *count);
+void wg_sources_free(struct wg_source *sources, size_t count);
+
+/* Lets the kernel choose the source until the peer's next packet, unless the endpoint has changed
+ * since it was listed. */
+void wg_source_drop(const struct wg_source *source);
 
 /* Calls `keep` for each peer whose endpoint has a source, with the device's lock held: `keep` may
  * not call the device. Where `keep` returns false, the kernel chooses the source until the peer's

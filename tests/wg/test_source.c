@@ -75,6 +75,31 @@ START_TEST(all_are_forgotten_at_once)
 }
 END_TEST
 
+/* Listed sources are examined while the device goes on. */
+START_TEST(a_listed_source_is_dropped_if_it_is_still_there)
+{
+    struct wg_source *sources;
+    size_t count;
+    start_sessions();
+    sim_speak_to(&sim, 0, 1, 20);
+    sim_speak_to(&sim, 2, 1, 21);
+    ck_assert_int_eq(wg_device_sources(sim.hosts[1].dev, &sources, &count), 0);
+    ck_assert_uint_eq(count, 2);
+    sim_speak_to(&sim, 0, 1, 22); /* meanwhile */
+    for (size_t i = 0; i < count; i++)
+        wg_source_drop(&sources[i]);
+    ck_assert_uint_eq(sim_way(&sim, 1, 0).source.bytes[3], 22);
+    ck_assert_uint_eq(sim_way(&sim, 1, 2).source.family, 0);
+    sim_remove_peer(&sim, 1, 0);
+    wg_source_drop(&sources[0]);
+    wg_source_drop(&sources[1]);
+    wg_sources_free(sources, count);
+    ck_assert_int_eq(wg_device_sources(sim.hosts[1].dev, &sources, &count), 0);
+    ck_assert_uint_eq(count, 0); /* one peer is gone, the other has none */
+    wg_sources_free(sources, count);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("source");
@@ -82,5 +107,6 @@ int main(void)
     tcase_add_test(tc, only_what_is_denied_is_given_up);
     tcase_add_test(tc, the_next_packet_brings_it_back);
     tcase_add_test(tc, all_are_forgotten_at_once);
+    tcase_add_test(tc, a_listed_source_is_dropped_if_it_is_still_there);
     return unit_run(tc);
 }

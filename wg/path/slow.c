@@ -67,15 +67,18 @@ static void follow_events(struct path *path)
     pthread_mutex_unlock(&path->setup);
 }
 
-static void follow_routes(struct slow *slow)
+/* Returns whether there is more to examine. */
+static bool examine_sources(struct slow *slow)
 {
     struct path *path = slow->path;
+    if (slow->sources.list == NULL)
+        return false;
     rcu_reader_offline();
     pthread_mutex_lock(&path->setup);
     uint32_t fwmark = path->fwmark;
     pthread_mutex_unlock(&path->setup);
     rcu_reader_online();
-    sources_review(&slow->sources, path->device, fwmark);
+    return sources_step(&slow->sources, fwmark);
 }
 
 static void drop_refused_source(struct path *path)
@@ -127,7 +130,7 @@ static void look(struct slow *slow, int timeout_ms, uint64_t now)
     if (fds[2].revents != 0)
         follow_events(path);
     if (fds[3].revents != 0)
-        follow_routes(slow);
+        sources_begin(&slow->sources, path->device);
 }
 
 static void sleep_until(struct slow *slow, uint64_t deadline, uint64_t now)
@@ -154,6 +157,7 @@ static void slow_run(struct slow *slow)
     struct wg_sink sink = path_sink(path);
     while (!atomic_load_explicit(&path->stopping, memory_order_acquire)) {
         bool more = handle_handshakes(slow, &sink);
+        more |= examine_sources(slow);
         wg_device_run(path->device, path_now(), &sink);
         drop_refused_source(path);
         free_garbage(path);

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+enum { A_STEP = 16 }; /* questions to the kernel: some 10 us each */
+
 #define REST_MIN (50 * NS_PER_MS)
 
 void refusals_init(struct refusals *refusals)
@@ -65,8 +67,16 @@ void sources_init(struct sources *sources)
         log_debug("cannot watch the routes", F_STR("error", strerror(-rc)));
 }
 
+static void end_review(struct sources *sources)
+{
+    wg_sources_free(sources->list, sources->count);
+    sources->list = NULL;
+    sources->count = 0;
+}
+
 void sources_fini(struct sources *sources)
 {
+    end_review(sources);
     route_watch_close(sources->watch);
     ifconf_close(sources->conf);
     *sources = (struct sources){0};
@@ -74,7 +84,7 @@ void sources_fini(struct sources *sources)
 
 int sources_fd(const struct sources *sources, uint64_t boot_ns)
 {
-    bool rests = boot_ns < sources->rest_until;
+    bool rests = boot_ns < sources->rest_until || sources->list != NULL;
     return sources->watch == NULL || rests ? -1 : route_watch_fd(sources->watch);
 }
 
@@ -83,14 +93,8 @@ uint64_t sources_deadline(const struct sources *sources, uint64_t boot_ns)
     return boot_ns < sources->rest_until ? sources->rest_until : WG_NEVER;
 }
 
-struct review {
-    struct ifconf_socket *conf;
-    uint32_t fwmark;
-    unsigned dropped;
-};
-
 /* Whether the source is still ours and routes out where the peer's packets come in. */
-static bool fits(struct review *review, const struct wg_endpoint *endpoint)
+static bool fits(struct sources *sources, const struct wg_endpoint *endpoint, uint32_t fwmark)
 {
     struct ip_addr remote;
     struct ifconf_way way;
@@ -99,29 +103,44 @@ static bool fits(struct review *review, const struct wg_endpoint *endpoint)
     if (ipv6 && endpoint->remote.in6.sin6_scope_id != 0)
         return true; /* no route decides there; a refusal covers the rest */
     /* For IPv6 the kernel answers for addresses that are not here, too. */
-    if (ipv6 && (ifconf_way_get(review->conf, &endpoint->source, NULL, 0, &way) != 0 || !way.local))
+    if (ipv6 &&
+        (ifconf_way_get(sources->conf, &endpoint->source, NULL, 0, &way) != 0 || !way.local))
         return false;
-    return ifconf_way_get(review->conf, &remote, &endpoint->source, review->fwmark, &way) == 0 &&
+    return ifconf_way_get(sources->conf, &remote, &endpoint->source, fwmark, &way) == 0 &&
            (way.local || way.ifindex == endpoint->ifindex);
 }
 
-static bool keep_fitting(void *ctx, const struct wg_endpoint *endpoint)
+void sources_begin(struct sources *sources, struct wg_device *dev)
 {
-    struct review *review = ctx;
-    bool keep = fits(review, endpoint);
-    review->dropped += !keep;
-    return keep;
-}
-
-void sources_review(struct sources *sources, struct wg_device *dev, uint32_t fwmark)
-{
-    uint64_t begin = clock_boottime_ns();
     if (!route_watch_read(sources->watch))
         return;
-    struct review review = {.conf = sources->conf, .fwmark = fwmark};
-    wg_device_review_sources(dev, keep_fitting, &review);
+    end_review(sources);
+    if (wg_device_sources(dev, &sources->list, &sources->count) != 0)
+        return;
+    sources->next = 0;
+    sources->spent_ns = 0;
+    sources->dropped = 0;
+}
+
+bool sources_step(struct sources *sources, uint32_t fwmark)
+{
+    if (sources->list == NULL)
+        return false;
+    uint64_t begin = clock_boottime_ns();
+    for (int i = 0; i < A_STEP && sources->next < sources->count; i++) {
+        const struct wg_source *source = &sources->list[sources->next++];
+        if (fits(sources, &source->endpoint, fwmark))
+            continue;
+        wg_source_drop(source);
+        sources->dropped++;
+    }
     uint64_t end = clock_boottime_ns();
-    uint64_t rest = 10 * (end - begin);
+    sources->spent_ns += end - begin;
+    if (sources->next < sources->count)
+        return true;
+    uint64_t rest = 10 * sources->spent_ns;
     sources->rest_until = end + (rest < REST_MIN ? REST_MIN : rest);
-    log_debug("routes changed", F_INT("sources_dropped", review.dropped));
+    log_debug("routes changed", F_INT("sources_dropped", sources->dropped));
+    end_review(sources);
+    return false;
 }

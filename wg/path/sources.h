@@ -27,12 +27,19 @@ void refusals_note(struct refusals *refusals, const struct wg_endpoint *endpoint
 /* False when there was none since the last call. */
 bool refusals_take(struct refusals *refusals, struct wg_endpoint *out);
 
-/* The slow thread's watch on the routes. Checking all peers takes a tenth of its time at most.
- * Without netlink it sees nothing, and refusals and unanswered handshakes do the rest. */
+/* The slow thread's watch on the routes. After a change all peers' sources are examined in small
+ * steps, between which the thread does its other work; the device's lock is not held while the
+ * kernel is asked. All of it takes a tenth of the thread's time at most. Without netlink it sees
+ * nothing, and refusals and unanswered handshakes do the rest. */
 struct sources {
-    struct route_watch *watch;
     struct ifconf_socket *conf;
-    uint64_t rest_until; /* boot time */
+    struct route_watch *watch;
+    uint64_t rest_until;    /* boot time */
+    struct wg_source *list; /* being examined; NULL: none */
+    size_t count;
+    size_t next;
+    uint64_t spent_ns;
+    unsigned dropped;
 };
 
 void sources_init(struct sources *sources);
@@ -43,8 +50,12 @@ void sources_fini(struct sources *sources);
 int sources_fd(const struct sources *sources, uint64_t boot_ns);
 uint64_t sources_deadline(const struct sources *sources, uint64_t boot_ns);
 
-/* Drops the sources that do not fit the changed routes. */
-void sources_review(struct sources *sources, struct wg_device *dev, uint32_t fwmark);
+/* The descriptor is readable: begins to examine all sources if routes have changed. */
+void sources_begin(struct sources *sources, struct wg_device *dev);
+
+/* Examines a few sources and drops those that do not fit the routes any more. Returns whether there
+ * are more. */
+bool sources_step(struct sources *sources, uint32_t fwmark);
 
 /* Drops the refused source, for this remote address alone. */
 void sources_drop(struct wg_device *dev, const struct wg_endpoint *refused);
