@@ -48,6 +48,13 @@ static int init_wakes(struct path *path)
     return rc;
 }
 
+static int create_queue(struct path *path)
+{
+    uint64_t seed;
+    fill_random(NULL, &seed, sizeof seed);
+    return queue_create(&path->handshakes, seed);
+}
+
 int path_create(struct path **out, const struct path_options *options, struct err *err)
 {
     struct path *path = calloc(1, sizeof *path);
@@ -61,7 +68,7 @@ int path_create(struct path **out, const struct path_options *options, struct er
     atomic_init(&path->retry_ns, WG_NEVER);
     int rc = init_wakes(path);
     if (rc == 0)
-        rc = queue_create(&path->handshakes);
+        rc = create_queue(path);
     if (rc == 0) {
         struct wg_env env = {.ctx = path, .random = fill_random, .wake = wake_slow_thread};
         rc = wg_device_create(&path->device, &env);

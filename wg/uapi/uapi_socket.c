@@ -18,12 +18,14 @@
 
 /* A client reads or is answered, never both: while an answer is on its way its socket is not read,
  * so that a client that asks without reading holds no more memory than one answer. One timer bounds
- * the time to ask, and then the time to take the answer. Time that we need in between does not
- * count. Everything runs on the loop's thread. */
+ * the time from the first byte of a request to its last, and then the time to take the answer. Time
+ * that we need in between does not count, nor does time between two requests: a program may keep
+ * its connection. Everything runs on the loop's thread. */
 
 enum {
     READ_CHUNK = 4096,
     BACKLOG = 64,
+    FILE_CHECK_MS = 1000,
 };
 
 #define DEFAULT_FOLDER "/var/run/wireguard"
@@ -32,6 +34,7 @@ struct uapi_socket {
     struct uapi_socket_options options;
     uv_pipe_t listener;
     uv_fs_event_t watcher;
+    uv_timer_t checker;  /* in place of the watcher when the host has none left */
     uv_pipe_t refused;   /* accepts a connection when memory is short */
     bool refusing;       /* `refused` is in use */
     bool waiting;        /* another connection came meanwhile */
@@ -53,6 +56,8 @@ struct client {
     uv_write_t write;
     unsigned open_handles;
     bool closing;
+    bool discarding; /* a request was too long, and has been answered */
+    pid_t process;   /* 0: unknown */
     char *request;
     size_t request_len;
     size_t request_capacity;
@@ -104,9 +109,14 @@ static void on_client_timeout(uv_timer_t *timer)
     close_client(timer->data);
 }
 
-static void restart_clock(struct client *client)
+static void start_clock(struct client *client)
 {
     uv_timer_start(&client->timer, on_client_timeout, UAPI_REQUEST_TIME_MS, 0);
+}
+
+/* The client has done something: others have waited longer from here on. */
+static void note_activity(struct client *client)
+{
     list_remove(&client->node);
     list_append(&client->server->clients, &client->node);
 }
@@ -150,7 +160,11 @@ static void on_client_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *b
     struct client *client = stream->data;
     if (count < 0) {
         close_client(client);
+    } else if (count > 0 && client->discarding) {
+        bytes_wipe(client->request, (size_t)count);
     } else if (count > 0) {
+        if (client->request_len == 0)
+            start_clock(client);
         client->request_len += (size_t)count;
         serve_requests(client);
     }
@@ -164,12 +178,16 @@ static void on_client_written(uv_write_t *write, int status)
         close_client(client);
     if (client->closing)
         return;
-    restart_clock(client);
+    if (client->discarding || client->request_len > 0)
+        start_clock(client);
+    else
+        uv_timer_stop(&client->timer);
     if (uv_read_start((uv_stream_t *)&client->pipe, on_client_alloc, on_client_read) != 0) {
         close_client(client);
         return;
     }
-    serve_requests(client);
+    if (!client->discarding)
+        serve_requests(client);
 }
 
 static void send_answer(struct client *client)
@@ -180,7 +198,8 @@ static void send_answer(struct client *client)
     }
     uv_read_stop((uv_stream_t *)&client->pipe);
     uv_update_time(client->server->listener.loop); /* a long list may have taken seconds */
-    restart_clock(client);
+    start_clock(client);
+    note_activity(client);
     size_t len = buffer_len(&client->answer);
     uv_buf_t buf = uv_buf_init((char *)client->answer.bytes, (unsigned)len);
     client->write.data = client;
@@ -236,6 +255,19 @@ static void answer_request(struct client *client, size_t len)
         uapi_format_errno(&client->answer, rc);
 }
 
+/* Answers a request that does not end, and reads what follows only to throw it away: a client that
+ * is still sending would not see the answer if we hung up. */
+static void refuse_request(struct client *client)
+{
+    client->discarding = true;
+    bytes_wipe(client->request, client->request_capacity);
+    free(client->request);
+    client->request = NULL;
+    client->request_len = client->request_capacity = client->scanned = 0;
+    uapi_format_errno(&client->answer, -E2BIG);
+    send_answer(client);
+}
+
 /* Answers the first complete request, if there is one. The next follows when that answer is out. */
 static void serve_requests(struct client *client)
 {
@@ -243,7 +275,7 @@ static void serve_requests(struct client *client)
     if (len == 0) {
         client->scanned = client->request_len;
         if (client->request_len > UAPI_REQUEST_MAX)
-            close_client(client);
+            refuse_request(client);
         return;
     }
     answer_request(client, len);
@@ -257,13 +289,51 @@ static void serve_requests(struct client *client)
 
 /* ---- the server ---- */
 
-/* Adds a client, in place of the one that has waited longest when all places are taken. */
+static unsigned count_clients(struct uapi_socket *socket, pid_t process)
+{
+    unsigned count = 0;
+    list_for_each (pos, &socket->clients)
+        count += container_of(pos, struct client, node)->process == process;
+    return count;
+}
+
+/* The one that has waited longest among those of the process that holds the most places. */
+static struct client *find_victim(struct uapi_socket *socket)
+{
+    struct client *victim = NULL;
+    unsigned most = 0;
+    list_for_each (pos, &socket->clients) {
+        struct client *client = container_of(pos, struct client, node);
+        unsigned count = count_clients(socket, client->process);
+        if (count > most) {
+            most = count;
+            victim = client;
+        }
+    }
+    return victim;
+}
+
 static void admit_client(struct uapi_socket *socket, struct client *client)
 {
     if (socket->client_count >= UAPI_CLIENTS_MAX)
-        close_client(list_first(&socket->clients, struct client, node));
+        close_client(find_victim(socket));
     socket->client_count++;
     list_append(&socket->clients, &client->node);
+}
+
+static pid_t process_of(const uv_pipe_t *pipe)
+{
+#ifdef SO_PEERCRED
+    struct ucred who;
+    socklen_t len = sizeof who;
+    uv_os_fd_t fd;
+    if (uv_fileno((const uv_handle_t *)pipe, &fd) == 0 &&
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0)
+        return who.pid;
+#else
+    (void)pipe;
+#endif
+    return 0;
 }
 
 static void take_connection(struct uapi_socket *socket);
@@ -315,7 +385,7 @@ static void take_connection(struct uapi_socket *socket)
         close_client(client);
         return;
     }
-    restart_clock(client);
+    client->process = process_of(&client->pipe);
 }
 
 static void uapi_on_connection(uv_stream_t *listener, int status)
@@ -332,17 +402,26 @@ static bool file_is_ours(const struct uapi_socket *socket)
            st.st_dev == socket->device && st.st_ino == socket->inode;
 }
 
-static void on_folder_event(uv_fs_event_t *watcher, const char *name, int events, int status)
+static void check_file(struct uapi_socket *socket)
 {
-    (void)name;
-    (void)events;
-    (void)status;
-    struct uapi_socket *socket = watcher->data;
     if (socket->closing || socket->removed || file_is_ours(socket))
         return;
     socket->removed = true;
     if (socket->options.on_removed != NULL)
         socket->options.on_removed(socket->options.ctx);
+}
+
+static void on_folder_event(uv_fs_event_t *watcher, const char *name, int events, int status)
+{
+    (void)name;
+    (void)events;
+    (void)status;
+    check_file(watcher->data);
+}
+
+static void on_check_due(uv_timer_t *checker)
+{
+    check_file(checker->data);
 }
 
 static int open_unix(void)
@@ -458,7 +537,11 @@ static int watch_folder(struct uapi_socket *socket)
     memcpy(folder, socket->path, sizeof folder);
     char *slash = strrchr(folder, '/');
     slash[slash == folder ? 1 : 0] = '\0';
-    return uv_fs_event_start(&socket->watcher, on_folder_event, folder, 0);
+    int rc = uv_fs_event_start(&socket->watcher, on_folder_event, folder, 0);
+    /* Linux gives each user 128 watchers and some 10,000 folders to watch; devices may be more. */
+    if (rc == UV_EMFILE || rc == UV_ENFILE || rc == UV_ENOSPC)
+        rc = uv_timer_start(&socket->checker, on_check_due, FILE_CHECK_MS, FILE_CHECK_MS);
+    return rc;
 }
 
 static int start_server(struct uapi_socket *socket, int *fd, struct err *err)
@@ -496,9 +579,11 @@ int uapi_socket_open(struct uapi_socket **out, struct uv_loop_s *loop,
     learn_file(socket, &addr);
     uv_pipe_init(loop, &socket->listener, 0);
     uv_fs_event_init(loop, &socket->watcher);
+    uv_timer_init(loop, &socket->checker);
     socket->listener.data = socket;
     socket->watcher.data = socket;
-    socket->references = 2;
+    socket->checker.data = socket;
+    socket->references = 3;
     int rc = start_server(socket, &fd, err);
     if (rc != 0) {
         uapi_socket_close(socket);
@@ -532,4 +617,5 @@ void uapi_socket_close(struct uapi_socket *socket)
         close_client(list_first(&socket->clients, struct client, node));
     uv_close((uv_handle_t *)&socket->listener, on_server_handle_closed);
     uv_close((uv_handle_t *)&socket->watcher, on_server_handle_closed);
+    uv_close((uv_handle_t *)&socket->checker, on_server_handle_closed);
 }

@@ -6,16 +6,16 @@
 
 #include <stdbool.h>
 
-/* The UAPI server: a unix socket on a libuv loop. Clients are served side by side. A client that
- * sends slowly, too much or nothing is cut off and delays no other. */
+/* The UAPI server: a unix socket on a libuv loop. Clients are served side by side. A client may stay
+ * without asking anything; one that sends slowly or takes no answer is cut off. None delays another. */
 
 struct uapi_socket;
 struct uv_loop_s;
 
 enum {
-    UAPI_CLIENTS_MAX = 64,       /* at the limit, the client that has waited longest is cut off */
-    UAPI_REQUEST_TIME_MS = 5000, /* for a request, from connecting or from the last answer on, and
-                                    again to take its answer */
+    /* At the limit, the process with most connections loses the one that has waited longest. */
+    UAPI_CLIENTS_MAX = 64,
+    UAPI_REQUEST_TIME_MS = 5000, /* for a request from its first byte on, and to take its answer */
     UAPI_PATH_MAX = 108,         /* of a socket's path, including its NUL */
 };
 

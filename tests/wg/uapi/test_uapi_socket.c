@@ -3,11 +3,14 @@
 #include "tests/unit.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -35,7 +38,19 @@ static unsigned haste = 1; /* factor by which the clients' clock is fast */
 
 int __wrap_uv_timer_start(uv_timer_t *timer, uv_timer_cb fire, uint64_t timeout, uint64_t repeat)
 {
-    return __real_uv_timer_start(timer, fire, timeout / haste, repeat);
+    return __real_uv_timer_start(timer, fire, timeout / haste, repeat / haste);
+}
+
+int __real_uv_fs_event_start(uv_fs_event_t *event, uv_fs_event_cb seen, const char *path,
+                             unsigned flags);
+int __wrap_uv_fs_event_start(uv_fs_event_t *event, uv_fs_event_cb seen, const char *path,
+                             unsigned flags);
+static bool no_watchers; /* as where 128 other programs of the user have some */
+
+int __wrap_uv_fs_event_start(uv_fs_event_t *event, uv_fs_event_cb seen, const char *path,
+                             unsigned flags)
+{
+    return no_watchers ? UV_EMFILE : __real_uv_fs_event_start(event, seen, path, flags);
 }
 
 int __real_listen(int fd, int backlog);
@@ -232,23 +247,80 @@ START_TEST(silent_clients_hold_nobody_up)
 }
 END_TEST
 
-START_TEST(oversized_request_is_cut_off)
+/* The answer comes while the client is still sending, and some time later the end. */
+START_TEST(oversized_request_is_answered)
 {
     static char chunk[65536];
+    const char *answer = "nothing";
     memset(chunk, 'a', sizeof chunk);
+    haste = 10;
     ck_assert_int_eq(open_server(false, NULL), 0);
     int fd = connect_client();
     size_t sent = 0;
-    for (int i = 0; i < 20000; i++) {
+    while (sent < UAPI_REQUEST_MAX + sizeof chunk) {
         ssize_t put = send(fd, chunk, sizeof chunk, MSG_NOSIGNAL);
-        if (put < 0 && errno != EAGAIN)
-            break;
+        ck_assert(put >= 0 || errno == EAGAIN);
         sent += put > 0 ? (size_t)put : 0;
         uv_run(&loop, UV_RUN_NOWAIT);
     }
+    answer = await_answer(fd);
+    ck_assert_str_eq(answer, "errno=-7\n\n");
+    ck_assert_int_eq(send(fd, chunk, 100, MSG_NOSIGNAL), 100);
+    ck_assert_str_eq(await_answer(fd), "closed");
     close(fd);
-    ck_assert_uint_lt(sent, UAPI_REQUEST_MAX + (4 << 20));
     ck_assert_str_eq(ask("get=1\n\n"), "listen_port=1234\nerrno=0\n\n");
+}
+END_TEST
+
+/* Between two requests, and before the first, there is no hurry. */
+START_TEST(idle_client_is_kept)
+{
+    haste = 100;
+    ck_assert_int_eq(open_server(false, NULL), 0);
+    int fd = connect_client();
+    for (int i = 0; i < 3; i++) {
+        for (int j = 0; j < 2 * UAPI_REQUEST_TIME_MS / 100; j++)
+            turn();
+        ck_assert_int_eq(write(fd, "get=1\n\n", 7), 7);
+        ck_assert_str_eq(await_answer(fd), "listen_port=1234\nerrno=0\n\n");
+    }
+    close(fd);
+}
+END_TEST
+
+/* A program that takes all places loses them to others, and others keep theirs. */
+START_TEST(places_are_shared_between_processes)
+{
+    enum { GREEDY = 100 };
+    int ready[2], fds[GREEDY];
+    ck_assert_int_eq(open_server(false, NULL), 0);
+    int modest = connect_client(); /* the one that has waited longest */
+    ck_assert_int_eq(pipe(ready), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        for (size_t i = 0; i < GREEDY; i++) {
+            struct sockaddr_un addr = address();
+            fds[i] = socket(AF_UNIX, SOCK_STREAM, 0);
+            if (connect(fds[i], (struct sockaddr *)&addr, sizeof addr) != 0)
+                _exit(1);
+        }
+        if (write(ready[1], "", 1) == 1)
+            pause();
+        _exit(0);
+    }
+    char done;
+    close(ready[1]);
+    int flags = fcntl(ready[0], F_GETFL);
+    ck_assert_int_eq(fcntl(ready[0], F_SETFL, flags | O_NONBLOCK), 0);
+    for (int i = 0; i < TURNS && read(ready[0], &done, 1) != 1; i++)
+        turn();
+    ck_assert_str_eq(ask("get=1\n\n"), "listen_port=1234\nerrno=0\n\n");
+    ck_assert_int_eq(write(modest, "get=1\n\n", 7), 7);
+    ck_assert_str_eq(await_answer(modest), "listen_port=1234\nerrno=0\n\n");
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    close(modest);
+    close(ready[0]);
 }
 END_TEST
 
@@ -307,8 +379,11 @@ START_TEST(nobody_is_refused_at_the_start)
 }
 END_TEST
 
+/* With the host's watchers, and without. */
 START_TEST(removal_is_reported_once)
 {
+    haste = 100;
+    no_watchers = _i == 1;
     ck_assert_int_eq(open_server(false, NULL), 0);
     for (int i = 0; i < 5; i++)
         turn();
@@ -390,11 +465,13 @@ int main(void)
     tcase_add_test(tc, file_is_private_and_goes_away);
     tcase_add_test(tc, two_requests_on_one_connection_byte_by_byte);
     tcase_add_test(tc, silent_clients_hold_nobody_up);
-    tcase_add_test(tc, oversized_request_is_cut_off);
+    tcase_add_test(tc, oversized_request_is_answered);
+    tcase_add_test(tc, idle_client_is_kept);
+    tcase_add_test(tc, places_are_shared_between_processes);
     tcase_add_test(tc, slow_client_is_cut_off_in_time);
     tcase_add_test(tc, slow_answer_arrives_whole);
     tcase_add_test(tc, nobody_is_refused_at_the_start);
-    tcase_add_test(tc, removal_is_reported_once);
+    tcase_add_loop_test(tc, removal_is_reported_once, 0, 2);
     tcase_add_test(tc, stale_socket_is_replaced);
     tcase_add_test(tc, live_socket_is_left_alone);
     tcase_add_test(tc, handed_in_socket_is_served);
