@@ -45,6 +45,7 @@ struct report_host {
     bool disk_full; /* of the data dir */
     bool forwards;
     bool has_firewall;
+    const char *firewall_error; /* why it has none; may be NULL */
     bool serves_names;
     const struct report_probe *probes; /* as of a moment ago */
     size_t probe_count;

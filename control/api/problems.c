@@ -102,10 +102,12 @@ static void check_forwarding(struct problems *problems, const struct report_fact
 static void check_firewall(struct problems *problems, const struct report_facts *facts)
 {
     const struct report_host *host = facts->host;
+    bool has_reason = host->firewall_error != NULL && host->firewall_error[0] != '\0';
     if (!host->has_firewall)
         problem_add(problems, "install nftables, and start heimdall again with CAP_NET_ADMIN",
-                    "the firewall is not set up: networks behind this node are reached only if "
-                    "they have a route back");
+                    "the firewall is not set up%s%s: networks behind this node are reached only if "
+                    "they have a route back",
+                    has_reason ? ": " : "", has_reason ? host->firewall_error : "");
 }
 
 static void check_store(struct problems *problems, const struct report_facts *facts)

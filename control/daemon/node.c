@@ -103,6 +103,7 @@ static void env_host(void *ctx, struct report_host *out)
         .disk_full = cluster_disk_full(node->cluster),
         .forwards = tunnel_forwards(node->tunnel),
         .has_firewall = tunnel_has_firewall(node->tunnel),
+        .firewall_error = tunnel_firewall_error(node->tunnel),
         .serves_names = names_are_served(node->names),
     };
     out->probes = checkup_results(node->checkup, &out->probe_count);

@@ -7,6 +7,7 @@
 #include "control/host/worker.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +22,7 @@ struct firewall {
     bool closing;
     bool refused; /* nft did not take the last rules */
     struct log_once refusal;
+    char reason[sizeof((struct err *)NULL)->text]; /* of the last refusal */
     char table[];
 };
 
@@ -50,11 +52,13 @@ static void end(struct firewall *firewall)
 static void report(struct firewall *firewall, int code, const struct err *err)
 {
     firewall->refused = code < 0;
+    if (code < 0)
+        snprintf(firewall->reason, sizeof firewall->reason, "%s", err->text);
     if (code == 0)
         (void)log_once_reset(&firewall->refusal);
     else if (log_once(&firewall->refusal))
         log_warn("the firewall is not set up: networks behind this node are reached only if they "
-                 "know the way back",
+                 "have a route back",
                  F_STR("error", err->text));
 }
 
@@ -110,6 +114,11 @@ void firewall_set(struct firewall *firewall, const struct nft_config *config)
 bool firewall_is_set(const struct firewall *firewall)
 {
     return !firewall->refused;
+}
+
+const char *firewall_error(const struct firewall *firewall)
+{
+    return firewall->refused ? firewall->reason : "";
 }
 
 void firewall_close(struct firewall *firewall)

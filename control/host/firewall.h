@@ -22,6 +22,9 @@ void firewall_set(struct firewall *firewall, const struct nft_config *config);
  * first answer. */
 bool firewall_is_set(const struct firewall *firewall);
 
+/* Why not; "" while it is set. */
+const char *firewall_error(const struct firewall *firewall);
+
 /* Removes the table, behind whatever is under way, and frees the result by the loop's next turns.
  * Takes NULL. */
 void firewall_close(struct firewall *firewall);

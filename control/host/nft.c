@@ -231,6 +231,8 @@ static int explain(struct err *err, char text[ERROR_LEN])
         return err_set(err, -EPERM,
                        "nft may not change the firewall: start the container with `--cap-add "
                        "NET_ADMIN`, or run as root");
+    if (text[0] == '\0')
+        return err_set(err, -EIO, "nft failed without saying why");
     return err_set(err, -EIO, "nft refused the rules: %s", text);
 }
 

@@ -427,6 +427,11 @@ bool tunnel_forwards(const struct tunnel *tunnel)
            (forwarding->works[0] && (!tunnel->interface.ipv6 || forwarding->works[1]));
 }
 
+const char *tunnel_firewall_error(const struct tunnel *tunnel)
+{
+    return tunnel->firewall == NULL ? "" : firewall_error(tunnel->firewall);
+}
+
 bool tunnel_has_firewall(const struct tunnel *tunnel)
 {
     return tunnel->firewall == NULL || firewall_is_set(tunnel->firewall);

@@ -81,6 +81,9 @@ bool tunnel_has_ipv6(const struct tunnel *tunnel);
 /* Whether the kernel forwards packets, and whether the firewall is set up as asked. */
 bool tunnel_forwards(const struct tunnel *tunnel);
 bool tunnel_has_firewall(const struct tunnel *tunnel);
+
+/* Why it is not; "" while it is. */
+const char *tunnel_firewall_error(const struct tunnel *tunnel);
 const uint8_t *tunnel_public_key(const struct tunnel *tunnel);
 
 #endif

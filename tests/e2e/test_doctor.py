@@ -124,7 +124,10 @@ class WithoutNft(InLab):
         net.start_node()
         done = net.hctl("-o", "json", "doctor", check=False)
         self.assertEqual(done.returncode, PROBLEMS)
-        self.assertEqual([c["name"] for c in json.loads(done.stdout)["checks"] if c["result"] == "problem"], ["firewall"])
+        [problem] = [c for c in json.loads(done.stdout)["checks"] if c["result"] == "problem"]
+        self.assertEqual(problem["name"], "firewall")
+        self.assertIn("nft failed without saying why", problem["what"])
+        self.assertIn("nft failed without saying why", net.hctl("status", check=False).stdout)
 
 
 if __name__ == "__main__":

@@ -228,6 +228,12 @@ static void no_firewall(struct world *world)
     world->host.has_firewall = false;
 }
 
+static void no_nft(struct world *world)
+{
+    world->host.has_firewall = false;
+    world->host.firewall_error = "nft is missing";
+}
+
 static void disk_full(struct world *world)
 {
     world->host.disk_full = true;
@@ -351,6 +357,7 @@ static const struct {
     {"memory is short", "more memory", tunnel_dumb},
     {"does not forward packets", "ip_forward=1", no_forwarding},
     {"the firewall is not set up", "nftables", no_firewall},
+    {"not set up: nft is missing: networks", "nftables", no_nft},
     {"the disk of /data is full", "free space", disk_full},
     {"redis-server does not run", "/data/redis/redis.log", no_redis},
     {"the store does not take changes", "/data/redis/redis.log", parked},
