@@ -129,7 +129,7 @@ static void peer_init(struct peer *peer, struct bench *bench)
     peer->bench = bench;
     if (getrandom(id, sizeof id, 0) != sizeof id || getrandom(key, sizeof key, 0) != sizeof key)
         fail("a peer", "no random bytes");
-    access_make_uuid(id, peer->id);
+    access_make_id(id, peer->id);
     bytes_to_base64(peer->public_key, key, sizeof key);
 }
 

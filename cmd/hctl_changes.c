@@ -95,14 +95,14 @@ static enum grpc_code authorize(struct invocation *invocation, char *id, struct 
 
 static enum grpc_code authorize_new(struct invocation *invocation, struct err *err)
 {
-    char id[ACCESS_UUID_TEXT];
+    char id[ACCESS_MADE_ID_TEXT];
     char *ids[] = {id};
     uint8_t random[16];
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
         err_set(err, -EIO, "no random bytes for an id");
         return GRPC_UNAVAILABLE;
     }
-    access_make_uuid(random, id);
+    access_make_id(random, id);
     bytes_wipe(random, sizeof random);
     enum grpc_code code = authorize(invocation, id, err);
     if (code != GRPC_OK)

@@ -102,7 +102,7 @@ static int cluster_id(const struct state *state, char out[CLUSTER_ID_TEXT])
         return 0;
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
         return -EIO;
-    access_make_uuid(random, out);
+    access_make_id(random, out);
     return 0;
 }
 

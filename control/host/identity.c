@@ -63,11 +63,11 @@ static int make_private_key(struct datadir *dir, uint8_t out[32], struct err *er
 static int make_uuid(struct datadir *dir, const char *file, char out[ACCESS_ID_MAX + 1],
                      struct err *err)
 {
-    char uuid[ACCESS_UUID_TEXT];
+    char uuid[ACCESS_MADE_ID_TEXT];
     uint8_t random[16];
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
         return err_set(err, -EIO, "no random bytes");
-    access_make_uuid(random, uuid);
+    access_make_id(random, uuid);
     int code = datadir_write(dir, file, uuid, err);
     if (code == 0)
         memcpy(out, uuid, sizeof uuid);

@@ -2,76 +2,12 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "control/state/strength.h"
 #include "wg/wg.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <string.h>
-
-/* The smallest usual alphabet that holds every character of the text, in 1/1000 bit a character.
- * Separators do not count: their places are predictable. */
-static unsigned alphabet_millibits(const char *text)
-{
-    bool digit = false;
-    bool hex = false;
-    bool lower = false;
-    bool upper = false;
-    bool symbol = false;
-    for (const char *c = text; *c != '\0'; c++) {
-        digit |= *c >= '0' && *c <= '9';
-        hex |= (*c >= 'a' && *c <= 'f') || (*c >= 'A' && *c <= 'F');
-        lower |= *c >= 'g' && *c <= 'z';
-        upper |= *c >= 'G' && *c <= 'Z';
-        symbol |= *c == '+' || *c == '/';
-    }
-    if ((lower && upper) || symbol)
-        return 5954; /* 62 characters */
-    if (lower || upper)
-        return digit ? 5169 : 4700; /* 36, 26 */
-    return hex ? 4000 : digit ? 3321 : 0;
-}
-
-/* Whether every character equals the one `period` places before it. */
-static bool repeats(const char *text, size_t len, size_t period)
-{
-    for (size_t i = period; i < len; i++)
-        if (text[i] != text[i - period])
-            return false;
-    return true;
-}
-
-/* A character that continues a run of three (aaaa, 1234, 4321) adds nothing: guessers try runs.
- * Shorter runs occur by chance. */
-static bool continues_run(const char *text, size_t i)
-{
-    if (i < 3)
-        return false;
-    int step = text[i] - text[i - 1];
-    return step >= -1 && step <= 1 && step == text[i - 1] - text[i - 2] &&
-           step == text[i - 2] - text[i - 3];
-}
-
-unsigned access_strength_bits(const char *text)
-{
-    char plain[ACCESS_ID_MAX + 1];
-    size_t len = 0;
-    for (const char *c = text; *c != '\0' && len < ACCESS_ID_MAX; c++)
-        if (isalnum((unsigned char)*c) || *c == '+' || *c == '/')
-            plain[len++] = *c;
-    plain[len] = '\0';
-    size_t counted = len;
-    for (size_t period = 1; period <= len / 2; period++)
-        if (repeats(plain, len, period)) {
-            counted = period;
-            break;
-        }
-    size_t fresh = 0;
-    for (size_t i = 0; i < counted; i++)
-        fresh += !continues_run(plain, i);
-    unsigned bits = (unsigned)(fresh * alphabet_millibits(plain) / 1000);
-    bytes_wipe(plain, sizeof plain);
-    return bits;
-}
 
 int access_check_id(const char *text, const char *what, struct err *err)
 {
@@ -86,22 +22,18 @@ int access_check_id(const char *text, const char *what, struct err *err)
         if (!isalnum((unsigned char)*c) && strchr("-_.+/=", *c) == NULL)
             return err_set(err, -EINVAL, "the %s may only have letters, digits and - _ . + / =; %s",
                            what, make);
-    unsigned bits = access_strength_bits(text);
+    unsigned bits = strength_bits(text);
     if (bits < ACCESS_MIN_BITS)
         return err_set(err, -EINVAL,
-                       "the %s is too easy to guess (at most %u bits, %d are needed); %s", what,
-                       bits, ACCESS_MIN_BITS, make);
+                       "the %s is too easy to guess (about %u bits, %d are needed); %s", what, bits,
+                       ACCESS_MIN_BITS, make);
     return 0;
 }
 
-void access_make_uuid(const uint8_t random[16], char out[ACCESS_UUID_TEXT])
+void access_make_id(const uint8_t random[16], char out[ACCESS_MADE_ID_TEXT])
 {
-    uint8_t bytes[16];
-    memcpy(bytes, random, sizeof bytes);
-    bytes[6] = (uint8_t)((bytes[6] & 0x0f) | 0x40);
-    bytes[8] = (uint8_t)((bytes[8] & 0x3f) | 0x80);
     char hex[33];
-    bytes_to_hex(hex, bytes, sizeof bytes);
+    bytes_to_hex(hex, random, 16);
     static const uint8_t groups[] = {8, 4, 4, 4, 12};
     const char *from = hex;
     for (size_t i = 0; i < sizeof groups; i++) {
@@ -110,7 +42,6 @@ void access_make_uuid(const uint8_t random[16], char out[ACCESS_UUID_TEXT])
         out += groups[i];
         *out++ = i + 1 < sizeof groups ? '-' : '\0';
     }
-    bytes_wipe(bytes, sizeof bytes);
     bytes_wipe(hex, sizeof hex);
 }
 

@@ -104,12 +104,27 @@ void change_begin(struct change *change, const struct state *state)
     change->rev = state_rev(state);
 }
 
+static size_t size_of(const struct change *change)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < change->op_count; i++)
+        size += strlen(change->ops[i].key) + change->ops[i].len +
+                (change->ops[i].field != NULL ? strlen(change->ops[i].field) : 0);
+    return size;
+}
+
 enum grpc_code change_finish(struct change *change, enum grpc_code code, struct err *err)
 {
     if (code == GRPC_OK && change->failed) {
         err_set(err, -ENOMEM, "out of memory");
         code = GRPC_INTERNAL;
     }
+    if (code == GRPC_OK &&
+        (change->op_count > CHANGE_OPS_MAX || size_of(change) > CHANGE_BYTES_MAX))
+        code = REFUSE(err, GRPC_RESOURCE_EXHAUSTED,
+                      "the change is too large: %zu records in %zu bytes, where %d in %d are the "
+                      "most: make it in parts",
+                      change->op_count, size_of(change), CHANGE_OPS_MAX, CHANGE_BYTES_MAX);
     if (code != GRPC_OK)
         change_fini(change);
     return code;

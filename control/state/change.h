@@ -12,6 +12,9 @@
 struct err;
 struct state;
 
+/* The largest change, checked before anything is stored. Every store takes as much at once. */
+enum { CHANGE_OPS_MAX = 1024, CHANGE_BYTES_MAX = 1024 * 1024 };
+
 struct change {
     uint64_t epoch; /* of the state that it was built on */
     uint64_t rev;
@@ -28,7 +31,7 @@ void change_fini(struct change *change);
 void change_add(struct change *change, enum record_op_kind kind, const char *key, const char *field,
                 const void *value, size_t len);
 
-/* All builders below initialise `change`. On GRPC_OK it holds the operations; otherwise it is empty
+/* All builders below initialise `change`. On GRPC_OK it holds the operations, within the limits above; otherwise it is empty
  * and `err` has one line for the user. Times are nanoseconds since the UNIX epoch. change_fini in
  * either case. */
 

@@ -1,5 +1,7 @@
 #include "control/state/change.h"
 
+#include "control/state/change_build.h"
+
 #include "base/map.h"
 #include "control/cluster/store.h"
 #include "tests/control/network_fixture.h"
@@ -426,6 +428,49 @@ START_TEST(route)
 }
 END_TEST
 
+/* ---- the largest change ---- */
+
+START_TEST(largest_change)
+{
+    static char ids[CHANGE_OPS_MAX + 1][37];
+    static struct change_seen seen[CHANGE_OPS_MAX + 1];
+    struct network network;
+    struct change change;
+    network_init(&network);
+    for (unsigned i = 0; i <= CHANGE_OPS_MAX; i++) {
+        network_add_peer(&network, 10 + i, "");
+        memcpy(ids[i], test_id(10 + i), sizeof ids[i]);
+        seen[i] = (struct change_seen){ids[i], network.now_ns, 1};
+    }
+    for (size_t more = 0; more < 2; more++) {
+        enum grpc_code code =
+            change_peers_seen(&change, network.state, seen, CHANGE_OPS_MAX + more, &network.err);
+        ck_assert_int_eq(code, more == 0 ? GRPC_OK : GRPC_RESOURCE_EXHAUSTED);
+        ck_assert_uint_eq(change.op_count, more == 0 ? CHANGE_OPS_MAX : 0);
+        change_fini(&change);
+    }
+    ck_assert_ptr_nonnull(strstr(network.err.text, "1025 records"));
+    network_fini(&network);
+}
+END_TEST
+
+START_TEST(largest_bytes)
+{
+    static char value[CHANGE_BYTES_MAX];
+    struct network network;
+    struct change change;
+    network_init(&network);
+    for (size_t len = CHANGE_BYTES_MAX - 3; len <= CHANGE_BYTES_MAX; len++) {
+        change_begin(&change, network.state);
+        change_add(&change, RECORD_SET, "key", NULL, value, len);
+        enum grpc_code code = change_finish(&change, GRPC_OK, &network.err);
+        ck_assert_int_eq(code, len + 3 <= CHANGE_BYTES_MAX ? GRPC_OK : GRPC_RESOURCE_EXHAUSTED);
+        change_fini(&change);
+    }
+    network_fini(&network);
+}
+END_TEST
+
 /* ---- random operations: replaying every change makes the state they were built on ---- */
 
 struct replayed {
@@ -594,6 +639,8 @@ int main(void)
     tcase_add_test(tc, rekey);
     tcase_add_test(tc, rename_peer);
     tcase_add_test(tc, versions);
+    tcase_add_test(tc, largest_change);
+    tcase_add_test(tc, largest_bytes);
     tcase_add_loop_test(tc, route, 0, (int)ARRAY_LEN(routes));
     tcase_add_loop_test(tc, random_operations, 0, 4);
     return unit_run(tc);

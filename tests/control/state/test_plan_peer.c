@@ -1,5 +1,7 @@
 #include "control/state/plan_peer.h"
 
+#include "control/state/access.h"
+#include "control/state/peer_config.h"
 #include "control/state/plan.h"
 #include "control/state/prefix_rules.h"
 #include "tests/control/network_fixture.h"
@@ -195,6 +197,89 @@ START_TEST(many_networks)
 }
 END_TEST
 
+/* The store's record of the nth of the largest nodes or routes. */
+static void put_node(struct state *state, unsigned n)
+{
+    char id[ACCESS_ID_MAX + 1];
+    char name[ACCESS_NAME_MAX + 1];
+    char addr[257];
+    char network[32];
+    char gateway[32];
+    char key[256];
+    uint8_t value[2048];
+    Pb__KeyPair keypair = PB__KEY_PAIR__INIT;
+    Pb__Node node = PB__NODE__INIT;
+    snprintf(id, sizeof id, "%0*u", ACCESS_ID_MAX, n);
+    snprintf(name, sizeof name, "%0*u", ACCESS_NAME_MAX, n);
+    snprintf(addr, sizeof addr, "tcp://%0*u", 250, n);
+    snprintf(network, sizeof network, "10.%u.%u.%u/29", 100 + (n >> 13), n >> 5 & 255,
+             n << 3 & 255);
+    snprintf(gateway, sizeof gateway, "10.%u.%u.%u", 100 + (n >> 13), n >> 5 & 255,
+             (n << 3 & 255) + 1);
+    snprintf(key, sizeof key, RECORD_KEY_NODES "%s", id);
+    keypair.public_key = (char *)(uintptr_t)test_key(100000 + n);
+    node.id = id;
+    node.name = name;
+    node.addr = addr;
+    node.keypair = &keypair;
+    node.endpoint_ip = "2001:db8:1234:5678:9abc:def0:1234:5678";
+    node.endpoint_port = 65535;
+    node.network = network;
+    node.gateway_ip = gateway;
+    node.join_seq = n;
+    node.psk_version = RECORD_PSK_VERSION;
+    struct record_op op = {RECORD_SET, key, NULL, value, pb__node__pack(&node, value)};
+    ck_assert_int_eq(state_apply(state, &op), 0);
+}
+
+static void put_route(struct state *state, unsigned n)
+{
+    char id[ACCESS_ID_MAX + 1];
+    char network[IP_PREFIX_TEXT];
+    char key[256];
+    uint8_t value[256];
+    Pb__Route route = PB__ROUTE__INIT;
+    snprintf(id, sizeof id, "%0*u", ACCESS_ID_MAX, n % PREFIX_NODES_MAX);
+    snprintf(network, sizeof network, "fd99:1234:5678:9abc:def0:1234:ffff:%x/128", 0x1000 + n);
+    snprintf(key, sizeof key, RECORD_KEY_ROUTES "%s", network);
+    route.node_id = id;
+    route.network = network;
+    struct record_op op = {RECORD_SET, key, NULL, value, pb__route__pack(&route, value)};
+    ck_assert_int_eq(state_apply(state, &op), 0);
+}
+
+/* The answer to a peer of the largest network fits one message, and the peer follows it. Another
+ * node or route is refused. */
+START_TEST(largest_network)
+{
+    struct network network;
+    struct plan plan;
+    struct err err = {0};
+    network_init(&network);
+    for (unsigned n = 0; n < PREFIX_NODES_MAX; n++)
+        put_node(network.state, n);
+    for (unsigned n = 0; n < PREFIX_ROUTES_MAX; n++)
+        put_route(network.state, n);
+    ck_assert_uint_eq(state_damaged(network.state), 0);
+    ck_assert_uint_eq(state_node_count(network.state), PREFIX_NODES_MAX);
+    network_add_peer(&network, 5000, "p");
+    Pb__ConnectResponse *response = peer_config_build(network.state, test_id(5000), "heimdall");
+    ck_assert_uint_le(pb__connect_response__get_packed_size(response), GRPC_MESSAGE_MAX);
+    ck_assert_int_eq(plan_of_peer(response, &(struct plan_self){0}, &plan, &err), 0);
+    ck_assert_uint_eq(plan.peer_count, PREFIX_NODES_MAX);
+    ck_assert_int_eq(network_put_node(&network, 250, "more"), GRPC_RESOURCE_EXHAUSTED);
+    struct change change;
+    char id[ACCESS_ID_MAX + 1];
+    snprintf(id, sizeof id, "%0*u", ACCESS_ID_MAX, 1);
+    enum grpc_code code =
+        change_create_route(&change, network.state, id, "192.168.7.0/24", &network.err);
+    ck_assert_int_eq(network_apply(&network, &change, code), GRPC_RESOURCE_EXHAUSTED);
+    plan_fini(&plan);
+    pb__connect_response__free_unpacked(response, NULL);
+    network_fini(&network);
+}
+END_TEST
+
 START_TEST(same_key_twice)
 {
     struct answer answer;
@@ -217,6 +302,7 @@ int main(void)
     tcase_add_test(tc, two_exit_nodes);
     tcase_add_loop_test(tc, many_nodes, 0, 3);
     tcase_add_test(tc, many_networks);
+    tcase_add_test(tc, largest_network);
     tcase_add_test(tc, same_key_twice);
     return unit_run(tc);
 }
