@@ -62,6 +62,36 @@ static const struct option tls_options[] = {
     {"tcp-auth-query-timeout:", "3000"},
 };
 
+/* Zones that libunbound answers itself unless they are removed. The host's own resolvers may serve
+ * any of them: RFC 6761, 6303, 7686, 8375, 9462, 9665. A zone that this library does not have is
+ * ignored. */
+static const char *const builtin_zones[] = {
+    "localhost.",
+    "invalid.",
+    "test.",
+    "onion.",
+    "home.arpa.",
+    "resolver.arpa.",
+    "service.arpa.",
+    "127.in-addr.arpa.",
+    "0.in-addr.arpa.",
+    "10.in-addr.arpa.",
+    "168.192.in-addr.arpa.",
+    "254.169.in-addr.arpa.",
+    "2.0.192.in-addr.arpa.",
+    "100.51.198.in-addr.arpa.",
+    "113.0.203.in-addr.arpa.",
+    "255.255.255.255.in-addr.arpa.",
+    "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa.",
+    "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa.",
+    "d.f.ip6.arpa.",
+    "8.e.f.ip6.arpa.",
+    "9.e.f.ip6.arpa.",
+    "a.e.f.ip6.arpa.",
+    "b.e.f.ip6.arpa.",
+    "8.b.d.0.1.0.0.2.ip6.arpa.",
+};
+
 static int set_options(struct ub_ctx *ctx, const struct option *list, size_t count, struct err *err)
 {
     for (size_t i = 0; i < count; i++)
@@ -125,6 +155,26 @@ static int add_tls_servers(struct upstream *upstream, const struct upstream_conf
     return rc;
 }
 
+/* The library takes no more options after this. */
+static int remove_builtin_zones(struct ub_ctx *ctx, struct err *err)
+{
+    char zone[32];
+    int error = 0;
+    for (size_t i = 0; i < sizeof builtin_zones / sizeof builtin_zones[0] && error == 0; i++)
+        error = ub_ctx_zone_remove(ctx, builtin_zones[i]);
+    for (int i = 16; i <= 31 && error == 0; i++) { /* 172.16.0.0/12 */
+        snprintf(zone, sizeof zone, "%d.172.in-addr.arpa.", i);
+        error = ub_ctx_zone_remove(ctx, zone);
+    }
+    for (int i = 64; i <= 127 && error == 0; i++) { /* 100.64.0.0/10 */
+        snprintf(zone, sizeof zone, "%d.100.in-addr.arpa.", i);
+        error = ub_ctx_zone_remove(ctx, zone);
+    }
+    return error == 0 ? 0
+                      : err_set(err, -EINVAL, "libunbound keeps its built-in zones: %s",
+                                ub_strerror(error));
+}
+
 static int configure(struct upstream *upstream, const struct upstream_config *config,
                      struct err *err)
 {
@@ -137,7 +187,7 @@ static int configure(struct upstream *upstream, const struct upstream_config *co
                                       : add_plain_servers(upstream, config, err);
     if (rc == 0 && ub_ctx_async(ctx, 1) != 0)
         rc = err_set(err, -EINVAL, "libunbound was built without threads");
-    return rc;
+    return rc == 0 ? remove_builtin_zones(ctx, err) : rc;
 }
 
 static void close_relays(struct upstream *upstream)

@@ -272,6 +272,46 @@ def test_upstream():
         assert "ra" not in dig("web", "-b", "127.5.0.1").flags
 
 
+@contextlib.contextmanager
+def python_upstream(answer):
+    """A server on UPSTREAM: answer(name, type) gives (rcode, rdata or None)."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind((UPSTREAM, PORT))
+
+    def serve():
+        while True:
+            message, client = sock.recvfrom(4096)
+            at, labels = 12, []
+            while message[at]:
+                labels.append(message[at + 1:at + 1 + message[at]].decode())
+                at += message[at] + 1
+            kind = struct.unpack(">H", message[at + 1:at + 3])[0]
+            rcode, data = answer(".".join(labels).lower(), kind)
+            record = b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 60, len(data)) + data if data else b""
+            sock.sendto(message[:2] + struct.pack(">HHHHH", 0x8180 | rcode, 1, 1 if data else 0, 0, 0) + message[12:at + 5] + record,
+                        client)
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield
+    # the thread ends with the process, which is this test's own
+
+
+def test_upstream_that_knows_special_names():
+    """Zones that the library would answer itself are the upstream's, like all others."""
+    names = ("nas.home.arpa", "build.test", "a.invalid", "a.onion", "a.localhost", "a.resolver.arpa", "a.service.arpa", "a.lan", "a.local",
+             "a.internal", "a.corp", "a.alt")
+    addresses = ("127.0.0.9", "0.0.0.9", "10.9.9.9", "192.168.9.9", "169.254.9.9", "192.0.2.99", "198.51.100.9", "203.0.113.9",
+                 "172.16.0.9", "172.31.0.9", "100.64.0.9", "100.127.0.9", "255.255.255.255", "::", "::1", "fd12::9", "fe80::9",
+                 "fe90::9", "fea0::9", "feb0::9", "2001:db8::9")
+    data = {1: bytes([192, 0, 2, 77]), 12: b"\3box\0"}
+    with python_upstream(lambda name, kind: (0, data.get(kind))), \
+            main_server("--upstream", f"{UPSTREAM}:{PORT}", "--recursion", "127.0.0.0/8"):
+        for name in names:
+            equal(without_ttl(dig(name).records), [f"{name}. IN A 192.0.2.77"])
+        for address in addresses:
+            equal([record.split()[-1] for record in dig("-x", address).records], ["box."])
+
+
 def test_upstream_that_is_away():
     with main_server("--upstream", f"{UPSTREAM}:{PORT}", "--recursion", "127.0.0.0/8"):
         for transport in ("+notcp", "+tcp"):
