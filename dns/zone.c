@@ -2,6 +2,7 @@
 
 #include "base/map.h"
 #include "base/search.h"
+#include "dns/reserved.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -150,12 +151,22 @@ static struct node *make_node(struct zone *zone, const struct dns_name *name)
     return node;
 }
 
-/* The bare name of a host has what the full one has. "localhost" stays what it is everywhere (RFC
- * 6761), and names of several labels would hide those of others. */
+/* Whether a host may be found by its name alone: a single label that nothing else in DNS uses. The
+ * domain's own name stays the apex. */
+static bool has_bare_name(const struct zone *zone, const struct dns_name *bare)
+{
+    char label[DNS_LABEL_MAX + 1];
+    size_t len = bare->bytes[0];
+    if (len + 2 != bare->len || dns_name_equal(bare, &zone->domain))
+        return false;
+    memcpy(label, bare->bytes + 1, len);
+    label[len] = '\0';
+    return !reserved_is_bare(label);
+}
+
 static int make_bare(struct zone *zone, const struct dns_name *bare, struct node *host)
 {
-    static const struct dns_name localhost = {11, "\11localhost"};
-    if ((size_t)bare->bytes[0] + 2 != bare->len || dns_name_equal(bare, &localhost))
+    if (!has_bare_name(zone, bare))
         return 0;
     struct node *node = map_get(&zone->nodes, bare->bytes, bare->len);
     if (node == NULL) {

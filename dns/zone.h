@@ -9,8 +9,9 @@
 #include <stdint.h>
 
 /* The network's names and addresses, immutable once built and shared by reference: NAME.DOMAIN for
- * every host, NAME alone when it is a single label, and the reverse names of all addresses. The
- * zone denies every other name below the domain and inside the overlay networks. */
+ * every host, NAME alone when it is a single label that is not reserved (reserved.h), and the
+ * reverse names of all addresses. The zone denies every other name below the domain and inside the
+ * overlay networks. */
 
 struct zone;
 struct zone_builder;

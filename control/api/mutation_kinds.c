@@ -1,6 +1,7 @@
 /* Every request that changes the network, by name: the message it comes in, the builder of change.h
  * that makes the change, and what the log says. */
 #include "base/err.h"
+#include "base/log.h"
 #include "control/api/mutation.h"
 #include "control/state/record_time.h"
 #include "control/state/state.h"
@@ -215,6 +216,17 @@ const struct mutation_kind mutation_bootstrap_cluster = {
     .subject = offsetof(Pb__BootstrapClusterRequest, cluster_id),
 };
 
+/* Nodes come before peers in names, so that no peer keeps a node from starting. */
+static void log_name_taken(const struct state *state, const struct change_node *node)
+{
+    char id[9];
+    const struct state_peer *peer = state_peer_by_name(state, node->name);
+    if (peer != NULL)
+        log_warn("a node takes its name from a peer, which goes on without one",
+                 F_STR("name", node->name), F_STR("node", node->id),
+                 F_STR("peer", log_short_id(id, peer->id)));
+}
+
 static enum grpc_code build_put_node(struct change *change, const struct state *state,
                                      const ProtobufCMessage *message, uint64_t made_ns,
                                      struct err *err)
@@ -245,6 +257,8 @@ static enum grpc_code build_put_node(struct change *change, const struct state *
     };
     enum grpc_code code = good ? change_put_node(change, state, &node, err)
                                : bad_request(change, err, "a network of the host cannot be read");
+    if (code == GRPC_OK)
+        log_name_taken(state, &node);
     free(networks);
     return code;
 }

@@ -152,12 +152,31 @@ enum grpc_code change_claim_name(const struct state *state, const char *id, cons
     const struct state_node *node = state_node_by_name(state, name);
     const struct state_peer *peer = state_peer_by_name(state, name);
     const struct state_authorization *given = state_authorization_by_name(state, name);
-    bool others = (node != NULL && strcmp(node->id, id) != 0) ||
-                  (peer != NULL && strcmp(peer->id, id) != 0) ||
-                  (given != NULL && strcmp(given->id, id) != 0);
-    if (others || strcmp(name, "localhost") == 0)
-        return REFUSE(err, GRPC_ALREADY_EXISTS, "the name %s is taken: choose another one", name);
-    return GRPC_OK;
+    const char *owner = NULL;
+    if ((peer != NULL && strcmp(peer->id, id) != 0) ||
+        (given != NULL && strcmp(given->id, id) != 0))
+        owner = "another peer";
+    if (node != NULL && strcmp(node->id, id) != 0)
+        owner = "a node";
+    if (strcmp(name, "localhost") == 0)
+        owner = "every host";
+    if (owner == NULL)
+        return GRPC_OK;
+    return REFUSE(err, GRPC_ALREADY_EXISTS, "the name %s is taken by %s: choose another one", name,
+                  owner);
+}
+
+enum grpc_code change_claim_node_name(const struct state *state, const char *id, const char *text,
+                                      char name[ACCESS_NAME_MAX + 1], struct err *err)
+{
+    if (access_check_name(text, name, err) != 0)
+        return GRPC_INVALID_ARGUMENT;
+    const struct state_node *node = state_node_by_name(state, name);
+    bool taken = node != NULL && strcmp(node->id, id) != 0;
+    if (!taken && strcmp(name, "localhost") != 0)
+        return GRPC_OK;
+    return REFUSE(err, GRPC_ALREADY_EXISTS, "the name %s is taken by %s: choose another one", name,
+                  taken ? "another node" : "every host");
 }
 
 enum grpc_code change_claim_key(const struct state *state, const char *id, const char *text,

@@ -31,6 +31,10 @@ enum grpc_code change_need_cluster(const struct state *state, struct err *err);
 enum grpc_code change_claim_name(const struct state *state, const char *id, const char *text,
                                  char name[ACCESS_NAME_MAX + 1], struct err *err);
 
+/* The same for a node, which comes before peers: only another node's name is refused. */
+enum grpc_code change_claim_node_name(const struct state *state, const char *id, const char *text,
+                                      char name[ACCESS_NAME_MAX + 1], struct err *err);
+
 /* Checks that nobody but `id` has the key. */
 enum grpc_code change_claim_key(const struct state *state, const char *id, const char *text,
                                 uint8_t key[32], struct err *err);

@@ -27,7 +27,7 @@ static enum grpc_code check_node(const struct state *state, const struct change_
         return GRPC_INVALID_ARGUMENT;
     enum grpc_code code = change_claim_key(state, node->id, node->public_key, key, err);
     if (code == GRPC_OK)
-        code = change_claim_name(state, node->id, node->name, name, err);
+        code = change_claim_node_name(state, node->id, node->name, name, err);
     const struct state_node *have = state_node(state, node->id);
     if (code == GRPC_OK && have != NULL && memcmp(have->public_key, key, sizeof key) != 0)
         return REFUSE(
@@ -111,6 +111,23 @@ static bool node_is_current(const struct state_node *have, const Pb__Node *recor
            strcmp(pb->version, record->version) == 0 && pb->psk_version == record->psk_version;
 }
 
+/* A peer that had the node's name goes on without one; an administrator's name for a peer goes too. */
+static void take_name(struct change *change, const struct state *state, const char *name)
+{
+    const struct state_peer *peer = state_peer_by_name(state, name);
+    const struct state_authorization *given = state_authorization_by_name(state, name);
+    if (peer != NULL) {
+        Pb__Peer record = *peer->pb;
+        record.name = change_text("");
+        change_add_message(change, RECORD_SET, RECORD_KEY_PEERS, peer->id, &record.base);
+    }
+    if (given != NULL) {
+        Pb__Authorization record = *given->pb;
+        record.name = change_text("");
+        change_add_message(change, RECORD_HSET, RECORD_KEY_AUTHORIZED, given->id, &record.base);
+    }
+}
+
 static enum grpc_code put_node(struct change *change, const struct state *state,
                                const struct change_node *node, struct err *err)
 {
@@ -148,9 +165,11 @@ static enum grpc_code put_node(struct change *change, const struct state *state,
                       "there are %d nodes, the most that peers follow", PREFIX_NODES_MAX);
     if (have == NULL)
         code = give_network(state, change, node, &record, &texts, err);
-    if (code == GRPC_OK)
-        change_add_message(change, RECORD_SET, RECORD_KEY_NODES, node->id, &record.base);
-    return code;
+    if (code != GRPC_OK)
+        return code;
+    take_name(change, state, name);
+    change_add_message(change, RECORD_SET, RECORD_KEY_NODES, node->id, &record.base);
+    return GRPC_OK;
 }
 
 enum grpc_code change_put_node(struct change *change, const struct state *state,

@@ -104,8 +104,9 @@ static void add_peer(struct plan_builder *builder, const struct planning *planni
         plan_builder_grant(builder, index, &host);
     }
     /* A host without IPv6 gets no AAAA record: clients that prefer IPv6 would time out first. */
-    plan_builder_name(builder, peer->name, &peer->address,
-                      peer->pb->no_ipv6 ? &no_addr : &peer->address6);
+    if (state_node_by_name(planning->state, peer->name) == NULL) /* nodes come first */
+        plan_builder_name(builder, peer->name, &peer->address,
+                          peer->pb->no_ipv6 ? &no_addr : &peer->address6);
 }
 
 static void add_self(struct plan_builder *builder, const struct state *state,

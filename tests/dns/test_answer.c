@@ -19,7 +19,7 @@ static struct zone *make_zone(void)
     ip_addr_parse(&addr, "fd00::1");
     zone_builder_add_host(builder, "router", &addr);
     ip_addr_parse(&addr, "10.51.0.2");
-    zone_builder_add_host(builder, "web", &addr);
+    zone_builder_add_host(builder, "nas", &addr);
     for (int i = 0; i < 200; i++) {
         ip_addr_add(&addr, 1);
         zone_builder_add_host(builder, "many", &addr);
@@ -99,10 +99,10 @@ static const struct {
     uint16_t size;
     const char *expected;
 } cases[] = {
-    /* 0 */ {"web", 1, 1, RD, 0, "0 aa 1/1/0/0 web. 1"},
-    /* 1: case is kept */ {"WeB.HeimdalL", 1, 1, RD, 0, "0 aa 1/1/0/0 WeB.HeimdalL. 1"},
-    /* 2: NODATA */ {"web", 28, 1, RD, 0, "0 aa 1/0/1/0 web. 6"},
-    /* 3 */ {"web.heimdall", 28, 1, RD, 0, "0 aa 1/0/1/0 heimdall. 6"},
+    /* 0 */ {"nas", 1, 1, RD, 0, "0 aa 1/1/0/0 nas. 1"},
+    /* 1: case is kept */ {"NaS.HeimdalL", 1, 1, RD, 0, "0 aa 1/1/0/0 NaS.HeimdalL. 1"},
+    /* 2: NODATA */ {"nas", 28, 1, RD, 0, "0 aa 1/0/1/0 nas. 6"},
+    /* 3 */ {"nas.heimdall", 28, 1, RD, 0, "0 aa 1/0/1/0 heimdall. 6"},
     /* 4: NXDOMAIN */ {"nope.heimdall", 1, 1, RD, 0, "3 aa 1/0/1/0 heimdall. 6"},
     /* 5: NXDOMAIN whatever the type */
     {"nope.heimdall", 16, 1, RD, 0, "3 aa 1/0/1/0 heimdall. 6"},
@@ -111,8 +111,8 @@ static const struct {
     /* 8 */
     {"heimdall", 2, 1, RD, 0, "0 aa 1/1/0/2 heimdall. 2 router.heimdall. 1 router.heimdall. 28"},
     /* 9 */ {"heimdall", 1, 1, RD, 0, "0 aa 1/0/1/0 heimdall. 6"},
-    /* 10 */ {"web.heimdall", 6, 1, RD, 0, "0 aa 1/0/1/0 heimdall. 6"},
-    /* 11 */ {"web.heimdall", 2, 1, RD, 0, "0 aa 1/0/1/0 heimdall. 6"},
+    /* 10 */ {"nas.heimdall", 6, 1, RD, 0, "0 aa 1/0/1/0 heimdall. 6"},
+    /* 11 */ {"nas.heimdall", 2, 1, RD, 0, "0 aa 1/0/1/0 heimdall. 6"},
     /* 12 */
     {"_x._tcp.router.heimdall", 33, 1, RD, 0,
      "0 aa 1/1/0/2 _x._tcp.router.heimdall. 33 router.heimdall. 1 router.heimdall. 28"},
@@ -133,25 +133,25 @@ static const struct {
     /* 25 */ {"example.com", 1, 1, RD | RECURSE, 0, "forward"},
     /* 26: without RD */ {"example.com", 1, 1, RECURSE, 0, "5 ra 1/0/0/0"},
     /* 27: ours even where others are forwarded */
-    {"web", 1, 1, RD | RECURSE, 0, "0 aa ra 1/1/0/0 web. 1"},
+    {"nas", 1, 1, RD | RECURSE, 0, "0 aa ra 1/1/0/0 nas. 1"},
     /* 28 */
     {"9.9.51.10.in-addr.arpa", 12, 1, RD | RECURSE, 0, "3 aa ra 1/0/1/0 51.10.in-addr.arpa. 6"},
     /* 29 */ {"8.8.8.8.in-addr.arpa", 12, 1, RD | RECURSE, 0, "forward"},
-    /* 30: no zone yet */ {"web", 1, 1, RD | NO_ZONE, 0, "5 1/0/0/0"},
-    /* 31 */ {"web", 1, 1, RD | NO_ZONE | RECURSE, 0, "forward"},
+    /* 30: no zone yet */ {"nas", 1, 1, RD | NO_ZONE, 0, "5 1/0/0/0"},
+    /* 31 */ {"nas", 1, 1, RD | NO_ZONE | RECURSE, 0, "forward"},
     /* 32: class CHAOS */ {"version.bind", 16, 3, RD | RECURSE, 0, "5 ra 1/0/0/0"},
-    /* 33: class ANY */ {"web", 1, 255, RD, 0, "5 1/0/0/0"},
-    /* 34: class 0 */ {"web", 1, 0, RD, 0, "5 1/0/0/0"},
+    /* 33: class ANY */ {"nas", 1, 255, RD, 0, "5 1/0/0/0"},
+    /* 34: class 0 */ {"nas", 1, 0, RD, 0, "5 1/0/0/0"},
     /* 35: AXFR */ {"heimdall", 252, 1, TCP, 0, "5 1/0/0/0"},
     /* 36: IXFR */ {"heimdall", 251, 1, TCP, 0, "5 1/0/0/0"},
     /* 37: TKEY */ {"heimdall", 249, 1, RD, 0, "4 1/0/0/0"},
     /* 38: TSIG */ {"heimdall", 250, 1, RD, 0, "4 1/0/0/0"},
     /* 39: MAILB */ {"heimdall", 253, 1, RD | RECURSE, 0, "4 ra 1/0/0/0"},
-    /* 40: type 0 */ {"web", 0, 1, RD, 0, "1 1/0/0/0"},
-    /* 41: OPT as a question */ {"web", 41, 1, RD, 0, "1 1/0/0/0"},
-    /* 42: an unknown type */ {"web", 65280, 1, RD, 0, "0 aa 1/0/1/0 web. 6"},
-    /* 43: EDNS */ {"web", 1, 1, RD | EDNS, 1232, "0 aa 1/1/0/1 web. 1 . 41"},
-    /* 44: BADVERS */ {"web", 1, 1, RD | EDNS | V1, 1232, "0 1/0/0/1 . 41"},
+    /* 40: type 0 */ {"nas", 0, 1, RD, 0, "1 1/0/0/0"},
+    /* 41: OPT as a question */ {"nas", 41, 1, RD, 0, "1 1/0/0/0"},
+    /* 42: an unknown type */ {"nas", 65280, 1, RD, 0, "0 aa 1/0/1/0 nas. 6"},
+    /* 43: EDNS */ {"nas", 1, 1, RD | EDNS, 1232, "0 aa 1/1/0/1 nas. 1 . 41"},
+    /* 44: BADVERS */ {"nas", 1, 1, RD | EDNS | V1, 1232, "0 1/0/0/1 . 41"},
     /* 45: BADVERS before anything else */
     {"example.com", 1, 1, RD | EDNS | V1 | RECURSE, 1232, "0 ra 1/0/0/1 . 41"},
     /* 46: 512 octets: 22 header and question, then 16 each */
@@ -170,7 +170,7 @@ static const struct {
     {"_y._tcp.router.heimdall", 33, 1, RD, 0,
      "0 aa 1/1/0/27 _y._tcp.router.heimdall. 33 many.heimdall. 1 many.heimdall. 1 "
      "many.heimdall. 1 many.heimdall. 1 many.heimdall. 1"},
-    /* 53: CNAME is only what it is */ {"web", 5, 1, RD, 0, "0 aa 1/0/1/0 web. 6"},
+    /* 53: CNAME is only what it is */ {"nas", 5, 1, RD, 0, "0 aa 1/0/1/0 nas. 6"},
 };
 
 START_TEST(questions_are_answered)
@@ -209,7 +209,7 @@ START_TEST(opt_says_version_and_bits)
     struct answer_context context = {.zone = zone, .transport = DNS_UDP};
     struct dns_query query;
     size_t out_len = 0;
-    size_t len = make_query(message, "web", 1, 1, EDNS | DO | (_i == 1 ? V1 : 0), 4096);
+    size_t len = make_query(message, "nas", 1, 1, EDNS | DO | (_i == 1 ? V1 : 0), 4096);
     answer_query(&context, message, len, &query, out, sizeof out, &out_len);
     ck_assert_mem_eq(out + out_len - 11,
                      _i == 1 ? "\0\0\x29\4\xd0\1\0\x80\0\0\0" : "\0\0\x29\4\xd0\0\0\x80\0\0\0", 11);

@@ -20,7 +20,7 @@ import time
 PORT = 5301
 SO_RCVBUFFORCE = 33  # which Python has no name for
 MAIN, UPSTREAM = "127.0.1.2", "127.0.1.1"
-ZONE = ["--host", "router=10.11.0.1", "--host", "router=fd00::1", "--host", "web=10.51.0.2",
+ZONE = ["--host", "router=10.11.0.1", "--host", "router=fd00::1", "--host", "nas=10.51.0.2",
         "--network", "10.51.0.0/16", "--network", "fd00::/48", "--srv", "_heimdall._tcp.router"]
 
 
@@ -100,10 +100,10 @@ def test_names():
     with main_server("--listen", f"[::1]:{PORT}"):
         equal(dig("router").records, ["router. 30 IN A 10.11.0.1"])
         equal(dig("RouTer.Heimdall", "AAAA", "+tcp").records, ["RouTer.Heimdall. 30 IN AAAA fd00::1"])
-        equal(dig("web", "AAAA").records,
-              ["web. 5 IN SOA router.heimdall. hostmaster.heimdall. 7 3600 600 86400 5"])
+        equal(dig("nas", "AAAA").records,
+              ["nas. 5 IN SOA router.heimdall. hostmaster.heimdall. 7 3600 600 86400 5"])
         equal(dig("-x", "10.51.0.2", at="::1").records[0],
-              "2.0.51.10.in-addr.arpa. 30 IN PTR web.heimdall.")
+              "2.0.51.10.in-addr.arpa. 30 IN PTR nas.heimdall.")
         equal(dig("-x", "fd00::1").records[0].split()[-1], "router.heimdall.")
         denied = dig("-x", "10.51.0.3")
         equal((denied.status, denied.records[0].split()[0]), ("NXDOMAIN", "51.10.in-addr.arpa."))
@@ -178,16 +178,16 @@ def test_tcp_by_hand():
             equal(sock.recv(1), b"")
         with connect() as sock:  # octet by octet
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for octet in framed(query("web")):
+            for octet in framed(query("nas")):
                 sock.sendall(bytes([octet]))
                 time.sleep(0.002)
             equal(read_framed(sock)[-4:], bytes([10, 51, 0, 2]))
         with connect() as sock:  # the largest message, malformed behind its question
-            sock.sendall(framed(query("web") + b"\0" * (65535 - len(query("web")))))
+            sock.sendall(framed(query("nas") + b"\0" * (65535 - len(query("nas")))))
             equal(read_framed(sock), b"\x12\x34\x81\x01" + b"\0" * 8)
-            sock.sendall(framed(query("web")))  # the connection lives on
+            sock.sendall(framed(query("nas")))  # the connection lives on
             equal(read_framed(sock)[3] & 15, 0)
-        for bad in (b"", query("web", flags=0x8100)):  # nothing to be answered ends it
+        for bad in (b"", query("nas", flags=0x8100)):  # nothing to be answered ends it
             with connect() as sock:
                 sock.sendall(framed(bad))
                 equal(sock.recv(1), b"")
@@ -202,28 +202,28 @@ def test_tcp_limits():
         with connect() as sock:  # the 17th of one address
             equal(sock.recv(1), b"")
         with connect(source="127.0.9.9") as sock:
-            sock.sendall(framed(query("web")))
+            sock.sendall(framed(query("nas")))
             equal(read_framed(sock)[-4:], bytes([10, 51, 0, 2]))
         busy = connect(source="127.0.11.2")
         more = [connect(source=f"127.0.10.{i % 14 + 1}") for i in range(111)]
         silent = time.monotonic()
-        busy.sendall(framed(query("web")))  # the youngest by its last answer now
+        busy.sendall(framed(query("nas")))  # the youngest by its last answer now
         read_framed(busy)
         late = [connect(source=f"127.0.12.{i % 2 + 1}") for i in range(20)]
         for sock in late:  # the 129th of all is served, in place of the one that did nothing for the longest
-            sock.sendall(framed(query("web")))
+            sock.sendall(framed(query("nas")))
             equal(read_framed(sock)[-4:], bytes([10, 51, 0, 2]))
         assert time.monotonic() - begin < 8, "room was made by time-outs only"
         for sock in slow + more[:4]:
             equal(sock.recv(1), b"")
-        busy.sendall(framed(query("web")))
+        busy.sendall(framed(query("nas")))
         equal(read_framed(busy)[-4:], bytes([10, 51, 0, 2]))
         equal(more[-1].recv(1), b"")
         took = time.monotonic() - silent
         assert 8 < took < 20, f"a silent client was closed after {took:.1f} s"
         time.sleep(1)
         with connect() as sock:
-            sock.sendall(framed(query("web")))
+            sock.sendall(framed(query("nas")))
             equal(read_framed(sock)[-4:], bytes([10, 51, 0, 2]))
         for sock in [*slow, *more, *late, busy]:
             sock.close()
@@ -241,7 +241,7 @@ def test_tcp_reader_that_does_not_read():
                 raise AssertionError("the server took everything")
             except TimeoutError:
                 pass
-            equal(dig("web").status, "NOERROR")
+            equal(dig("nas").status, "NOERROR")
 
 
 def without_ttl(records):
@@ -264,12 +264,12 @@ def test_upstream():
         assert "tc" in cut.flags and cut.counts[0] == 30, cut.text
         equal(dig("-x", "192.0.2.9").records[0].split()[-1], "box.corp.")
         equal(dig("a\\.b\\032\\255.corp").status, "NXDOMAIN")
-        equal(dig("web").records, ["web. 30 IN A 10.51.0.2"])
+        equal(dig("nas").records, ["nas. 30 IN A 10.51.0.2"])
         equal(dig("nope.heimdall").status, "NXDOMAIN")
         equal(dig("box.corp", "+norecurse").status, "REFUSED")
         equal(dig("box.corp", "-b", "127.5.0.1").status, "REFUSED")
-        equal(dig("web", "-b", "127.5.0.1").status, "NOERROR")
-        assert "ra" not in dig("web", "-b", "127.5.0.1").flags
+        equal(dig("nas", "-b", "127.5.0.1").status, "NOERROR")
+        assert "ra" not in dig("nas", "-b", "127.5.0.1").flags
 
 
 @contextlib.contextmanager
@@ -318,7 +318,7 @@ def test_upstream_that_is_away():
             begin = time.monotonic()
             equal(dig("box.corp", transport).status, "SERVFAIL")
             assert time.monotonic() - begin < 5.5
-        equal(dig("web").status, "NOERROR")
+        equal(dig("nas").status, "NOERROR")
         with upstream_server():
             end = time.monotonic() + 30
             while dig("box.corp").status != "NOERROR":
@@ -340,7 +340,7 @@ def test_upstream_that_is_silent():
         tcp = connect()
         tcp.sendall(framed(query("tcp.corp")))
         time.sleep(0.3)
-        equal(dig("web").status, "NOERROR")
+        equal(dig("nas").status, "NOERROR")
     tcp.close()
     sock.close()
     silent.close()
@@ -454,7 +454,7 @@ def test_upstream_over_tls_that_fails():
                 begin = time.monotonic()
                 equal(dig(name).status, "SERVFAIL")
                 assert time.monotonic() - begin < 6, serve
-            equal(dig("web").status, "NOERROR")
+            equal(dig("nas").status, "NOERROR")
 
 
 def test_new_zone_and_address():
@@ -470,8 +470,8 @@ def test_new_zone_and_address():
 
 def test_wildcard_answers_from_the_address_asked():
     with server("--listen", f"0.0.0.0:{PORT}", "--listen", f"[::]:{PORT}", *ZONE):
-        equal(dig("web", at="127.0.5.5").status, "NOERROR")
-        equal(dig("web", at="::1").status, "NOERROR")
+        equal(dig("nas", at="127.0.5.5").status, "NOERROR")
+        equal(dig("nas", at="::1").status, "NOERROR")
 
 
 def failure(*arguments, prefix=()):

@@ -25,6 +25,11 @@ static int add_network(struct zone_builder *builder, const char *text)
     return zone_builder_add_network(builder, &prefix);
 }
 
+/* Hosts with these names exist below the domain only. */
+static const char *const reserved[] = {
+    "com", "arpa", "net",  "de",   "zw",    "zip", "aaa", "web",      "home",       "corp",
+    "lan", "mail", "test", "wpad", "local", "alt", "123", "0x7f0001", "xn--node-a", "isatap"};
+
 static struct zone *make_zone(void)
 {
     struct zone_config c = config();
@@ -33,13 +38,15 @@ static struct zone *make_zone(void)
     ck_assert_int_eq(add(builder, "Router", "10.11.0.1"), 0);
     ck_assert_int_eq(add(builder, "router", "fd00:1:2::1"), 0);
     ck_assert_int_eq(add(builder, "router", "10.11.0.1"), 0); /* again */
-    ck_assert_int_eq(add(builder, "web", "10.51.0.2"), 0);
+    ck_assert_int_eq(add(builder, "nas", "10.51.0.2"), 0);
     ck_assert_int_eq(add(builder, "other", "10.51.0.2"), 0);
     ck_assert_int_eq(add(builder, "a.b.c", "10.51.16.1"), 0);
     ck_assert_int_eq(add(builder, "far", "192.0.2.7"), 0);
     ck_assert_int_eq(add(builder, "localhost", "10.51.0.9"), 0);
+    for (size_t i = 0; i < ARRAY_LEN(reserved); i++)
+        ck_assert_int_eq(add(builder, reserved[i], "10.51.0.10"), 0);
     ck_assert_int_eq(add(builder, "heimdall", "10.51.0.8"), 0);
-    ck_assert_int_eq(zone_builder_add_srv(builder, "_x._tcp.web", 1, 2, 3, "router"), 0);
+    ck_assert_int_eq(zone_builder_add_srv(builder, "_x._tcp.nas", 1, 2, 3, "router"), 0);
     ck_assert_int_eq(add_network(builder, "10.51.0.0/16"), 0);
     ck_assert_int_eq(add_network(builder, "10.11.16.0/20"), 0);
     ck_assert_int_eq(add_network(builder, "fd00:1:2::/48"), 0);
@@ -60,11 +67,11 @@ static const struct {
     /* 0 */ {"router.heimdall", ZONE_FOUND, 7, "A6", 0},
     /* 1 */ {"ROUTER.Heimdall", ZONE_FOUND, 7, "A6", 0},
     /* 2 */ {"router", ZONE_FOUND, 0, "A6", 0},
-    /* 3 */ {"web", ZONE_FOUND, 0, "A", 0},
-    /* 4: the domain, and a host of the same name */ {"heimdall", ZONE_FOUND, 0, "A", 0},
+    /* 3 */ {"nas", ZONE_FOUND, 0, "A", 0},
+    /* 4: the domain is never a host */ {"heimdall", ZONE_FOUND, 0, "", 0},
     /* 5 */ {"heimdall.heimdall", ZONE_FOUND, 9, "A", 0},
     /* 6 */ {"nope.heimdall", ZONE_DENIED, 5, "", 0},
-    /* 7 */ {"web.web.heimdall", ZONE_DENIED, 8, "", 0},
+    /* 7 */ {"nas.nas.heimdall", ZONE_DENIED, 8, "", 0},
     /* 8 */ {"nope", ZONE_FOREIGN, 0, "", 0},
     /* 9: below a bare name is not ours */ {"x.router", ZONE_FOREIGN, 0, "", 0},
     /* 10 */ {"router.heimdall.example", ZONE_FOREIGN, 0, "", 0},
@@ -76,8 +83,8 @@ static const struct {
     /* 16: several labels have no bare name */ {"a.b.c", ZONE_FOREIGN, 0, "", 0},
     /* 17 */ {"localhost", ZONE_FOREIGN, 0, "", 0},
     /* 18 */ {"localhost.heimdall", ZONE_FOUND, 10, "A", 0},
-    /* 19 */ {"_x._tcp.web.heimdall", ZONE_FOUND, 12, "S", 0},
-    /* 20 */ {"_tcp.web.heimdall", ZONE_FOUND, 9, "", 0},
+    /* 19 */ {"_x._tcp.nas.heimdall", ZONE_FOUND, 12, "S", 0},
+    /* 20 */ {"_tcp.nas.heimdall", ZONE_FOUND, 9, "", 0},
     /* 21 */ {"2.0.51.10.in-addr.arpa", ZONE_FOUND, 4, "", 2},
     /* 22 */ {"2.0.51.10.IN-ADDR.ARPA", ZONE_FOUND, 4, "", 2},
     /* 23: inside a network, no host */ {"3.0.51.10.in-addr.arpa", ZONE_DENIED, 4, "", 0},
@@ -147,7 +154,7 @@ START_TEST(reverse_names_point_back)
     char text[DNS_TEXT_MAX];
     dns_name_from_text(&name, "2.0.51.10.in-addr.arpa");
     zone_find(zone, &name, &match);
-    ck_assert_str_eq(dns_name_to_text(zone_ptr_name(&match, 0), text), "web.heimdall.");
+    ck_assert_str_eq(dns_name_to_text(zone_ptr_name(&match, 0), text), "nas.heimdall.");
     ck_assert_str_eq(dns_name_to_text(zone_ptr_name(&match, 1), text), "other.heimdall.");
     ck_assert_str_eq(dns_name_to_text(zone_ns(zone), text), "router.heimdall.");
     ck_assert_str_eq(dns_name_to_text(zone_mailbox(zone), text), "hostmaster.heimdall.");
@@ -238,6 +245,24 @@ START_TEST(many_hosts)
 }
 END_TEST
 
+START_TEST(reserved_names_are_never_bare)
+{
+    struct zone *zone = make_zone();
+    struct zone_match match;
+    struct dns_name name;
+    char full[64];
+    ck_assert(dns_name_from_text(&name, reserved[_i]));
+    zone_find(zone, &name, &match);
+    ck_assert_int_eq(match.kind, ZONE_FOREIGN);
+    snprintf(full, sizeof full, "%s.heimdall", reserved[_i]);
+    ck_assert(dns_name_from_text(&name, full));
+    zone_find(zone, &name, &match);
+    ck_assert_int_eq(match.kind, ZONE_FOUND);
+    ck_assert_ptr_nonnull(match.records);
+    zone_put(zone);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("zone");
@@ -247,5 +272,6 @@ int main(void)
     tcase_add_test(tc, a_name_too_long_with_its_domain_is_refused);
     tcase_add_loop_test(tc, domains_are_checked, 0, 6);
     tcase_add_test(tc, many_hosts);
+    tcase_add_loop_test(tc, reserved_names_are_never_bare, 0, ARRAY_LEN(reserved));
     return unit_run(tc);
 }

@@ -143,6 +143,34 @@ START_TEST(a_node_without_ipv6)
 }
 END_TEST
 
+/* Nodes come before peers: a node takes a peer's name, whoever gave it, and a peer never takes a
+ * node's. The messages say whose the name is. */
+START_TEST(names_of_nodes_come_first)
+{
+    struct network network;
+    network_init(&network);
+    ck_assert_int_eq(network_put_node(&network, 1, "a"), GRPC_OK);
+    ck_assert_int_eq(network_authorize(&network, test_id(5)), GRPC_OK);
+    ck_assert_int_eq(network_connect(&network, test_id(5), "b", test_key(5)), GRPC_OK);
+    ck_assert_int_eq(network_put_node(&network, 2, "b"), GRPC_OK);
+    ck_assert_ptr_nonnull(state_node_by_name(network.state, "b"));
+    ck_assert_ptr_null(state_peer_by_name(network.state, "b"));
+    ck_assert_str_eq(state_peer(network.state, test_id(5))->name, "");
+    ck_assert_int_eq(network_connect(&network, test_id(5), "b", test_key(5)), GRPC_ALREADY_EXISTS);
+    ck_assert_ptr_nonnull(strstr(network.err.text, "the name b is taken by a node"));
+    ck_assert_int_eq(network_connect(&network, test_id(5), "c", test_key(5)), GRPC_OK);
+    ck_assert_int_eq(network_authorize(&network, test_id(6)), GRPC_OK);
+    ck_assert_int_eq(network_connect(&network, test_id(6), "c", test_key(6)), GRPC_ALREADY_EXISTS);
+    ck_assert_ptr_nonnull(strstr(network.err.text, "the name c is taken by another peer"));
+    ck_assert_int_eq(network_authorize(&network, test_id(7)), GRPC_OK);
+    ck_assert_int_eq(network_rename(&network, test_id(7), "d"), GRPC_OK); /* not connected yet */
+    ck_assert_int_eq(network_put_node(&network, 2, "d"), GRPC_OK);
+    ck_assert_int_eq(network_put_node(&network, 2, "a"), GRPC_ALREADY_EXISTS);
+    ck_assert_ptr_nonnull(strstr(network.err.text, "the name a is taken by another node"));
+    network_fini(&network);
+}
+END_TEST
+
 START_TEST(nodes)
 {
     struct network network;
@@ -240,7 +268,6 @@ START_TEST(peers)
     network_add_peer(&network, 3, "");
     network_add_peer(&network, 4, "");
     ck_assert_int_eq(network_connect(&network, test_id(4), "y", test_key(4)), GRPC_ALREADY_EXISTS);
-    ck_assert_int_eq(network_put_node(&network, 5, "y"), GRPC_ALREADY_EXISTS);
     /* removed: the address is free again, and a new key is accepted */
     ck_assert_int_eq(network_deauthorize(&network, test_id(2)), GRPC_OK);
     struct ip_addr addr = test_addr("10.51.0.2");
@@ -343,7 +370,6 @@ START_TEST(rename_peer)
     ck_assert_int_eq(network_rename(&network, test_id(3), "printer"), GRPC_ALREADY_EXISTS);
     ck_assert_int_eq(network_connect(&network, test_id(3), "printer", test_key(3)),
                      GRPC_ALREADY_EXISTS);
-    ck_assert_int_eq(network_put_node(&network, 5, "printer"), GRPC_ALREADY_EXISTS);
     ck_assert_int_eq(network_connect(&network, test_id(4), "x", test_key(4)), GRPC_OK);
     ck_assert_str_eq(state_peer(network.state, test_id(4))->name, "printer");
     ck_assert_int_eq(network_deauthorize(&network, test_id(4)), GRPC_OK);
@@ -635,6 +661,7 @@ int main(void)
     tcase_add_test(tc, first_node_and_peer);
     tcase_add_test(tc, a_node_without_ipv6);
     tcase_add_test(tc, nodes);
+    tcase_add_test(tc, names_of_nodes_come_first);
     tcase_add_test(tc, peers);
     tcase_add_test(tc, rekey);
     tcase_add_test(tc, rename_peer);
