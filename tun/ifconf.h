@@ -33,6 +33,7 @@ struct ifconf_link {
 int ifconf_link_get(struct ifconf_socket *conf, uint32_t ifindex, struct ifconf_link *out);
 int ifconf_link_find(struct ifconf_socket *conf, const char *name, struct ifconf_link *out);
 int ifconf_link_set_up(struct ifconf_socket *conf, uint32_t ifindex, bool up);
+int ifconf_link_set_name(struct ifconf_socket *conf, uint32_t ifindex, const char *name);
 int ifconf_link_set_mtu(struct ifconf_socket *conf, uint32_t ifindex, uint32_t mtu);
 
 /* Removes the interface from the kernel. */
@@ -155,6 +156,9 @@ bool ifconf_ipv6_enabled(const char *name);
  * from router advertisements keep accepting them. */
 int ifconf_forwarding_enable(uint8_t family, bool *was);
 int ifconf_forwarding_disable(uint8_t family);
+
+/* Whether the kernel forwards packets of this family; false when it cannot be read. */
+bool ifconf_forwarding_get(uint8_t family);
 
 /* Whether the kernel drops IPv4 packets that come in on `name` from an address to which it would
  * send elsewhere (rp_filter 1, RFC 3704). */

@@ -186,6 +186,11 @@ int ifconf_forwarding_enable(uint8_t family, bool *was)
     return write_switch(forwarding_path(family), "1");
 }
 
+bool ifconf_forwarding_get(uint8_t family)
+{
+    return read_switch(forwarding_path(family)) > 0;
+}
+
 int ifconf_forwarding_disable(uint8_t family)
 {
     return write_switch(forwarding_path(family), "0");

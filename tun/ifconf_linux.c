@@ -247,6 +247,15 @@ int ifconf_link_set_up(struct ifconf_socket *conf, uint32_t ifindex, bool up)
     return ifindex == 0 ? -ENODEV : request_run(conf, &request, NULL, NULL);
 }
 
+int ifconf_link_set_name(struct ifconf_socket *conf, uint32_t ifindex, const char *name)
+{
+    struct request request;
+    struct ifinfomsg *ifi = request_init(&request, RTM_NEWLINK, 0, sizeof *ifi);
+    ifi->ifi_index = (int)ifindex;
+    mnl_attr_put_strz(request.nlh, IFLA_IFNAME, name);
+    return ifindex == 0 ? -ENODEV : request_run(conf, &request, NULL, NULL);
+}
+
 int ifconf_link_set_mtu(struct ifconf_socket *conf, uint32_t ifindex, uint32_t mtu)
 {
     struct request request;

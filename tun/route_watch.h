@@ -4,7 +4,7 @@
 #include <stdbool.h>
 
 /* Reports that a route, rule or address of this network namespace has changed, not which; with
- * `links` also a link, for example its MTU. */
+ * `links` also a link, for example its MTU, or whether the kernel forwards packets. */
 
 struct route_watch;
 

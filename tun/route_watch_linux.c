@@ -15,8 +15,10 @@ struct route_watch {
 static int join(struct mnl_socket *socket, bool links)
 {
     static const int groups[] = {RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE,
-                                 RTNLGRP_IPV6_RULE, RTNLGRP_LINK};
-    size_t count = sizeof groups / sizeof groups[0] - (links ? 0 : 1);
+                                 RTNLGRP_IPV6_RULE,
+                                 /* with links: */
+                                 RTNLGRP_LINK, RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF};
+    size_t count = sizeof groups / sizeof groups[0] - (links ? 0 : 3);
     for (size_t i = 0; i < count; i++) {
         int group = groups[i];
         if (mnl_socket_setsockopt(socket, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) < 0)

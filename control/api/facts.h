@@ -44,8 +44,8 @@ struct report_host {
     bool takes_changes;
     bool disk_full; /* of the data dir */
     bool forwards;
-    bool has_firewall;
-    const char *firewall_error; /* why it has none; may be NULL */
+    const char *tunnel_problem; /* what of the interface does not stand as asked; NULL: all does */
+    const char *firewall_problem; /* why it does not stand as asked; NULL: it does */
     bool serves_names;
     const struct report_probe *probes; /* as of a moment ago */
     size_t probe_count;

@@ -61,6 +61,10 @@ static void check_tunnel(struct problems *problems, const struct report_facts *f
         problem_add(problems, remedy, "UDP port %u cannot be opened: no host can be reached",
                     facts->live->info.missing_port);
     }
+    if (host->tunnel_problem != NULL)
+        problem_add(problems, "stop the program that changes it; it is put back by itself",
+                    "the interface %s is not as it should be: %s", host->interface_name,
+                    host->tunnel_problem);
 }
 
 static void check_forward_probe(struct problems *problems, const struct report_host *host,
@@ -102,12 +106,13 @@ static void check_forwarding(struct problems *problems, const struct report_fact
 static void check_firewall(struct problems *problems, const struct report_facts *facts)
 {
     const struct report_host *host = facts->host;
-    bool has_reason = host->firewall_error != NULL && host->firewall_error[0] != '\0';
-    if (!host->has_firewall)
-        problem_add(problems, "install nftables, and start heimdall again with CAP_NET_ADMIN",
-                    "the firewall is not set up%s%s: networks behind this node are reached only if "
+    if (host->firewall_problem != NULL)
+        problem_add(problems,
+                    "install nftables, give heimdall CAP_NET_ADMIN, and stop what else changes the "
+                    "table; it is written again by itself",
+                    "the firewall is not set up: %s: networks behind this node are reached only if "
                     "they have a route back",
-                    has_reason ? ": " : "", has_reason ? host->firewall_error : "");
+                    host->firewall_problem);
 }
 
 static void check_store(struct problems *problems, const struct report_facts *facts)

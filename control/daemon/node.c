@@ -101,9 +101,9 @@ static void env_host(void *ctx, struct report_host *out)
         .redis_runs = cluster_redis_runs(node->cluster),
         .takes_changes = cluster_takes_changes(node->cluster),
         .disk_full = cluster_disk_full(node->cluster),
+        .tunnel_problem = tunnel_problem(node->tunnel),
         .forwards = tunnel_forwards(node->tunnel),
-        .has_firewall = tunnel_has_firewall(node->tunnel),
-        .firewall_error = tunnel_firewall_error(node->tunnel),
+        .firewall_problem = tunnel_firewall_problem(node->tunnel),
         .serves_names = names_are_served(node->names),
     };
     out->probes = checkup_results(node->checkup, &out->probe_count);

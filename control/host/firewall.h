@@ -7,7 +7,9 @@
 #include <uv.h>
 
 /* A node's table in nftables, written off the loop: nft may take seconds, or hang. Each change
- * replaces the whole table, so that of several changes only the newest counts. */
+ * replaces the whole table, so that of several changes only the newest counts. A table that another
+ * program removes or changes is written again, and so is one that nft refused, both after pauses
+ * that grow (repair.h). */
 
 struct firewall;
 
@@ -18,12 +20,10 @@ int firewall_open(struct firewall **out, uv_loop_t *loop, const char *table);
  * later. What nft refuses is logged once, until it works again. */
 void firewall_set(struct firewall *firewall, const struct nft_config *config);
 
-/* Whether nft took the rules that were asked for last, as far as that is known: true until the
- * first answer. */
-bool firewall_is_set(const struct firewall *firewall);
+/* Why the rules that were asked for do not stand; NULL: they do, as far as that is known. */
+const char *firewall_problem(const struct firewall *firewall);
 
 /* Why not; "" while it is set. */
-const char *firewall_error(const struct firewall *firewall);
 
 /* Removes the table, behind whatever is under way, and frees the result by the loop's next turns.
  * Takes NULL. */

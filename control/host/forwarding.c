@@ -21,6 +21,36 @@ void forwarding_enable(struct forwarding *forwarding, bool ipv6)
     }
 }
 
+static void note(struct forwarding *forwarding, bool ipv6)
+{
+    for (int i = 0; i < (ipv6 ? 2 : 1); i++) {
+        bool works = ifconf_forwarding_get(i == 0 ? 4 : 6);
+        if (forwarding->works[i] && !works)
+            log_warn("another program switched the kernel's forwarding off: switching it on again",
+                     F_INT("ip_version", i == 0 ? 4 : 6));
+        forwarding->works[i] = works;
+    }
+}
+
+void forwarding_heal(struct forwarding *forwarding, bool ipv6, uint64_t now_ns, uint64_t *wait_ms)
+{
+    note(forwarding, ipv6);
+    if (forwarding->works[0] && (!ipv6 || forwarding->works[1])) {
+        repair_rest(&forwarding->repair, now_ns);
+        return;
+    }
+    if (!repair_due(&forwarding->repair, now_ns, wait_ms))
+        return;
+    if (repair_news(&forwarding->repair))
+        log_warn("another program keeps switching the kernel's forwarding off: it is switched on "
+                 "again after ever longer pauses");
+    for (int i = 0; i < (ipv6 ? 2 : 1); i++) {
+        bool was = true;
+        forwarding->works[i] = ifconf_forwarding_enable(i == 0 ? 4 : 6, &was) == 0;
+        forwarding->switched_on[i] |= forwarding->works[i] && !was;
+    }
+}
+
 /* A host that did not forward before us does not do so after us. */
 void forwarding_restore(struct forwarding *forwarding)
 {

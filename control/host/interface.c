@@ -1,6 +1,7 @@
 #include "control/host/interface.h"
 
 #include "base/log.h"
+#include "control/host/interface_parts.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -64,15 +65,16 @@ static void warn(const char *what, const struct ip_prefix *prefix, int code)
              F_STR("error", strerror(-code)));
 }
 
-static bool is_served(const struct interface *interface, uint8_t family)
+bool interface_is_served(const struct interface *interface, uint8_t family)
 {
     return interface->ifindex != 0 && (family == 4 || interface->ipv6);
 }
 
-static void add_addresses(struct interface *interface, const struct ip_prefix *addrs, size_t count)
+void interface_add_addresses(struct interface *interface, const struct ip_prefix *addrs,
+                             size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (!is_served(interface, addrs[i].addr.family))
+        if (!interface_is_served(interface, addrs[i].addr.family))
             continue;
         int code = ifconf_addr_add(interface->conf, interface->ifindex, &addrs[i]);
         if (code == -EACCES && addrs[i].addr.family == 6)
@@ -85,7 +87,7 @@ static void add_addresses(struct interface *interface, const struct ip_prefix *a
 static void del_addresses(struct interface *interface, const struct ip_prefix *addrs, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (is_served(interface, addrs[i].addr.family))
+        if (interface_is_served(interface, addrs[i].addr.family))
             (void)ifconf_addr_del(interface->conf, interface->ifindex, &addrs[i]);
 }
 
@@ -99,13 +101,13 @@ static struct ip_addr source_of(const struct plan *plan, uint8_t family)
 }
 
 /* A family in which we have no address gets no routes: what would go there could not come back. */
-static bool is_routed(const struct interface *interface, const struct plan *plan, uint8_t family)
+bool interface_is_routed(const struct interface *interface, const struct plan *plan, uint8_t family)
 {
-    return is_served(interface, family) && source_of(plan, family).family != 0;
+    return interface_is_served(interface, family) && source_of(plan, family).family != 0;
 }
 
-static void set_routes(struct interface *interface, const struct plan *plan,
-                       const struct ip_prefix *prefixes, size_t count)
+void interface_set_routes(struct interface *interface, const struct plan *plan,
+                          const struct ip_prefix *prefixes, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         uint8_t family = prefixes[i].addr.family;
@@ -114,7 +116,8 @@ static void set_routes(struct interface *interface, const struct plan *plan,
                                      .ifindex = interface->ifindex,
                                      .source = source_of(plan, family)};
         int code = 0;
-        if (is_routed(interface, plan, family) && !own_networks_has(&interface->own, &prefixes[i]))
+        if (interface_is_routed(interface, plan, family) &&
+            !own_networks_has(&interface->own, &prefixes[i]))
             code = ifconf_route_set(interface->conf, &route);
         if (code < 0)
             warn("cannot set a route through the tunnel", &prefixes[i], code);
@@ -130,7 +133,7 @@ static void del_route(struct interface *interface, const struct ip_prefix *prefi
 static void del_routes(struct interface *interface, const struct ip_prefix *prefixes, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (is_served(interface, prefixes[i].addr.family) &&
+        if (interface_is_served(interface, prefixes[i].addr.family) &&
             !own_networks_has(&interface->own, &prefixes[i]))
             del_route(interface, &prefixes[i]);
 }
@@ -138,7 +141,7 @@ static void del_routes(struct interface *interface, const struct ip_prefix *pref
 /* ---- this host's own networks ---- */
 
 /* Ends the lookup in our table, so that the main table has the word. */
-static void set_throw(struct interface *interface, const struct ip_prefix *prefix)
+void interface_set_throw(struct interface *interface, const struct ip_prefix *prefix)
 {
     struct ifconf_route route = {
         .prefix = *prefix, .table = interface->slot.table, .is_throw = true};
@@ -166,7 +169,7 @@ static bool has_route(const struct plan *plan, const struct ip_prefix *prefix)
 }
 
 /* Changes only what differs: setting a route is itself a change of routes. */
-static void follow_own_networks(struct interface *interface, const struct plan *plan)
+void interface_follow_own_networks(struct interface *interface, const struct plan *plan)
 {
     struct own_networks next;
     if (interface->ifindex == 0 ||
@@ -180,13 +183,13 @@ static void follow_own_networks(struct interface *interface, const struct plan *
             continue;
         del_route(interface, prefix);
         if (has_route(plan, prefix))
-            set_routes(interface, plan, prefix, 1);
+            interface_set_routes(interface, plan, prefix, 1);
     }
     for (size_t i = 0; i < next.count; i++) {
         if (own_networks_has(&former, &next.items[i].prefix))
             continue;
         del_route(interface, &next.items[i].prefix);
-        set_throw(interface, &next.items[i].prefix);
+        interface_set_throw(interface, &next.items[i].prefix);
         log_own(&next.items[i]);
     }
     own_networks_fini(&former);
@@ -194,7 +197,7 @@ static void follow_own_networks(struct interface *interface, const struct plan *
 
 /* ---- rules ---- */
 
-static int set_rules(struct interface *interface, struct err *err)
+int interface_set_rules(struct interface *interface, struct err *err)
 {
     int code = rules_set(&interface->rules, interface->ipv6);
     if (code < 0)
@@ -204,14 +207,14 @@ static int set_rules(struct interface *interface, struct err *err)
 
 /* An address of each family that our table routes to the interface: there the kernel is to send
  * what is for it. */
-static void lead(struct interface *interface, const struct plan *plan)
+void interface_lead(struct interface *interface, const struct plan *plan)
 {
     bool asked[2] = {false, false};
     for (size_t i = 0; i < plan->route_count; i++) {
         const struct ip_prefix *route = &plan->routes[i];
         bool *done = &asked[route->addr.family == 6];
         struct ip_addr dest = route->addr;
-        if (*done || route->len == 0 || !is_routed(interface, plan, dest.family))
+        if (*done || route->len == 0 || !interface_is_routed(interface, plan, dest.family))
             continue;
         if (route->len < ip_addr_bits(&dest))
             (void)ip_addr_add(&dest, 1);
@@ -258,7 +261,7 @@ static void warn_of_strict_filter(struct interface *interface, const struct plan
 
 /* The way to an endpoint may be narrower than the interface it starts on, so the kernel is asked.
  */
-static uint32_t wanted_mtu(const struct interface *interface, const struct plan *plan)
+uint32_t interface_wanted_mtu(const struct interface *interface, const struct plan *plan)
 {
     uint32_t lowest = UINT32_MAX;
     struct ifconf_default route;
@@ -282,11 +285,11 @@ static uint32_t wanted_mtu(const struct interface *interface, const struct plan 
     return lowest - MTU_OVERHEAD > MTU_MAX ? MTU_MAX : lowest - MTU_OVERHEAD;
 }
 
-static void follow_mtu(struct interface *interface, const struct plan *plan)
+void interface_follow_mtu(struct interface *interface, const struct plan *plan)
 {
     if (interface->ifindex == 0)
         return;
-    uint32_t mtu = wanted_mtu(interface, plan);
+    uint32_t mtu = interface_wanted_mtu(interface, plan);
     if (mtu == interface->mtu)
         return;
     int code = ifconf_link_set_mtu(interface->conf, interface->ifindex, mtu);
@@ -299,57 +302,6 @@ static void follow_mtu(struct interface *interface, const struct plan *plan)
     }
 }
 
-/* ---- healing ---- */
-
-/* How many of the plan's routes our table lacks. */
-static size_t count_missing(const struct interface *interface, const struct plan *plan)
-{
-    size_t wanted = 0;
-    size_t present = 0;
-    for (size_t i = 0; i < plan->route_count; i++)
-        wanted += is_routed(interface, plan, plan->routes[i].addr.family) &&
-                  !own_networks_has(&interface->own, &plan->routes[i]);
-    wanted += interface->own.count;
-    for (uint8_t family = 4; family <= 6; family += 2) {
-        struct ifconf_route *routes = NULL;
-        size_t count = 0;
-        if (ifconf_route_list(interface->conf, family, interface->slot.table, IFCONF_PROTOCOL,
-                              &routes, &count) < 0)
-            continue;
-        present += count;
-        free(routes);
-    }
-    return present < wanted ? wanted - present : 0;
-}
-
-/* What was missing already is not tried again: setting routes is itself a change of routes. */
-static void heal_routes(struct interface *interface, const struct plan *plan)
-{
-    size_t missing = count_missing(interface, plan);
-    if (missing > interface->missing) {
-        log_info("routes of the tunnel were removed and are set again", F_INT("count", missing));
-        add_addresses(interface, plan->addresses, plan->address_count);
-        set_routes(interface, plan, plan->routes, plan->route_count);
-        for (size_t i = 0; i < interface->own.count; i++)
-            set_throw(interface, &interface->own.items[i].prefix);
-        missing = count_missing(interface, plan);
-    }
-    interface->missing = missing;
-}
-
-void interface_heal(struct interface *interface, const struct plan *plan)
-{
-    struct ifconf_link link;
-    struct err err;
-    if (set_rules(interface, &err) < 0)
-        log_warn("the tunnel's routes are not used", F_STR("error", err.text));
-    follow_mtu(interface, plan);
-    follow_own_networks(interface, plan);
-    if (ifconf_link_get(interface->conf, interface->ifindex, &link) == 0 && link.up)
-        heal_routes(interface, plan);
-    lead(interface, plan);
-}
-
 /* ---- all together ---- */
 
 int interface_come_up(struct interface *interface, uint32_t ifindex, const struct plan *plan,
@@ -360,18 +312,18 @@ int interface_come_up(struct interface *interface, uint32_t ifindex, const struc
     interface->ipv6 = ifconf_ipv6_enabled(interface->name);
     if (!interface->ipv6 && log_once(&interface->no_ipv6))
         log_warn("IPv6 is switched off on this host: the network is served over IPv4 only");
-    follow_mtu(interface, plan);
+    interface_follow_mtu(interface, plan);
     int code = ifconf_link_set_up(interface->conf, ifindex, true);
     if (code < 0)
         return err_set_errno(err, code, "interface %s cannot be set up", interface->name);
-    code = set_rules(interface, err);
+    code = interface_set_rules(interface, err);
     if (code < 0)
         return code;
-    add_addresses(interface, plan->addresses, plan->address_count);
+    interface_add_addresses(interface, plan->addresses, plan->address_count);
     own_networks_fini(&interface->own); /* what kept them out went with the interface, or is kept */
-    follow_own_networks(interface, plan);
-    set_routes(interface, plan, plan->routes, plan->route_count);
-    lead(interface, plan);
+    interface_follow_own_networks(interface, plan);
+    interface_set_routes(interface, plan, plan->routes, plan->route_count);
+    interface_lead(interface, plan);
     return 0;
 }
 
@@ -387,18 +339,18 @@ void interface_retract(struct interface *interface, const struct plan *to,
 void interface_extend(struct interface *interface, const struct plan *to,
                       const struct plan_delta *delta)
 {
-    add_addresses(interface, delta->addresses_added, delta->addresses_added_count);
-    follow_mtu(interface, to);
-    follow_own_networks(interface, to);
+    interface_add_addresses(interface, delta->addresses_added, delta->addresses_added_count);
+    interface_follow_mtu(interface, to);
+    interface_follow_own_networks(interface, to);
     /* routes have the address as their source, and went with the former one */
     if (delta->addresses_added_count > 0)
-        set_routes(interface, to, to->routes, to->route_count);
+        interface_set_routes(interface, to, to->routes, to->route_count);
     else
-        set_routes(interface, to, delta->routes_added, delta->routes_added_count);
+        interface_set_routes(interface, to, delta->routes_added, delta->routes_added_count);
     if (to->exit == PLAN_EXIT_ON)
         rules_set_exit(&interface->rules, true);
     if (delta->routes_added_count > 0) {
         warn_of_strict_filter(interface, to);
-        lead(interface, to);
+        interface_lead(interface, to);
     }
 }

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/log_once.h"
 #include "control/host/own_networks.h"
+#include "control/host/repair.h"
 #include "control/host/rules.h"
 #include "control/host/slot.h"
 #include "control/state/plan.h"
@@ -17,6 +18,16 @@
  * front of that table. What the kernel refuses is logged, and the rest goes on without it. While
  * the interface is gone (ifindex 0) only rules are changed; interface_come_up makes up for it. */
 
+/* What another program may undo. */
+enum interface_part {
+    INTERFACE_NAME,
+    INTERFACE_MTU,
+    INTERFACE_ADDRESSES,
+    INTERFACE_RULES,
+    INTERFACE_ROUTES,
+    INTERFACE_PARTS
+};
+
 struct interface {
     struct ifconf_socket *conf;
     char name[IFCONF_NAME_LEN];
@@ -28,7 +39,9 @@ struct interface {
     bool ipv6;               /* the interface takes IPv6 addresses */
     struct log_once no_ipv6;
     struct log_once strict_filter;
-    size_t missing; /* routes that the kernel did not keep when they were set last */
+    bool is_renamed; /* by another program, and its name is taken */
+    size_t missing;  /* routes that the kernel did not keep when they were set last */
+    struct repair repairs[INTERFACE_PARTS];
 };
 
 /* 0 or a negative errno; fini is allowed after a failure. */
@@ -49,9 +62,12 @@ void interface_retract(struct interface *interface, const struct plan *to,
 void interface_extend(struct interface *interface, const struct plan *to,
                       const struct plan_delta *delta);
 
-/* For when routes, rules or links of the host have changed: sets the MTU that the ways to the
- * plan's endpoints leave, and puts back what others removed of ours (a link that was down for a
- * moment, a network manager that starts). */
-void interface_heal(struct interface *interface, const struct plan *plan);
+/* For when routes, rules, addresses or links of the host have changed: follows the MTU of the paths
+ * to the plan's endpoints and this host's own networks, and puts back what others undid. Returns
+ * after how many ms it is to be called again without a change; 0: not. `now_ns` is boot time. */
+uint64_t interface_heal(struct interface *interface, const struct plan *plan, uint64_t now_ns);
+
+/* What of the interface others keep undoing; NULL: nothing. */
+const char *interface_problem(const struct interface *interface);
 
 #endif

@@ -120,6 +120,27 @@ int rules_set(struct rules *rules, bool ipv6)
     return 0;
 }
 
+size_t rules_missing(struct rules *rules, bool ipv6)
+{
+    size_t missing = 0;
+    for (uint8_t family = 4; family <= 6; family += 2) {
+        struct ifconf_rule *list = NULL;
+        size_t count = 0;
+        size_t present = 0;
+        size_t wanted = rules->exit ? EXIT_RULES : 0;
+        if (family == 4 || ipv6)
+            wanted++;
+        if (ifconf_rule_list(rules->conf, family, IFCONF_PROTOCOL, &list, &count) < 0)
+            continue;
+        for (size_t i = 0; i < count; i++)
+            if (list[i].fwmask == SLOT_MARK_MASK && list[i].fwmark == rules->mark)
+                present++;
+        missing += present < wanted ? wanted - present : 0;
+        free(list);
+    }
+    return missing;
+}
+
 void rules_set_exit(struct rules *rules, bool exit)
 {
     if (exit == rules->exit)

@@ -5,6 +5,7 @@
 #include "tun/ifconf.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* The policy rules in front of one tunnel's routing table. The kernel asks them in this order, all
@@ -40,6 +41,9 @@ void rules_clean(struct rules *rules);
 /* Adds the first rule, where it is missing, and with an exit node the others. 0 or a negative
  * errno, when the first one cannot be had. */
 int rules_set(struct rules *rules, bool ipv6);
+
+/* How many of those rules the kernel does not have. */
+size_t rules_missing(struct rules *rules, bool ipv6);
 
 void rules_set_exit(struct rules *rules, bool exit);
 

@@ -264,7 +264,12 @@ static void on_gone(void *ctx)
 static void on_host_changed(void *ctx)
 {
     struct tunnel *tunnel = ctx;
-    interface_heal(&tunnel->interface, &tunnel->plan);
+    uint64_t now_ns = clock_boottime_ns();
+    uint64_t wait_ms = interface_heal(&tunnel->interface, &tunnel->plan, now_ns);
+    if (tunnel->firewall != NULL)
+        forwarding_heal(&tunnel->forwarding, tunnel->interface.ipv6, now_ns, &wait_ms);
+    if (wait_ms > 0)
+        tunnel_watch_look_in(tunnel->watch, wait_ms);
     if (tunnel->network_changed != NULL)
         tunnel->network_changed(tunnel->ctx);
 }
@@ -420,6 +425,11 @@ bool tunnel_has_ipv6(const struct tunnel *tunnel)
     return tunnel->interface.ipv6;
 }
 
+const char *tunnel_problem(const struct tunnel *tunnel)
+{
+    return interface_problem(&tunnel->interface);
+}
+
 bool tunnel_forwards(const struct tunnel *tunnel)
 {
     const struct forwarding *forwarding = &tunnel->forwarding;
@@ -427,14 +437,9 @@ bool tunnel_forwards(const struct tunnel *tunnel)
            (forwarding->works[0] && (!tunnel->interface.ipv6 || forwarding->works[1]));
 }
 
-const char *tunnel_firewall_error(const struct tunnel *tunnel)
+const char *tunnel_firewall_problem(const struct tunnel *tunnel)
 {
-    return tunnel->firewall == NULL ? "" : firewall_error(tunnel->firewall);
-}
-
-bool tunnel_has_firewall(const struct tunnel *tunnel)
-{
-    return tunnel->firewall == NULL || firewall_is_set(tunnel->firewall);
+    return tunnel->firewall != NULL ? firewall_problem(tunnel->firewall) : NULL;
 }
 
 const uint8_t *tunnel_public_key(const struct tunnel *tunnel)

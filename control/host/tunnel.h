@@ -80,10 +80,11 @@ bool tunnel_has_ipv6(const struct tunnel *tunnel);
 
 /* Whether the kernel forwards packets, and whether the firewall is set up as asked. */
 bool tunnel_forwards(const struct tunnel *tunnel);
-bool tunnel_has_firewall(const struct tunnel *tunnel);
+/* What of the interface others keep undoing; NULL: nothing. */
+const char *tunnel_problem(const struct tunnel *tunnel);
 
-/* Why it is not; "" while it is. */
-const char *tunnel_firewall_error(const struct tunnel *tunnel);
+/* Why the firewall does not stand as asked; NULL: it does. */
+const char *tunnel_firewall_problem(const struct tunnel *tunnel);
 const uint8_t *tunnel_public_key(const struct tunnel *tunnel);
 
 #endif

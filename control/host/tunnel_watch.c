@@ -47,7 +47,8 @@ static void on_host_changes(uv_poll_t *poll, int status, int events)
     (void)status;
     (void)events;
     if (!watch->closing && route_watch_read(watch->host) &&
-        !uv_is_active((uv_handle_t *)&watch->settle))
+        (!uv_is_active((uv_handle_t *)&watch->settle) ||
+         uv_timer_get_due_in(&watch->settle) > SETTLE_MS))
         (void)uv_timer_start(&watch->settle, on_host_settled, SETTLE_MS, 0);
 }
 
@@ -96,6 +97,12 @@ int tunnel_watch_open(struct tunnel_watch **out, uv_loop_t *loop,
 void tunnel_watch_ring(struct tunnel_watch *watch)
 {
     (void)uv_async_send(&watch->gone);
+}
+
+void tunnel_watch_look_in(struct tunnel_watch *watch, uint64_t wait_ms)
+{
+    if (!watch->closing && !uv_is_active((uv_handle_t *)&watch->settle))
+        (void)uv_timer_start(&watch->settle, on_host_settled, wait_ms, 0);
 }
 
 void tunnel_watch_pause(struct tunnel_watch *watch, uint64_t pause_ms)

@@ -22,6 +22,9 @@ int tunnel_watch_open(struct tunnel_watch **out, uv_loop_t *loop,
 /* From any thread. */
 void tunnel_watch_ring(struct tunnel_watch *watch);
 
+/* Has host_changed called after this time at the latest, without a change. */
+void tunnel_watch_look_in(struct tunnel_watch *watch, uint64_t wait_ms);
+
 /* Calls `again` after the pause; a second call replaces the first. */
 void tunnel_watch_pause(struct tunnel_watch *watch, uint64_t pause_ms);
 

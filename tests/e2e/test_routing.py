@@ -92,6 +92,23 @@ class BesideOthers(Routing):
         net.client.run(["ip", "addr", "del", "192.168.60.20/24", "dev", "eth1"])
         wait_until(lambda: "darknet" in net.client.sh("ip route get 192.168.60.10"), 5, "the tunnel does not take over")
 
+    def test_firewall_flushed(self):
+        """the table comes back, and the peers reach the network behind the node again; until then status names it"""
+        net = self.net
+        self.connect()
+        self.publish()
+        self.reaches(net.client, SERVER)
+        net.router.sh("nft flush ruleset")
+        self.reaches(net.client, SERVER)
+        net.node.wait_for("another program removed the firewall's table")
+        net.router.sh("sysctl -qw net.ipv4.ip_forward=0")
+        self.reaches(net.client, SERVER)
+        net.router.sh("cp /usr/sbin/nft /tmp/nft; mount --bind /bin/false /usr/sbin/nft; /tmp/nft flush ruleset")
+        wait_until(lambda: "the firewall is not set up" in net.hctl("status", check=False).stdout, 10, "status is silent")
+        net.router.sh("umount /usr/sbin/nft")
+        self.reaches(net.client, SERVER, 20)
+        wait_until(lambda: "All is well" in net.hctl("status", check=False).stdout, 20, "status keeps the problem")
+
     def test_full_tunnel_raised_later(self):
         """as wg-quick does it with AllowedIPs = 0.0.0.0/0"""
         net = self.net

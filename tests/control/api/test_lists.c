@@ -49,7 +49,6 @@ static void env_host(void *ctx, struct report_host *out)
                                 .redis_runs = true,
                                 .takes_changes = true,
                                 .forwards = true,
-                                .has_firewall = true,
                                 .serves_names = true};
 }
 

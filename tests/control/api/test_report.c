@@ -80,7 +80,6 @@ static void world_init(struct world *world)
                                      .redis_runs = true,
                                      .takes_changes = true,
                                      .forwards = true,
-                                     .has_firewall = true,
                                      .serves_names = true},
                             .handshake_ns = NOW_NS - 10 * NS_PER_SEC,
                             .mtu = 1420};
@@ -225,13 +224,12 @@ static void no_forwarding(struct world *world)
 
 static void no_firewall(struct world *world)
 {
-    world->host.has_firewall = false;
+    world->host.firewall_problem = "nft is missing";
 }
 
 static void no_nft(struct world *world)
 {
-    world->host.has_firewall = false;
-    world->host.firewall_error = "nft is missing";
+    world->host.firewall_problem = "nft is missing";
 }
 
 static void disk_full(struct world *world)
@@ -485,12 +483,18 @@ START_TEST(everything_is_wrong)
     struct world world;
     world_init(&world);
     world.host = (struct report_host){
-        .interface_name = "darknet", .data_dir = "/data", .insecure = true, .disk_full = true};
+        .interface_name = "darknet",
+        .data_dir = "/data",
+        .insecure = true,
+        .disk_full = true,
+        .firewall_problem = "nft is missing",
+        .tunnel_problem = "another program keeps removing its routes",
+    };
     many_versions(&world);
     no_handshake(&world);
     damaged(&world);
     ask(&world);
-    ck_assert_uint_eq(world.pb->n_problems, 9);
+    ck_assert_uint_eq(world.pb->n_problems, 10);
     ck_assert_ptr_null(world.pb->started);
     world_fini(&world);
 }

@@ -17,6 +17,7 @@ static uint8_t private_key[32];
 static bool recreated;
 static bool firewall;
 static const char *exit_node; /* as the option says; the only node is named "exit" */
+static const char *own_ipv6;  /* a second address of the plan */
 static const char *overlay;   /* of a node's plan: what the firewall is about */
 static const char *endpoint = "127.0.0.1:51820";
 
@@ -111,6 +112,8 @@ static void tunnel_allowed(struct tunnel *tunnel, const char *address, const cha
     ck_assert_msg(
         plan_of_peer(&response, &(struct plan_self){.exit_node = exit_node}, &plan, &err) == 0,
         "%s", err.text);
+    if (own_ipv6 != NULL)
+        ck_assert(ip_prefix_parse(&plan.addresses[plan.address_count++], own_ipv6));
     if (overlay != NULL) {
         plan.overlay = calloc(1, sizeof *plan.overlay);
         plan.overlay_count = 1;
@@ -347,6 +350,75 @@ START_TEST(a_name_that_is_taken_is_tried_again)
 }
 END_TEST
 
+/* ---- what other programs undo ---- */
+
+/* Each is undone by another program, and comes back. */
+START_TEST(what_others_undo_comes_back)
+{
+    static const struct {
+        const char *undo;
+        const char *look;
+        const char *back;
+    } rows[] = {
+        {"ip addr del 10.51.0.2/16 dev %s", "ip addr show dev %s", "10.51.0.2/16"},
+        {"ip addr del fd00:51::2/64 dev %s", "ip addr show dev %s", "fd00:51::2/64"},
+        {"ip addr flush dev %s", "ip addr show dev %s", "fd00:51::2/64"},
+        {"ip -6 rule del pref 5200 # %s", "ip -6 rule # %s", "5200:"},
+        {"ip rule del pref 5200 # %s", "ip rule # %s", "5200:"},
+        {"ip link set %s mtu 1000", "ip link show %s", "mtu 8920"},
+        {"ip link set %s mtu 1000", "ip addr show dev %s", "fd00:51::2/64"},
+        {"ip link set %s name other", "ip link # %s", NULL},
+        {"sysctl -qw net.ipv6.conf.%s.disable_ipv6=1 && sleep 0.5 && "
+         "sysctl -qw net.ipv6.conf.%s.disable_ipv6=0",
+         "ip addr show dev %s", "fd00:51::2/64"},
+        {"sysctl -qw net.ipv4.ip_forward=0 # %s", "sysctl net.ipv4.ip_forward # %s", "= 1"},
+        {"sysctl -qw net.ipv6.conf.all.forwarding=0 # %s",
+         "sysctl net.ipv6.conf.all.forwarding # %s", "= 1"},
+        {"nft flush ruleset # %s", "nft list tables # %s", "heimdall_"},
+        {"nft flush table inet heimdall_%s", "nft list ruleset # %s", "masquerade"},
+    };
+    char command[256];
+    firewall = true;
+    overlay = "10.51.0.0/16";
+    struct tunnel *tunnel = open_tunnel();
+    own_ipv6 = "fd00:51::2/64";
+    static const char *const allowed[] = {"10.11.0.0/16", "fd00:11::/64"};
+    tunnel_allowed(tunnel, "10.51.0.2/16", allowed, 2);
+    ck_assert(comes_true("nft list ruleset", "masquerade"));
+    snprintf(command, sizeof command, rows[_i].undo, name, name);
+    run("%s", command);
+    run_for(1);
+    snprintf(command, sizeof command, rows[_i].look, name);
+    const char *back = rows[_i].back != NULL ? rows[_i].back : name;
+    ck_assert_msg(comes_true(command, back), "%s", rows[_i].undo);
+    ck_assert(comes_true("ip route get 10.11.0.1 || true", name));
+    ck_assert(comes_true("ip route get fd00:11::1 || true", name));
+    ck_assert_ptr_null(tunnel_problem(tunnel));
+    close_tunnel(tunnel);
+}
+END_TEST
+
+/* Undone whenever it is back: no war, and the problem is named. */
+START_TEST(a_fight_slows_down)
+{
+    static const char *const allowed[] = {"10.11.0.0/16"};
+    struct tunnel *tunnel = open_tunnel();
+    tunnel_allowed(tunnel, "10.51.0.2/16", allowed, 1);
+    for (int i = 0; i < 3; i++) {
+        run("ip addr del 10.51.0.2/16 dev %s", name);
+        ck_assert_ptr_null(tunnel_problem(tunnel));
+        ck_assert(comes_true("ip addr", "10.51.0.2/16"));
+    }
+    run("ip addr del 10.51.0.2/16 dev %s", name);
+    ck_assert(comes_true("ip addr", "10.51.0.2/16"));
+    ck_assert_ptr_nonnull(tunnel_problem(tunnel));
+    run("ip addr del 10.51.0.2/16 dev %s", name);
+    run_for(2000);
+    ck_assert(!has(shown("ip addr"), "10.51.0.2/16")); /* the pause is 8 s */
+    close_tunnel(tunnel);
+}
+END_TEST
+
 /* ---- beside other programs and networks ---- */
 
 /* wg-quick with AllowedIPs 0.0.0.0/0: its rules come before ours, because they have no number. */
@@ -526,10 +598,10 @@ START_TEST(nft_is_waited_for_by_nobody)
     tunnel_allowed(tunnel, "10.51.0.2/16", allowed, 1);
     run_for(50);
     ck_assert(!has(shown(ran), "ran"));
-    ck_assert(tunnel_has_firewall(tunnel)); /* nothing is known to be wrong */
+    ck_assert_ptr_null(tunnel_firewall_problem(tunnel)); /* nothing is known to be wrong */
     run("touch %s/go", folder);
     ck_assert(comes_true(ran, "ran"));
-    ck_assert(tunnel_has_firewall(tunnel));
+    ck_assert_ptr_null(tunnel_firewall_problem(tunnel));
     close_tunnel(tunnel);
     run("rm -r %s", folder);
 }
@@ -587,6 +659,8 @@ int main(void)
     tcase_add_test(tc, nft_is_waited_for_by_nobody);
     tcase_add_test(tc, runs_without_ipv6);
     tcase_add_test(tc, names_share_no_slot);
+    tcase_add_loop_test(tc, what_others_undo_comes_back, 0, 13);
+    tcase_add_test(tc, a_fight_slows_down);
     tcase_add_test(tc, a_full_tunnel_of_others_hides_nothing);
     tcase_add_test(tc, an_exit_node_behind_another_rule_is_not_claimed);
     tcase_add_test(tc, networks_of_this_host_win);
