@@ -253,7 +253,7 @@ static void start(struct checkup *checkup)
     checkup->again = false;
     checkup->running =
         probe_start(checkup->probe, builder.sources, targets, builder.count,
-                    tunnel_has_firewall(checkup->options.tunnel), on_probed, checkup);
+                    tunnel_firewall_problem(checkup->options.tunnel) == NULL, on_probed, checkup);
     if (!checkup->running) /* the former run's table is being removed */
         (void)uv_timer_start(checkup->timer, on_checkup_timer, SOON_MS, 0);
 }
