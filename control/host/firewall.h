@@ -23,8 +23,6 @@ void firewall_set(struct firewall *firewall, const struct nft_config *config);
 /* Why the rules that were asked for do not stand; NULL: they do, as far as that is known. */
 const char *firewall_problem(const struct firewall *firewall);
 
-/* Why not; "" while it is set. */
-
 /* Removes the table, behind whatever is under way, and frees the result by the loop's next turns.
  * Takes NULL. */
 void firewall_close(struct firewall *firewall);

@@ -227,11 +227,6 @@ static void no_firewall(struct world *world)
     world->host.firewall_problem = "nft is missing";
 }
 
-static void no_nft(struct world *world)
-{
-    world->host.firewall_problem = "nft is missing";
-}
-
 static void disk_full(struct world *world)
 {
     world->host.disk_full = true;
@@ -354,8 +349,7 @@ static const struct {
     {"UDP port 10100 cannot be opened", "--endpoint-port", port_taken},
     {"memory is short", "more memory", tunnel_dumb},
     {"does not forward packets", "ip_forward=1", no_forwarding},
-    {"the firewall is not set up", "nftables", no_firewall},
-    {"not set up: nft is missing: networks", "nftables", no_nft},
+    {"not set up: nft is missing: networks", "nftables", no_firewall},
     {"the disk of /data is full", "free space", disk_full},
     {"redis-server does not run", "/data/redis/redis.log", no_redis},
     {"the store does not take changes", "/data/redis/redis.log", parked},
