@@ -234,6 +234,12 @@ static void probe_ran_nft(struct worker_job *job)
         end(probe);
 }
 
+/* Names that would need quoting in JSON are left alone. */
+static bool is_plain(const char *name)
+{
+    return strpbrk(name, "\"\\*") == NULL;
+}
+
 int probe_open(struct probe **out, uv_loop_t *loop, struct path *path, const char *interface_name)
 {
     *out = NULL;
@@ -257,14 +263,10 @@ int probe_open(struct probe **out, uv_loop_t *loop, struct path *path, const cha
     probe->timer.data = probe;
     probe->async.data = probe;
     pthread_mutex_init(&probe->lock, NULL);
+    if (is_plain(interface_name))
+        submit(probe, true); /* a killed run may have left its table */
     *out = probe;
     return 0;
-}
-
-/* Names that would need quoting in JSON are left alone. */
-static bool is_plain(const char *name)
-{
-    return strpbrk(name, "\"\\*") == NULL;
 }
 
 bool probe_start(struct probe *probe, const struct ip_prefix networks[2],

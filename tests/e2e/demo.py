@@ -41,6 +41,7 @@ def main():
         seen = len(peer.output())
         peer.wait_for("connected")
         print(f"\nclient: the log of hpeer goes on\n{peer.output()[seen:].rstrip()}")
+        net.wait_for_name(net.client, "router")
         play(net.client, ["ping", "-c3", "-i0.2", "router"])
         play(net.router, ["ping", "-c1", "client"])
         play(net.router, ["hctl", "peers", "rename", "client", "kiosk"], least_privilege=args.least_privilege)
@@ -68,6 +69,7 @@ def main():
             sys.exit("the deauthorized peer still reaches the router")
         play(net.router, ["hctl", "peers", "authorize", net.id], least_privilege=args.least_privilege)
         peer.wait_for("connected", count=2)
+        net.wait_for_name(net.client, "router")
         play(net.client, ["ping", "-c3", "-i0.2", "router"])
     print("\nThe day worked from its first to its last line.")
 

@@ -29,6 +29,7 @@ class Faults(InLab):
         return self.net.hctl("peers", "authorize", str(uuid.uuid4()), check=False)
 
     def pings(self):
+        self.net.wait_for_name(self.net.client, "router")
         self.net.client.run(["ping", "-4", "-c1", "-W2", "router"])
 
     def refused(self, argv, *words):

@@ -38,6 +38,7 @@ class Package(InLab):
         self.net.authorize()
         self.peer = self.net.client.main("hpeer")
         self.peer.wait_for("connected")
+        self.net.wait_for_name(self.net.client, "router")
         self.net.client.run(["ping", "-c1", "-W5", "router"])
 
     def stop(self):

@@ -39,6 +39,7 @@ class Walkthrough(InLab):
         self.assertEqual([row["ID"] for row in table(net.hctl("peers", "authorized").stdout)], [net.id])
         peer.wait_for("connected")
 
+        net.wait_for_name(net.client, "router")
         out = net.client.run(["ping", "-4", "-c3", "-i0.2", "router"]).stdout
         self.assertIn("from router.heimdall (10.11.0.1)", out.replace("from router (", "from router.heimdall ("))
         self.assertIn("3 received", out)
@@ -139,7 +140,7 @@ class Walkthrough(InLab):
         resolver = net.client.resolv_conf()
         self.connect()
         key = table(net.hctl("peers", "list").stdout)[0]["PUBLIC KEY"]
-        self.assertNotEqual(net.client.resolv_conf(), resolver)
+        wait_until(lambda: net.client.resolv_conf() != resolver, 20, "the resolver is as before")
         self.peer.stop(signal.SIGKILL)
         self.peer = net.start_peer()
         self.peer.wait_for("connected")

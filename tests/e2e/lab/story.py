@@ -4,6 +4,8 @@ import pathlib
 import re
 import uuid
 
+from lab.netns import wait_until
+
 TRANSFER = pathlib.Path(__file__).with_name("transfer.py")
 
 
@@ -32,6 +34,10 @@ class Network:
 
     def hctl(self, *args, check=True):
         return self.router.run(["hctl", *args], check=check, least_privilege=self.least_privilege)
+
+    def wait_for_name(self, host, name):
+        """The resolver follows the tunnel: names work a moment after the connection."""
+        wait_until(lambda: host.run(["getent", "ahosts", name], check=False).returncode == 0, 20, f"no address of {name}")
 
     def authorize(self, peer_id=None):
         return self.hctl("peers", "authorize", peer_id or self.id)
