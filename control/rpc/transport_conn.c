@@ -74,8 +74,7 @@ void transport_conn_release(struct transport_conn *conn)
         conn->events->closed(conn->ctx, conn, &conn->err);
     tls_session_destroy(conn->session);
     transport_tls_destroy(conn->tls);
-    if (conn->found != NULL)
-        uv_freeaddrinfo(conn->found);
+    free(conn->dial);
     free(conn);
 }
 
@@ -96,8 +95,8 @@ void transport_conn_shut(struct transport_conn *conn)
         return;
     leave_pending(conn);
     conn->state = TRANSPORT_CLOSED;
-    if (conn->resolving)
-        uv_cancel((uv_req_t *)&conn->resolve);
+    if (conn->stop_dial != NULL)
+        conn->stop_dial(conn);
     uv_close((uv_handle_t *)&conn->timer, conn_handle_closed);
     if (conn->io_open) {
         conn->io_open = false;

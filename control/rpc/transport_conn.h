@@ -4,8 +4,6 @@
 #include "control/rpc/transport.h"
 #include "control/rpc/transport_source.h"
 
-#include <netdb.h>
-
 /* What a connection is, for listeners and dialers. Private to the transport. */
 
 union transport_handle {
@@ -36,13 +34,11 @@ struct transport_conn {
     union transport_handle io;
     struct transport_place place; /* among the owner's pending */
     uv_timer_t timer;
-    uv_getaddrinfo_t resolve;
-    uv_connect_t connect;
+    uv_connect_t connect; /* of a unix socket */
     uv_shutdown_t shutdown;
     enum transport_state state;
     unsigned holds; /* handles and requests that libuv still has */
     bool io_open;   /* `io` is a live handle */
-    bool resolving;
     bool authenticated;
     bool paused;
     bool above_low_water;
@@ -56,8 +52,8 @@ struct transport_conn {
     struct transport_caller caller;
     struct address address; /* of dialers */
     uint32_t fwmark;
-    struct addrinfo *found; /* what the name resolved to */
-    struct addrinfo *next;  /* the one to try now */
+    struct transport_dial *dial;                    /* of dialers over TCP */
+    void (*stop_dial)(struct transport_conn *conn); /* NULL: nothing is being dialed */
     size_t pending;
     struct err err;
 };

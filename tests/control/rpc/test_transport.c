@@ -570,6 +570,7 @@ START_TEST(nobody_listens)
     ck_assert_int_eq(dial_to(&address, NULL), 0);
     ck_assert(loop_run_until(&loop, &client.closed, 10000));
     ck_assert_int_eq(client.err.code, -ECONNREFUSED);
+    ck_assert_ptr_nonnull(strstr(client.err.text, "connection refused"));
 }
 END_TEST
 
