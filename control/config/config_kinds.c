@@ -47,11 +47,25 @@ static bool parse_domain(void *out, const char *text)
     }
 }
 
+/* Networks that hosts and their kernels keep for themselves: an overlay there reaches nobody. */
+static bool is_reserved(const struct ip_prefix *network)
+{
+    static const char *const reserved[] = {"0.0.0.0/8",   "127.0.0.0/8", "169.254.0.0/16",
+                                           "224.0.0.0/3", "::/8",        "fe80::/10",
+                                           "ff00::/8"};
+    struct ip_prefix prefix;
+    for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++)
+        if (ip_prefix_parse(&prefix, reserved[i]) && ip_prefix_overlaps(&prefix, network))
+            return true;
+    return false;
+}
+
 static bool parse_network4(void *out, const char *text)
 {
     struct ip_prefix *prefix = out;
     return strchr(text, '/') != NULL && ip_prefix_parse(prefix, text) && prefix->addr.family == 4 &&
-           ip_prefix_is_masked(prefix) && prefix->len >= 8 && prefix->len <= 24;
+           ip_prefix_is_masked(prefix) && prefix->len >= 8 && prefix->len <= 24 &&
+           !is_reserved(prefix);
 }
 
 static bool parse_node_network(void *out, const char *text)
@@ -70,7 +84,8 @@ static bool parse_network6(void *out, const char *text)
     }
     option->mode = OVERLAY6_GIVEN;
     return strchr(text, '/') != NULL && ip_prefix_parse(prefix, text) && prefix->addr.family == 6 &&
-           ip_prefix_is_masked(prefix) && prefix->len >= 16 && prefix->len <= 64;
+           ip_prefix_is_masked(prefix) && prefix->len >= 16 && prefix->len <= 64 &&
+           !is_reserved(prefix);
 }
 
 /* Whether an address can be one host's: not "any", and no multicast group. */
@@ -206,13 +221,14 @@ const struct option_kind kind_host_interface = {"NAME", "the name of an interfac
 const struct option_kind kind_domain = {"DOMAIN", "a domain name without a trailing dot", false,
                                         false, parse_domain};
 const struct option_kind kind_network4 = {
-    "CIDR", "an IPv4 CIDR as 10.10.0.0/16, /8 to /24, no bits set behind the length", false, false,
-    parse_network4};
+    "CIDR", "an IPv4 CIDR as 10.10.0.0/16, /8 to /24, no bits set behind the length, not reserved",
+    false, false, parse_network4};
 const struct option_kind kind_node_network = {
-    "CIDR", "an IPv4 CIDR as 10.10.0.0/16, /9 to /24, no bits set behind the length", false, false,
-    parse_node_network};
+    "CIDR", "an IPv4 CIDR as 10.10.0.0/16, /9 to /24, no bits set behind the length, not reserved",
+    false, false, parse_node_network};
 const struct option_kind kind_network6 = {
-    "CIDR", "an IPv6 CIDR as fd00:1::/48, /16 to /64, no bits set behind the length, or none",
+    "CIDR",
+    "an IPv6 CIDR as fd00:1::/48, /16 to /64, no bits set behind the length, not reserved, or none",
     false, false, parse_network6};
 const struct option_kind kind_ip = {"IP", "an IP address of a host", false, false, parse_ip};
 const struct option_kind kind_dns_endpoint = {"IP:PORT", "an address, as 10.11.0.1:53", false,

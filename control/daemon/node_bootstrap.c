@@ -188,7 +188,8 @@ void node_bootstrap(struct node *node, void (*done)(struct node *node, const str
     node->bootstrap_failed = false;
     node->bootstrap_requests = 1; /* this call */
     submit_cluster(node, id);
-    submit_node(node);
+    if (!node->stopping) /* a refusal may have ended the run, and the tunnel with it */
+        submit_node(node);
     for (size_t i = 0; i < authorized->count && !node->stopping; i++)
         if (state_authorization(cluster_state(node->cluster), authorized->values[i]) == NULL)
             submit_authorized(node, authorized->values[i]);

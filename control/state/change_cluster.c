@@ -43,6 +43,20 @@ static void add_meta_network(struct change *change, const char *field,
     add_meta(change, field, text);
 }
 
+static enum grpc_code refuse_other_networks(const struct state_settings *have, struct err *err)
+{
+    char node[IP_PREFIX_TEXT];
+    char peer[IP_PREFIX_TEXT];
+    char node6[IP_PREFIX_TEXT] = "none";
+    if (have->node_network6.addr.family != 0)
+        ip_prefix_format(&have->node_network6, node6);
+    return REFUSE(err, GRPC_FAILED_PRECONDITION,
+                  "networks of a cluster cannot change: this one was made with --node-network %s, "
+                  "--peer-network %s and --node-network6 %s",
+                  ip_prefix_format(&have->node_network, node),
+                  ip_prefix_format(&have->peer_network, peer), node6);
+}
+
 static enum grpc_code bootstrap(struct change *change, const struct state *state,
                                 const struct change_cluster *cluster, struct err *err)
 {
@@ -53,8 +67,7 @@ static enum grpc_code bootstrap(struct change *change, const struct state *state
         return REFUSE(err, GRPC_FAILED_PRECONDITION, "the data belongs to another cluster, %s",
                       have->cluster);
     if (have->cluster[0] != '\0' && !same_cluster(have, cluster))
-        return REFUSE(err, GRPC_FAILED_PRECONDITION,
-                      "the cluster was made with other node or peer networks, which cannot change");
+        return refuse_other_networks(have, err);
     if (have->cluster[0] != '\0')
         return GRPC_OK;
     if (ipam_check_networks(&cluster->node_network, &cluster->peer_network, &cluster->node_network6,

@@ -129,6 +129,15 @@ class BadInput(LabTest):
         finally:
             self.net.node.stop()
 
+    def test_other_networks_than_the_clusters(self):
+        """A node that comes back with other networks ends with a clear line, and comes back with the former ones"""
+        self.net.start_node("--data-dir", "/tmp/nets", "--peer-network", "10.61.0.0/16").stop()
+        for options in (["--peer-network", "10.62.0.0/16"], ["--node-network", "10.20.0.0/16"], []):
+            with self.subTest(options=options):
+                self.refused(["heimdall", "--data-dir", "/tmp/nets", *options], 1, "--peer-network 10.61.0.0/16", "cannot change")
+        self.net.start_node("--data-dir", "/tmp/nets", "--peer-network", "10.61.0.0/16").stop()
+        self.net.router.sh("rm -r /tmp/nets")
+
     def test_requests(self):
         self.net.start_node()
         try:
