@@ -57,7 +57,7 @@ static void wake(void *ctx)
     (void)ctx;
 }
 
-static void keep_reply(void *ctx, const struct wg_endpoint *to, uint8_t ds, const uint8_t *bytes,
+static bool keep_reply(void *ctx, const struct wg_endpoint *to, uint8_t ds, const uint8_t *bytes,
                        size_t len)
 {
     struct bench *bench = ctx;
@@ -67,6 +67,7 @@ static void keep_reply(void *ctx, const struct wg_endpoint *to, uint8_t ds, cons
         die("a datagram that was not expected");
     memcpy(bench->reply, bytes, len);
     bench->reply_len = len;
+    return true;
 }
 
 static struct wg_sink sink_of(struct bench *bench)

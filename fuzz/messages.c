@@ -164,7 +164,7 @@ static void take_response(struct world *world, struct attacker *attacker, const 
         attacker->is_current = false; /* the device has a session that nobody else knows */
 }
 
-static void transmit(void *ctx, const struct wg_endpoint *to, uint8_t ds, const uint8_t *bytes,
+static bool transmit(void *ctx, const struct wg_endpoint *to, uint8_t ds, const uint8_t *bytes,
                      size_t len)
 {
     struct world *world = ctx;
@@ -200,6 +200,7 @@ static void transmit(void *ctx, const struct wg_endpoint *to, uint8_t ds, const 
     default:
         fuzz_failed("the device sends known types only", __FILE__, __LINE__);
     }
+    return true;
 }
 
 static struct wg_sink sink_of(struct world *world)

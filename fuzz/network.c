@@ -118,7 +118,7 @@ static void take_out(struct world *world, size_t place)
             (world->flying_count - place) * sizeof world->flying[0]);
 }
 
-static void transmit(void *ctx, const struct wg_endpoint *to, uint8_t ds, const uint8_t *bytes,
+static bool transmit(void *ctx, const struct wg_endpoint *to, uint8_t ds, const uint8_t *bytes,
                      size_t len)
 {
     struct host *host = ctx;
@@ -137,6 +137,7 @@ static void transmit(void *ctx, const struct wg_endpoint *to, uint8_t ds, const 
     if (world->flying_count == FLYING)
         take_out(world, 0);
     world->flying[world->flying_count++] = datagram;
+    return true;
 }
 
 static struct wg_sink sink_of(struct host *host)

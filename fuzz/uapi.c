@@ -193,11 +193,12 @@ static void ignore_wake(void *ctx)
     (void)ctx;
 }
 
-static void no_send(void *ctx, const struct wg_endpoint *to, uint8_t ds, const uint8_t *bytes,
+static bool no_send(void *ctx, const struct wg_endpoint *to, uint8_t ds, const uint8_t *bytes,
                     size_t len)
 {
     (void)ctx, (void)to, (void)ds, (void)bytes, (void)len;
     fuzz_failed("a device that is down sends nothing", __FILE__, __LINE__);
+    return true;
 }
 
 /* What a device tells that was set up like this. The caller destroys it. */

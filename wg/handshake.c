@@ -17,9 +17,9 @@ static void send_message(struct device_call *call, struct wg_peer *peer, void *m
     struct wg_endpoint endpoint;
     cookie_maker_add_macs(&peer->cookie, message, len, call->now.boot_ns);
     endpoint_slot_load(&peer->endpoint, &endpoint);
-    atomic_fetch_add_explicit(&peer->tx_bytes, len, memory_order_relaxed);
     timers_sent(&peer->timers, TIMERS_HANDSHAKE_MESSAGE, call->now.boot_ns);
-    call->sink->send(call->sink->ctx, &endpoint, DS_HANDSHAKE, message, len);
+    if (call->sink->send(call->sink->ctx, &endpoint, DS_HANDSHAKE, message, len))
+        atomic_fetch_add_explicit(&peer->tx_bytes, len, memory_order_relaxed);
 }
 
 /* Assigns an index to the handshake that is about to start, in place of a former one. */
@@ -179,7 +179,8 @@ static void send_cookie(struct device_call *call, const uint8_t *message, size_t
     cookie_checker_create_reply(&dev->cookies, &reply, message, len, message + 4, &to->remote,
                                 random, call->now.boot_ns);
     bytes_wipe(random, sizeof random);
-    call->sink->send(call->sink->ctx, to, DS_HANDSHAKE, (const uint8_t *)&reply, sizeof reply);
+    (void)call->sink->send(call->sink->ctx, to, DS_HANDSHAKE, (const uint8_t *)&reply,
+                           sizeof reply);
 }
 
 /* Whether the message is worth a curve operation. */

@@ -62,6 +62,7 @@ static void send_add(struct batch *batch, struct wg_peer *peer, const struct key
     store_le32(header->receiver, keypair->remote_index);
     store_le64(header->counter, counter);
     packet->sealed_len = padded + WG_DATA_OVERHEAD;
+    packet->peer = peer;
     batch->ops[batch->count] = (struct aead_op){
         .key = keypair->send_key, .counter = counter, .src = src, .len = padded, .dst = body};
     batch->peers[batch->count] = peer;
@@ -72,13 +73,9 @@ static void send_add(struct batch *batch, struct wg_peer *peer, const struct key
 static bool send_account(const struct batch *batch, size_t first, size_t end, uint64_t now)
 {
     struct wg_peer *peer = batch->peers[first];
-    uint64_t bytes = 0;
     bool data = false;
-    for (size_t i = first; i < end; i++) {
-        bytes += batch->ops[i].len + WG_DATA_OVERHEAD;
+    for (size_t i = first; i < end; i++)
         data |= batch->ops[i].len > 0;
-    }
-    atomic_fetch_add_explicit(&peer->tx_bytes, bytes, memory_order_relaxed);
     bool due = timers_sent(&peer->timers, data ? TIMERS_DATA : TIMERS_EMPTY, now);
     if (keypair_wants_rekey(batch->keypairs[first], batch->ops[end - 1].counter, now))
         due |= timers_want_handshake(&peer->timers);
@@ -184,6 +181,11 @@ void wg_device_seal(struct wg_device *dev, struct wg_outbound *packets, size_t c
     send_finish(&batch, dev, now.boot_ns);
 }
 
+void wg_outbound_sent(const struct wg_outbound *packet)
+{
+    atomic_fetch_add_explicit(&packet->peer->tx_bytes, packet->sealed_len, memory_order_relaxed);
+}
+
 static void send_one(struct device_call *call, struct wg_peer *peer, uint8_t *sealed, size_t len,
                      struct keypair *keypair, uint64_t counter)
 {
@@ -201,7 +203,8 @@ static void send_one(struct device_call *call, struct wg_peer *peer, uint8_t *se
     send_add(&batch, peer, keypair, counter, &packet, atomic_load(&call->dev->mtu));
     send_finish(&batch, NULL, call->now.boot_ns);
     call->work += DEVICE_WORK_SEND;
-    call->sink->send(call->sink->ctx, &packet.endpoint, packet.ds, sealed, packet.sealed_len);
+    if (call->sink->send(call->sink->ctx, &packet.endpoint, packet.ds, sealed, packet.sealed_len))
+        wg_outbound_sent(&packet);
 }
 
 void send_staged(struct device_call *call, struct wg_peer *peer)

@@ -56,10 +56,11 @@ struct wg_env {
 };
 
 /* Takes the datagrams that slow calls make. `send` is called with the device's lock held; `bytes`
- * live for the call. `ds` is the outer DS field and ECN bits (0x88 for handshakes). */
+ * live for the call. `ds` is the outer DS field and ECN bits (0x88 for handshakes). Returns whether a
+ * socket has taken it: only then does it count as sent. */
 struct wg_sink {
     void *ctx;
-    void (*send)(void *ctx, const struct wg_endpoint *to, uint8_t ds, const uint8_t *bytes,
+    bool (*send)(void *ctx, const struct wg_endpoint *to, uint8_t ds, const uint8_t *bytes,
                  size_t len);
 };
 
@@ -186,12 +187,17 @@ struct wg_outbound {
     /* results */
     enum wg_outbound_verdict verdict;
     size_t sealed_len;
+    struct wg_peer *peer; /* WG_OUT_SEND: for wg_outbound_sent */
     struct wg_endpoint endpoint;
     uint8_t ds; /* outer DS field and ECN bits */
 };
 
 void wg_device_seal(struct wg_device *dev, struct wg_outbound *packets, size_t count,
                     struct wg_time now);
+
+/* Counts the packet as sent to its peer, once a socket has taken it. Within the caller's read-side
+ * section of the seal. */
+void wg_outbound_sent(const struct wg_outbound *packet);
 
 enum wg_inbound_verdict {
     WG_IN_DELIVER,    /* `plain` holds an inner packet from the peer that owns its source address */

@@ -1,6 +1,7 @@
 """heimdall-wg on a network that loses, repeats, reorders and forges, and against strangers."""
 import os
 import struct
+import threading
 import time
 
 from lab.wgtest import (COOKIE, DATA, INITIATION, PORT, RESPONSE, WG, End, InLab, Relay, main, received)
@@ -172,6 +173,37 @@ class Junk(InLab):
         lines = [line for line in self.run_flood("debug") if "dropped" in line]
         self.assertTrue(any("192.0.2.1" in line for line in lines))
         self.assertTrue(1 <= len(lines) <= 6, lines)
+
+
+class SlowUplink(InLab):
+    def test_holds_up_no_other_peer(self):
+        """One peer is behind 1 Mbit/s and is sent much more; another one's packets do not wait for it."""
+        pair = self.pair()
+        slow = self.lab.host("slow")
+        self.lab.link(pair.a.host, "198.51.100.1/24", slow, "198.51.100.2/24", "eth1", "eth0")
+        pair.a.host.sh("tc qdisc add dev eth1 root tbf rate 1mbit burst 3000 limit 2000000")
+        other = End(slow, 3, WG)
+        other.set("listen-port", PORT, "private-key", "key:" + other.private, "peer", pair.a.public,
+                  "allowed-ips", "10.9.0.1/32")
+        other.up()
+        pair.a.set("peer", other.public, "endpoint", f"198.51.100.2:{PORT}", "allowed-ips", "10.9.0.3/32")
+        pair.a.ping(pair.b.inner4)
+        pair.a.ping(other.inner4)
+        sender, stop = self.udp(pair.a.host, pair.a.inner4), threading.Event()
+
+        def flood():
+            while not stop.is_set():
+                for _ in range(20):
+                    sender.sendto(bytes(1300), (other.inner4, 7000))
+                time.sleep(0.002)
+        thread = threading.Thread(target=flood)
+        thread.start()
+        time.sleep(1)  # the queue is full by then
+        said = pair.a.host.sh(f"ping -q -c 100 -i 0.02 -W 2 {pair.b.inner4}")
+        stop.set()
+        thread.join()
+        self.assertIn(" 0% packet loss", said)
+        self.assertLess(float(said.split("=")[-1].split("/")[1]), 10, said)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ static void enqueue(struct sim *sim, const struct sim_datagram *datagram)
     sim->queue[sim->queued++] = copy;
 }
 
-static void transmit(void *ctx, const struct wg_endpoint *to, uint8_t ds, const uint8_t *bytes,
+static bool transmit(void *ctx, const struct wg_endpoint *to, uint8_t ds, const uint8_t *bytes,
                      size_t len)
 {
     struct sim_host *host = ctx;
@@ -85,11 +85,12 @@ static void transmit(void *ctx, const struct wg_endpoint *to, uint8_t ds, const 
     memcpy(datagram.bytes, bytes, len);
     count_sent(host, bytes, len);
     if (sim->filter != NULL && !sim->filter(sim, &datagram))
-        return;
+        return true;
     if (sim_random(sim) % 100 >= sim->loss_percent)
         enqueue(sim, &datagram);
     if (sim_random(sim) % 100 < sim->duplicate_percent)
         enqueue(sim, &datagram);
+    return true;
 }
 
 struct wg_sink sim_sink(struct sim_host *host)
@@ -260,9 +261,9 @@ enum wg_outbound_verdict sim_send_bytes(struct sim *sim, int from, const uint8_t
         out.plain = sealed + WG_HEADER_LEN;
     }
     wg_device_seal(host->dev, &out, 1, sim_host_time(host));
-    if (out.verdict == WG_OUT_SEND)
-        transmit(host, &out.endpoint, out.ds, sealed, out.sealed_len);
-    else
+    if (out.verdict == WG_OUT_SEND && transmit(host, &out.endpoint, out.ds, sealed, out.sealed_len))
+        wg_outbound_sent(&out);
+    else if (out.verdict != WG_OUT_SEND)
         bytes_wipe(sealed, sizeof sealed);
     return out.verdict;
 }

@@ -103,13 +103,14 @@ static size_t pop(struct queue *queue, struct parcel *out, size_t limit)
     return count;
 }
 
-static void transmit(void *ctx, const struct wg_endpoint *to, uint8_t ds, const uint8_t *bytes,
+static bool transmit(void *ctx, const struct wg_endpoint *to, uint8_t ds, const uint8_t *bytes,
                      size_t len)
 {
     struct node *node = ctx;
     (void)ds;
     if (endpoint_equal(&to->remote, &node->other->address))
         push(&node->other->data, &node->address, bytes, len);
+    return true;
 }
 
 static void enter(struct section *section)

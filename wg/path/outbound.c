@@ -1,5 +1,6 @@
 #include "wg/path/outbound.h"
 
+#include "base/list.h"
 #include "base/log.h"
 #include "base/log_once.h"
 #include "wg/path/icmp.h"
@@ -20,7 +21,7 @@ enum {
     /* Room for the data header in front, for tag and padding behind. Not a multiple of the page
      * size, so that slots do not compete for the same cache lines. */
     SLOT = WG_HEADER_LEN + TUN_PACKET_MAX + 1 + WG_DATA_OVERHEAD + 80,
-    SEND_WAIT_MS = 20, /* how long a full socket may block the interface */
+    SEND_WAIT_MS = 1, /* how long a full socket may block the interface, a batch */
 };
 
 struct outbound {
@@ -117,8 +118,8 @@ static size_t seal_packets(struct outbound *out)
     return ready;
 }
 
-/* Waits until the full socket of the message's family takes more. False when it does not in
- * time. */
+/* Waits a moment for room in the full socket of the message's family. The thread stays within its
+ * read-side section: peers may not go before their packets are counted. */
 static bool wait_writable(struct outbound *out, const struct udp_message *message)
 {
     struct path *path = out->path;
@@ -126,22 +127,27 @@ static bool wait_writable(struct outbound *out, const struct udp_message *messag
     bool ipv6 = message->endpoint->remote.sa.sa_family == AF_INET6;
     if (udp == NULL)
         return false;
-    struct pollfd fds[] = {
-        {.fd = path->wake_outbound.fd, .events = POLLIN},
-        {.fd = udp_fd(udp, ipv6 ? UDP_IPV6 : UDP_IPV4), .events = POLLOUT},
-    };
-    udp_poll_begin(udp);
-    int ready = path_sleep(fds, 2, SEND_WAIT_MS);
-    udp_poll_end(udp);
-    return ready > 0 && fds[0].revents == 0;
+    struct pollfd fd = {.fd = udp_fd(udp, ipv6 ? UDP_IPV6 : UDP_IPV4), .events = POLLOUT};
+    return poll(&fd, 1, SEND_WAIT_MS) > 0;
 }
 
+static void count_sent(const struct udp_message *messages, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!messages[i].refused)
+            wg_outbound_sent(container_of(messages[i].endpoint, struct wg_outbound, endpoint));
+    }
+}
+
+/* A socket's buffer is as large as the system permits, so that a slow uplink fills its own queue and
+ * not the buffer, which all peers of a family share. What does not fit even so is lost, as on a full
+ * link: waiting for it would hold up the packets of all others. */
 static void send_messages(struct outbound *out, size_t count)
 {
-    size_t done = 0;
-    do
+    size_t done = path_send(out->path, out->messages, count);
+    if (done < count && wait_writable(out, &out->messages[done]))
         done += path_send(out->path, out->messages + done, count - done);
-    while (done < count && wait_writable(out, &out->messages[done]));
+    count_sent(out->messages, done);
     if (done < count)
         atomic_fetch_add_explicit(&out->path->dropped, count - done, memory_order_relaxed);
 }

@@ -25,5 +25,6 @@ void refusal_answer(struct path *path, struct icmp_limit *limit, const uint8_t *
         return;
     struct udp_message message = {
         .bytes = sealed, .len = answer.sealed_len, .endpoint = &answer.endpoint, .ds = answer.ds};
-    (void)path_send(path, &message, 1);
+    if (path_send(path, &message, 1) == 1 && !message.refused)
+        wg_outbound_sent(&answer);
 }

@@ -38,13 +38,16 @@ size_t path_send(struct path *path, struct udp_message *messages, size_t count)
 
 /* A message that does not fit into the socket now is lost, as on a full link. The timers send it
  * again. */
-static void send_now(void *ctx, const struct wg_endpoint *to, uint8_t ds, const uint8_t *bytes,
+static bool send_now(void *ctx, const struct wg_endpoint *to, uint8_t ds, const uint8_t *bytes,
                      size_t len)
 {
     struct path *path = ctx;
     struct udp_message message = {.bytes = bytes, .len = len, .endpoint = to, .ds = ds};
-    if (path_send(path, &message, 1) == 0)
+    if (path_send(path, &message, 1) == 0) {
         atomic_fetch_add_explicit(&path->dropped, 1, memory_order_relaxed);
+        return false;
+    }
+    return !message.refused;
 }
 
 struct wg_sink path_sink(struct path *path)

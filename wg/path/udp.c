@@ -210,8 +210,10 @@ static bool blames_source(int rc, const struct wg_endpoint *endpoint)
             rc == -EHOSTUNREACH);
 }
 
-static void udp_note_refused(struct udp *udp, size_t count)
+static void udp_note_refused(struct udp *udp, struct udp_message *messages, size_t count)
 {
+    for (size_t i = 0; i < count; i++)
+        messages[i].refused = true;
     atomic_fetch_add_explicit(&udp->refused, count, memory_order_relaxed);
 }
 
@@ -230,7 +232,7 @@ static size_t send_run(struct udp *udp, int fd, struct udp_message *messages, si
         } else if (!message->source_refused && blames_source(rc, message->endpoint)) {
             message->source_refused = true;
         } else if (rc != -EINTR) {
-            udp_note_refused(udp, 1);
+            udp_note_refused(udp, message, 1);
             done++;
         }
     }
@@ -247,7 +249,7 @@ size_t udp_send(struct udp *udp, struct udp_message *messages, size_t count)
             run++;
         size_t sent = run;
         if (fd < 0)
-            udp_note_refused(udp, run);
+            udp_note_refused(udp, messages + done, run);
         else
             sent = send_run(udp, fd, messages + done, run);
         done += sent;

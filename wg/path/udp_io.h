@@ -19,6 +19,7 @@ struct udp_message {
     size_t len;
     const struct wg_endpoint *endpoint;
     uint8_t ds;          /* outer DS field and ECN bits */
+    bool refused;        /* result: the kernel did not send it, for good */
     bool source_refused; /* result: the kernel did not take the source; sent without it */
 };
 

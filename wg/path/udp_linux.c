@@ -8,21 +8,29 @@
 
 /* recvmmsg and sendmmsg: one system call a batch. */
 
-enum { RECEIVE_BUFFER = 1 << 20 }; /* bytes; the default holds some 90 large datagrams */
+enum {
+    RECEIVE_BUFFER = 1 << 20, /* bytes; the default holds some 90 large datagrams */
+    /* More than any usual queue of an interface holds (fq_codel: 32 MiB), so that the queue drops
+     * first, as for the kernel's own WireGuard. Nothing is allocated ahead. */
+    SEND_BUFFER = 32 << 20,
+};
 
-/* Without CAP_NET_ADMIN the system's limit applies; either way the socket works. */
-static void enlarge_buffer(int fd)
+/* Without CAP_NET_ADMIN the system's limits apply; either way the socket works. */
+static void enlarge_buffers(int fd)
 {
     int size = RECEIVE_BUFFER;
     if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) != 0)
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+    size = SEND_BUFFER;
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) != 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
 }
 
 /* Outer packets may be fragmented on their way, as with the kernel's own WireGuard: with "do not
  * fragment" a smaller MTU behind a silent firewall would swallow every large packet. */
 static int linux_prepare(int fd, enum udp_family family)
 {
-    enlarge_buffer(fd);
+    enlarge_buffers(fd);
     if (family == UDP_IPV4) {
         int value = IP_PMTUDISC_DONT;
         return setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &value, sizeof value) == 0 ? 0 : -errno;

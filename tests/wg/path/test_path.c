@@ -302,6 +302,48 @@ START_TEST(refused_change_leaves_port_and_mark)
 }
 END_TEST
 
+static void await_dropped(struct side *side, uint64_t count, struct path_info *info)
+{
+    for (int i = 0; i < 5000; i++) {
+        ck_assert_int_eq(path_info(side->path, info), 0);
+        if (info->dropped >= count)
+            return;
+        path_info_fini(info);
+        usleep(1000);
+    }
+    ck_abort_msg("nothing is refused");
+}
+
+/* The kernel refuses a broadcast address: neither handshakes nor data count as sent. */
+START_TEST(refused_datagrams_do_not_count_as_sent)
+{
+    uint8_t packet[100];
+    struct path_info info;
+    add_peer(&b, &a, NULL);
+    add_peer(&a, &b, "127.0.0.1");
+    check_crossing(&a, &b, 1, 100);
+    add_peer(&a, &b, "255.255.255.255");
+    ck_assert_int_eq(path_info(a.path, &info), 0);
+    uint64_t before = info.device.peers[0].tx_bytes;
+    ck_assert_uint_ne(before, 0);
+    path_info_fini(&info);
+    make_packet(packet, sizeof packet, 1, 2, 2);
+    put(&a, packet, sizeof packet);
+    await_dropped(&a, 1, &info);
+    ck_assert_uint_eq(info.device.peers[0].tx_bytes, before);
+    path_info_fini(&info);
+
+    struct wg_peer_config gone = {.remove = true};
+    memcpy(gone.public_key, b.public_key, WG_KEY_LEN);
+    configure(&a, &(struct wg_device_config){.peers = &gone, .peer_count = 1});
+    add_peer(&a, &b, "255.255.255.255");
+    put(&a, packet, sizeof packet);
+    await_dropped(&a, 2, &info);
+    ck_assert_uint_eq(info.device.peers[0].tx_bytes, 0);
+    path_info_fini(&info);
+}
+END_TEST
+
 /* Peer b of hub a sends to 10.0.0.9, which is another peer's: refused, and b is answered. What the
  * host would send between the two is refused, too, as if it came by another way. */
 START_TEST(peers_that_are_kept_apart)
@@ -722,6 +764,7 @@ int main(void)
         tcase_add_test(tc, refused_change_leaves_port_and_mark);
     tcase_add_test(tc, unroutable_packet_is_answered);
     tcase_add_test(tc, peers_that_are_kept_apart);
+    tcase_add_test(tc, refused_datagrams_do_not_count_as_sent);
     tcase_add_test(tc, own_datagrams_are_not_sent_again);
     tcase_add_test(tc, link_is_followed);
     tcase_add_test(tc, packets_wait_for_the_link);

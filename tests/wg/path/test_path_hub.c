@@ -45,11 +45,12 @@ static void wake_nobody(void *ctx)
     (void)ctx;
 }
 
-static void answer(void *ctx, const struct wg_endpoint *to, uint8_t ds, const uint8_t *bytes,
+static bool answer(void *ctx, const struct wg_endpoint *to, uint8_t ds, const uint8_t *bytes,
                    size_t len)
 {
     struct udp_message message = {.bytes = bytes, .len = len, .endpoint = to, .ds = ds};
     (void)udp_send(((struct crowd *)ctx)->udp, &message, 1);
+    return true;
 }
 
 static struct wg_time now(void)
