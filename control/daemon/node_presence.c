@@ -1,5 +1,7 @@
 /* At each interval: what the streams and the tunnel say -> presence -> a few changes at a time,
- * until nothing is left to do. The next interval retries a change that the store did not take. */
+ * until nothing is left to do: first the peers that expired, then what was seen. An expiry names
+ * when its peer was last seen, which a note of the same interval would change. The next interval
+ * retries a change that the store did not take. */
 #include "control/daemon/node_presence.h"
 
 #include "base/clock.h"
@@ -64,7 +66,7 @@ static void write_seen(struct node *node)
 
 /* ---- not seen for too long ---- */
 
-static void remove_expired(struct node *node);
+static void follow(struct node *node);
 
 static void on_removed(void *ctx, const struct mutation *mutation, enum grpc_code status,
                        const struct err *err, uint64_t rev)
@@ -81,7 +83,7 @@ static void on_removed(void *ctx, const struct mutation *mutation, enum grpc_cod
         log_info("deauthorized a peer that was not seen for --peer-expiry",
                  F_STR("peer", log_short_id(id, mutation_subject(mutation))), F_INT("rev", rev));
     if (mutation->changed && !node->stopping)
-        remove_expired(node);
+        follow(node);
 }
 
 static void remove_expired(struct node *node)
@@ -95,6 +97,15 @@ static void remove_expired(struct node *node)
     request.id = (char *)(uintptr_t)id;
     request.seen_ns = record_time_ns(peer->pb->last_seen);
     submit(node, &mutation_expire_peer, &request.base, on_removed);
+}
+
+/* Removes one peer that expired. Without any, writes what was seen. */
+static void follow(struct node *node)
+{
+    size_t before = node->presence_requests;
+    remove_expired(node);
+    if (node->presence_requests == before)
+        write_seen(node);
 }
 
 /* ---- looking ---- */
@@ -128,8 +139,7 @@ static void on_presence_timer(uv_timer_t *timer)
     if (node->stopping || cluster_state(node->cluster) == NULL || node->presence_requests > 0 ||
         !look(node))
         return;
-    write_seen(node);
-    remove_expired(node);
+    follow(node);
 }
 
 int node_presence_start(struct node *node)
