@@ -153,8 +153,14 @@ static enum options_outcome check_args(const struct command *command,
 {
     const struct route_options *route = &invocation->route;
     char text[COMMAND_TEXT];
-    if (invocation->arg_count < command->args_min || invocation->arg_count > command->args_max) {
-        err_set(err, -EINVAL, "usage: hctl %s", command_text(command, text));
+    if (invocation->arg_count < command->args_min) {
+        err_set(err, -EINVAL, "an argument is missing, usage: hctl %s",
+                command_text(command, text));
+        return OPTIONS_BAD;
+    }
+    if (invocation->arg_count > command->args_max) {
+        err_set(err, -EINVAL, "argument \"%s\" is one too many, usage: hctl %s",
+                invocation->args[command->args_max], command_text(command, text));
         return OPTIONS_BAD;
     }
     if (command->has_route_options && (route->node_id == NULL || route->network == NULL)) {

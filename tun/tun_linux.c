@@ -89,8 +89,9 @@ static int explain_interface(struct err *err, const char *name, int code)
                        name);
     case -EINVAL:
         return err_set(err, code,
-                       "interface %s exists and is not a free TUN: remove it (`ip link delete "
-                       "%s`), or choose another name (--interface-name)",
+                       "interface %s exists and is not a free TUN: choose another name "
+                       "(--interface-name), or remove it if nothing else uses it (`ip link delete "
+                       "%s`)",
                        name, name);
     }
     return err_set_errno(err, code, "cannot create interface %s", name);

@@ -175,7 +175,7 @@ class Commands(Hctl):
 class Failures(Hctl):
     def test_usage(self):
         for args, word in (([], "command"), (["bogus"], "bogus"), (["peers"], "second word"), (["peers", "bogus"], "bogus"),
-                           (["peers", "show"], "PEER"), (["peers", "rename", "client"], "NAME"), (["nodes", "list", "x"], "usage"),
+                           (["peers", "show"], "PEER"), (["peers", "rename", "client"], "NAME"), (["nodes", "list", "x"], "\"x\" is one too many, usage: hctl nodes list"),
                            (["--bogus", "status"], "--bogus"), (["-o", "yaml", "status"], "table or json"),
                            (["routes", "create", "--network", "10.0.0.0/8"], "--node-id"),
                            (["nodes", "list", "--node-id", "x"], "--node-id"), (["--skip-verify", "status"], "--skip-verify"),
