@@ -14,6 +14,7 @@
 #include <string.h>
 
 enum {
+    REMOVAL_MS = 30,
     SOON_MS = 300,   /* after a change: rules that follow it are set by then */
     FRESH_MS = 5000, /* results younger than this are as good as new */
     DNS_PORT = 53,
@@ -35,6 +36,7 @@ struct checkup {
     struct list awaiting;
     bool again; /* something changed during the run */
     bool running;
+    bool confirming; /* the run before found something, which may have been a slow host */
     uint64_t ran_ns; /* boot time; 0: never */
     struct log_once blocked;
     unsigned turn;
@@ -218,10 +220,34 @@ static void release(struct checkup *checkup)
 
 static void start(struct checkup *checkup);
 
+/* Whether a probe failed that is not known to fail. */
+static bool is_news(const struct checkup *checkup, const struct probe_outcome *outcomes,
+                    size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        enum report_probe_result result = result_of(outcomes[i].result);
+        const struct report_probe *pending = &checkup->pending[i];
+        bool known = false;
+        for (size_t k = 0; k < checkup->count; k++)
+            known = known || (checkup->results[k].kind == pending->kind &&
+                              checkup->results[k].result == result &&
+                              ip_addr_equal(&checkup->results[k].to, &pending->to));
+        if (result != REPORT_PROBE_PASSED && result != REPORT_PROBE_UNKNOWN && !known)
+            return true;
+    }
+    return false;
+}
+
 static void on_probed(void *ctx, const struct probe_outcome *outcomes, size_t count)
 {
     struct checkup *checkup = ctx;
     checkup->running = false;
+    if (!checkup->confirming && is_news(checkup, outcomes, count)) {
+        checkup->confirming = true;
+        start(checkup);
+        return;
+    }
+    checkup->confirming = false;
     checkup->ran_ns = clock_boottime_ns();
     checkup->count = count;
     memcpy(checkup->results, checkup->pending, sizeof checkup->results);
@@ -255,7 +281,7 @@ static void start(struct checkup *checkup)
         probe_start(checkup->probe, builder.sources, targets, builder.count,
                     tunnel_firewall_problem(checkup->options.tunnel) == NULL, on_probed, checkup);
     if (!checkup->running) /* the former run's table is being removed */
-        (void)uv_timer_start(checkup->timer, on_checkup_timer, SOON_MS, 0);
+        (void)uv_timer_start(checkup->timer, on_checkup_timer, REMOVAL_MS, 0);
 }
 
 void checkup_later(struct checkup *checkup)
