@@ -39,13 +39,14 @@ void transport_secret_hash(uint8_t out[TRANSPORT_HASH_LEN], const char *secret)
     OPENSSL_cleanse(text, sizeof text);
 }
 
-/* A UUID of version 4, or nothing but hex digits: forms that programs make, not people. */
+/* Forms that programs make of random bytes, not people: nothing but hex digits, or a UUID that is
+ * not of one of RFC 9562's versions made of a time, an address or a name. */
 static bool is_made_by_program(const char *secret)
 {
     size_t len = strlen(secret), hex = strspn(secret, "0123456789abcdef");
     if (hex == len)
         return len >= HEX_LEN;
-    if (len != UUID_LEN || secret[14] != '4')
+    if (len != UUID_LEN || (secret[14] != '4' && strchr("89ab", secret[19]) != NULL))
         return false;
     for (size_t i = 0; i < len; i++) {
         bool dash = i == 8 || i == 13 || i == 18 || i == 23;

@@ -34,6 +34,11 @@ void access_make_id(const uint8_t random[16], char out[ACCESS_MADE_ID_TEXT])
 {
     char hex[33];
     bytes_to_hex(hex, random, 16);
+    /* no version of RFC 9562 made of a time, an address or a name: such ids are stretched longer */
+    if (hex[12] != '4' && hex[16] >= '8' && hex[16] <= '9')
+        hex[16] = (char)(hex[16] - '8' + '0');
+    else if (hex[12] != '4' && hex[16] >= 'a' && hex[16] <= 'b')
+        hex[16] = (char)(hex[16] - 'a' + '2');
     static const uint8_t groups[] = {8, 4, 4, 4, 12};
     const char *from = hex;
     for (size_t i = 0; i < sizeof groups; i++) {

@@ -608,7 +608,9 @@ static const struct {
      "5e9e31c6ca1b459267bc630982f13bbe4d9e972d5d71e50960aa7d098cd344df"},
     {"6ba7b810-9dad-11d1-80b4-00c04fd430c8",
      "313f7b1a60fea25b483d02391f05d8a264d213bdea687825a01de"
-     "1250b354eca"}, /* 2: version 1: a time and an address */
+     "1250b354eca"},                         /* 2: version 1: a time and an address */
+    {"6ba7b810-9dad-11d1-00b4-00c04fd430c8", /* 3: of no version, as hctl makes it */
+     "72262ab1591aac28999d0e1fcba7d19609daf2530217f77d3f8b8453632bfa19"},
     {"correct-horse-battery-staple",
      "6755bed094395776e011ff6adb81e7055ed8508deb60369c32511a514e979eef"},
     {"Correct horse battery staple 99!",

@@ -3,7 +3,7 @@ import hashlib
 import hmac
 import re
 
-RANDOM = re.compile(r"[0-9a-f]{32,}|[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+RANDOM = re.compile(r"[0-9a-f]{32,}|[0-9a-f]{8}-[0-9a-f]{4}-(4[0-9a-f]{3}-[0-9a-f]|[0-9a-f]{4}-[0-7c-f])[0-9a-f]{3}-[0-9a-f]{12}")
 
 
 def stretch(secret):
