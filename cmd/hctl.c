@@ -62,8 +62,8 @@ static const struct command commands[] = {
     {"peers", "rekey", "PEER", "let a peer's next connection bring a new key, once", 1, 1, false,
      peers_rekey},
     {"routes", "list", "", "list the published networks", 0, 0, false, routes_list},
-    {"routes", "create", "--node-id NODE --network CIDR", "publish a network behind a node", 0, 0,
-     true, routes_create},
+    {"routes", "create", "--node-id NODE --network CIDR [--inbound]",
+     "publish a network behind a node", 0, 0, true, routes_create},
     {"routes", "delete", "CIDR", "withdraw a network", 1, 1, false, routes_delete},
 };
 
@@ -89,6 +89,9 @@ static const struct option route_rows[] = {
      offsetof(struct route_options, node_id)},
     {"network", 0, NULL, &kind_network, NULL, "for routes create: the network, as 192.168.50.0/24",
      offsetof(struct route_options, network)},
+    {"inbound", 0, NULL, &option_flag, NULL,
+     "for routes create: let hosts of the network open connections to peers",
+     offsetof(struct route_options, inbound)},
 };
 
 static struct option_set route_set(struct invocation *invocation)
@@ -168,9 +171,12 @@ static enum options_outcome check_args(const struct command *command,
                 route->node_id == NULL ? "--node-id" : "--network", command_text(command, text));
         return OPTIONS_BAD;
     }
-    if (!command->has_route_options && (route->node_id != NULL || route->network != NULL)) {
+    if (!command->has_route_options &&
+        (route->node_id != NULL || route->network != NULL || route->inbound)) {
         err_set(err, -EINVAL, "option %s is for routes create only",
-                route->node_id != NULL ? "--node-id" : "--network");
+                route->node_id != NULL   ? "--node-id"
+                : route->network != NULL ? "--network"
+                                         : "--inbound");
         return OPTIONS_BAD;
     }
     return OPTIONS_OK;

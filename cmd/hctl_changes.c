@@ -38,6 +38,7 @@ struct named_change {
     const ProtobufCMessage *request;
     char **field;
     const char *rest; /* what else the request says; NULL: nothing */
+    const char *more; /* the same */
     enum grpc_code (*lookup)(struct session *session, const char *word, char *id, struct err *err);
     char id[ACCESS_ID_MAX + 1];
 };
@@ -47,8 +48,9 @@ static enum grpc_code change_named(struct invocation *invocation, struct named_c
 {
     const char *word = *named->field;
     struct err unknown = {0};
-    const char *const words[] = {named->path, word, named->rest != NULL ? named->rest : ""};
-    session_repeat_key(invocation->session, words, 3);
+    const char *const words[] = {named->path, word, named->rest != NULL ? named->rest : "",
+                                 named->more != NULL ? named->more : ""};
+    session_repeat_key(invocation->session, words, 4);
     enum grpc_code code = change(invocation, named->path, named->request, word, err);
     if (code != GRPC_NOT_FOUND)
         return code;
@@ -194,6 +196,7 @@ enum grpc_code routes_create(struct invocation *invocation, struct err *err)
                                  .request = &request.base,
                                  .field = &request.node_id,
                                  .rest = invocation->route.network,
+                                 .more = invocation->route.inbound ? "inbound" : "",
                                  .lookup = lookup_node};
     char *node = strdup(invocation->route.node_id);
     char *network = strdup(invocation->route.network);
@@ -201,6 +204,7 @@ enum grpc_code routes_create(struct invocation *invocation, struct err *err)
     pb__create_route_request__init(&request);
     request.node_id = node;
     request.network = network;
+    request.inbound = invocation->route.inbound;
     if (code == GRPC_OK)
         code = change_named(invocation, &named, err);
     if (code == GRPC_OK)

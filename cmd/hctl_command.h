@@ -5,6 +5,7 @@
 #include "cmd/hctl_table.h"
 #include "control/config/config.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Shared state of a command of hctl. */
@@ -12,6 +13,7 @@
 struct route_options {
     const char *node_id;
     const char *network;
+    bool inbound;
 };
 
 struct invocation {

@@ -126,7 +126,8 @@ static enum grpc_code build_create_route(struct change *change, const struct sta
 {
     const Pb__CreateRouteRequest *request = (const Pb__CreateRouteRequest *)message;
     (void)made_ns;
-    return change_create_route(change, state, request->node_id, request->network, err);
+    const struct change_route route = {request->node_id, request->network, request->inbound};
+    return change_create_route(change, state, &route, err);
 }
 
 static bool has_route(const struct state *state, const ProtobufCMessage *message)

@@ -14,6 +14,9 @@
  *   table inet heimdall {
  *       chain forward { type filter hook forward priority filter; policy accept;
  *           iifname TUNNEL oifname TUNNEL ip saddr PEERS ip daddr PEERS drop
+ *           iifname != TUNNEL oifname TUNNEL ct state established,related accept
+ *           iifname != TUNNEL oifname TUNNEL ip saddr INBOUND fib saddr . iif oif exists accept
+ *           iifname != TUNNEL oifname TUNNEL drop
  *       }
  *       chain mss { type filter hook forward priority mangle; policy accept;
  *           oifname TUNNEL tcp flags syn tcp option maxseg size set rt mtu
@@ -24,7 +27,10 @@
  *       }
  *   }
  *
- * What may pass needs no rule: an "accept" here cannot overrule a "drop" of another table. */
+ * The last three keep what comes from outside out of the overlay, unless it is an answer, or comes
+ * from a network that may open connections, by the interface that leads back there.
+ *
+ * An "accept" here cannot overrule a "drop" of another table. */
 
 enum {
     PRIORITY_MANGLE = -150,
@@ -176,6 +182,53 @@ static void add_forward(struct script *script)
     }
 }
 
+/* The beginning of a rule for what enters the tunnel from outside. */
+static cJSON *from_outside(struct script *script)
+{
+    cJSON *expr = cJSON_CreateArray();
+    append(script, expr, match_interface(script, "!=", "iifname", script->config->tunnel));
+    append(script, expr, match_interface(script, "==", "oifname", script->config->tunnel));
+    return expr;
+}
+
+static cJSON *array_of(struct script *script, const char *first, const char *second)
+{
+    cJSON *array = cJSON_CreateArray();
+    append(script, array, cJSON_CreateString(first));
+    append(script, array, cJSON_CreateString(second));
+    return array;
+}
+
+/* A forged source address fails this: the route back leads elsewhere. */
+static cJSON *match_route_back(struct script *script)
+{
+    cJSON *fib = cJSON_CreateObject();
+    put_string(script, fib, "result", "oif");
+    put(script, fib, "flags", array_of(script, "saddr", "iif"));
+    return match(script, "==", wrap(script, "fib", fib), cJSON_CreateTrue());
+}
+
+static void add_inbound(struct script *script)
+{
+    const struct nft_config *config = script->config;
+    cJSON *expr = from_outside(script);
+    append(script, expr,
+           match(script, "in", wrap(script, "ct", wrap(script, "key", cJSON_CreateString("state"))),
+                 array_of(script, "established", "related")));
+    append(script, expr, verdict(script, "accept"));
+    add_rule(script, "forward", expr);
+    for (size_t i = 0; i < config->inbound_count; i++) {
+        expr = from_outside(script);
+        append(script, expr, match_prefix(script, "saddr", &config->inbound[i]));
+        append(script, expr, match_route_back(script));
+        append(script, expr, verdict(script, "accept"));
+        add_rule(script, "forward", expr);
+    }
+    expr = from_outside(script);
+    append(script, expr, verdict(script, "drop"));
+    add_rule(script, "forward", expr);
+}
+
 /* `key` is as in match_interface. Both directions need the rule, because either side may open a
  * connection and the narrower of the two routes counts. */
 static void add_mss_rule(struct script *script, const char *key)
@@ -305,6 +358,7 @@ int nft_compose(const struct nft_config *config, char **out, struct err *err)
     script_init(&script, config);
     table_command(&script, "add");
     add_forward(&script);
+    add_inbound(&script);
     if (config->clamp_mss)
         add_mss(&script);
     add_postrouting(&script);

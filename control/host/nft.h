@@ -18,6 +18,9 @@ struct nft_config {
     size_t overlay_count;
     const struct ip_prefix *peer_networks; /* v4 and v6 */
     size_t peer_network_count;
+    const struct ip_prefix
+        *inbound; /* outside networks whose hosts may open connections to peers */
+    size_t inbound_count;
     bool peer_to_peer; /* peers may talk to each other through this node */
     bool clamp_mss;    /* TCP through the tunnel fits the route's MTU */
 };

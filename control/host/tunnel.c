@@ -73,6 +73,8 @@ static void set_firewall(struct tunnel *tunnel)
         .overlay_count = tunnel->plan.overlay_count,
         .peer_networks = tunnel->plan.peer_networks,
         .peer_network_count = tunnel->plan.peer_network_count,
+        .inbound = tunnel->plan.inbound,
+        .inbound_count = tunnel->plan.inbound_count,
         .peer_to_peer = tunnel->peer_to_peer,
         .clamp_mss = true,
     };
@@ -90,12 +92,13 @@ static void keep_peers_apart(struct tunnel *tunnel, const struct plan *plan)
                   F_STR("error", strerror(-code)));
 }
 
-/* A new route is no reason to run nft: the rules name none. */
+/* A new route is no reason to run nft, unless it is inbound: the rules name no others. */
 static bool needs_firewall(const struct plan *from, const struct plan *to)
 {
     return !ip_prefixes_equal(from->overlay, from->overlay_count, to->overlay, to->overlay_count) ||
            !ip_prefixes_equal(from->peer_networks, from->peer_network_count, to->peer_networks,
-                              to->peer_network_count);
+                              to->peer_network_count) ||
+           !ip_prefixes_equal(from->inbound, from->inbound_count, to->inbound, to->inbound_count);
 }
 
 /* ---- plans ---- */

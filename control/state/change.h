@@ -125,10 +125,16 @@ struct change_seen {
 enum grpc_code change_peers_seen(struct change *change, const struct state *state,
                                  const struct change_seen *seen, size_t count, struct err *err);
 
+struct change_route {
+    const char *node_id;
+    const char *network;
+    bool inbound; /* hosts of the network may open connections to peers */
+};
+
 /* A default route makes the node an exit node. Any other route must not overlap a network of the
- * overlay. */
+ * overlay. The same route with another `inbound` is an update. */
 enum grpc_code change_create_route(struct change *change, const struct state *state,
-                                   const char *node_id, const char *network, struct err *err);
+                                   const struct change_route *route, struct err *err);
 enum grpc_code change_delete_route(struct change *change, const struct state *state,
                                    const char *network, struct err *err);
 

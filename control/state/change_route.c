@@ -70,43 +70,59 @@ static enum grpc_code check_sum(const struct state *state, const struct ip_prefi
     return GRPC_OK;
 }
 
+static enum grpc_code check_network(const struct state *state, const struct change_route *route,
+                                    struct ip_prefix *network, struct err *err)
+{
+    const char *in = route->network;
+    enum grpc_code code = parse_network(in, network, err);
+    if (code != GRPC_OK)
+        return code;
+    if (network->len == 0 && route->inbound)
+        return REFUSE(err, GRPC_INVALID_ARGUMENT,
+                      "%s cannot be inbound: the whole internet could open connections to peers",
+                      in);
+    if (network->len == 0)
+        return GRPC_OK;
+    if (prefix_is_reserved(network))
+        return REFUSE(err, GRPC_INVALID_ARGUMENT, "%s is reserved and cannot be a route", in);
+    code = check_overlap(state, network, in, err);
+    return code == GRPC_OK ? check_sum(state, network, in, err) : code;
+}
+
 static enum grpc_code create_route(struct change *change, const struct state *state,
-                                   const char *node_id, const char *in, struct err *err)
+                                   const struct change_route *route, struct err *err)
 {
     struct ip_prefix network;
     char form[IP_PREFIX_TEXT];
     enum grpc_code code = change_need_cluster(state, err);
     if (code == GRPC_OK)
-        code = parse_network(in, &network, err);
+        code = check_network(state, route, &network, err);
     if (code != GRPC_OK)
         return code;
-    if (network.len > 0 && prefix_is_reserved(&network))
-        return REFUSE(err, GRPC_INVALID_ARGUMENT, "%s is reserved and cannot be a route", in);
-    if (network.len > 0)
-        code = check_overlap(state, &network, in, err);
-    if (code == GRPC_OK)
-        code = check_sum(state, &network, in, err);
-    if (code != GRPC_OK)
-        return code;
-    if (state_node(state, node_id) == NULL)
-        return REFUSE(err, GRPC_NOT_FOUND, "there is no node %.64s: see hctl nodes list", node_id);
+    if (state_node(state, route->node_id) == NULL)
+        return REFUSE(err, GRPC_NOT_FOUND, "there is no node %.64s: see hctl nodes list",
+                      route->node_id);
     const struct state_route *have = state_route(state, &network);
-    if (have != NULL)
-        return REFUSE(err, GRPC_ALREADY_EXISTS, "%s is already a route, of node %.64s", in,
-                      have->node_id);
+    if (have != NULL &&
+        (strcmp(have->node_id, route->node_id) != 0 || (have->pb->inbound != 0) == route->inbound))
+        return REFUSE(err, GRPC_ALREADY_EXISTS, "%s is already a route, of node %.64s",
+                      route->network, have->node_id);
     Pb__Route record;
     pb__route__init(&record);
-    record.node_id = change_text(node_id);
+    if (have != NULL)
+        record = *have->pb;
+    record.node_id = change_text(route->node_id);
     record.network = change_text(ip_prefix_format(&network, form));
+    record.inbound = route->inbound;
     change_add_message(change, RECORD_SET, RECORD_KEY_ROUTES, record.network, &record.base);
     return GRPC_OK;
 }
 
 enum grpc_code change_create_route(struct change *change, const struct state *state,
-                                   const char *node_id, const char *network, struct err *err)
+                                   const struct change_route *route, struct err *err)
 {
     change_begin(change, state);
-    return change_finish(change, create_route(change, state, node_id, network, err), err);
+    return change_finish(change, create_route(change, state, route, err), err);
 }
 
 static enum grpc_code delete_route(struct change *change, const struct state *state, const char *in,

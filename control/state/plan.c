@@ -38,6 +38,7 @@ void plan_fini(struct plan *plan)
     free(plan->routes);
     free(plan->overlay);
     free(plan->own_routes);
+    free(plan->inbound);
     free(plan->names);
     free(plan->dns);
     plan_init(plan);

@@ -49,6 +49,8 @@ struct plan {
     size_t peer_network_count;
     struct ip_prefix *own_routes;
     size_t own_route_count;
+    struct ip_prefix *inbound; /* those of them whose hosts may open connections to peers */
+    size_t inbound_count;
     /* Names that a node's DNS answers for, in order. */
     struct plan_name *names;
     size_t name_count;

@@ -110,6 +110,11 @@ void plan_builder_own_route(struct plan_builder *builder, const struct ip_prefix
     add_prefix(builder, &builder->plan->own_routes, &builder->plan->own_route_count, prefix);
 }
 
+void plan_builder_inbound(struct plan_builder *builder, const struct ip_prefix *prefix)
+{
+    add_prefix(builder, &builder->plan->inbound, &builder->plan->inbound_count, prefix);
+}
+
 void plan_builder_address(struct plan_builder *builder, const struct ip_addr *addr, uint8_t len)
 {
     struct plan *plan = builder->plan;
@@ -249,6 +254,7 @@ int plan_builder_finish(struct plan_builder *builder)
         sort_unique(plan->routes, &plan->route_count);
         sort_unique(plan->overlay, &plan->overlay_count);
         sort_unique(plan->own_routes, &plan->own_route_count);
+        sort_unique(plan->inbound, &plan->inbound_count);
     }
     free(builder->grants);
     builder->grants = NULL;

@@ -35,6 +35,7 @@ void plan_builder_grant(struct plan_builder *builder, size_t peer, const struct 
 void plan_builder_route(struct plan_builder *builder, const struct ip_prefix *prefix);
 void plan_builder_overlay(struct plan_builder *builder, const struct ip_prefix *prefix);
 void plan_builder_own_route(struct plan_builder *builder, const struct ip_prefix *prefix);
+void plan_builder_inbound(struct plan_builder *builder, const struct ip_prefix *prefix);
 void plan_builder_address(struct plan_builder *builder, const struct ip_addr *addr, uint8_t len);
 void plan_builder_peer_network(struct plan_builder *builder, const struct ip_prefix *prefix);
 void plan_builder_dns(struct plan_builder *builder, const struct ip_addr *addr);

@@ -116,8 +116,11 @@ static void add_self(struct plan_builder *builder, const struct state *state,
     plan_builder_address(builder, &node->gateway6, node->network6.len);
     for (size_t i = 0; i < state_route_count(state); i++) {
         const struct state_route *route = state_route_at(state, i);
-        if (strcmp(route->node_id, node->id) == 0)
-            plan_builder_own_route(builder, &route->network);
+        if (strcmp(route->node_id, node->id) != 0)
+            continue;
+        plan_builder_own_route(builder, &route->network);
+        if (route->pb->inbound && route->network.len > 0)
+            plan_builder_inbound(builder, &route->network);
     }
 }
 

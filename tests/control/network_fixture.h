@@ -24,6 +24,7 @@ struct network {
     bool no_ipv6;        /* the hosts of nodes and peers added from here on have none */
     const char *version; /* of their programs */
     bool no_psk;         /* their programs derive no preshared keys */
+    bool inbound;        /* routes from here on are */
     size_t ops;          /* of the last change */
     /* called after each change that the state has taken; may be NULL */
     void (*changed)(void *ctx, const struct record_change *change);
@@ -209,8 +210,9 @@ static inline enum grpc_code network_create_route(struct network *network, unsig
                                                   const char *text)
 {
     struct change change;
-    enum grpc_code code =
-        change_create_route(&change, network->state, test_id(n), text, &network->err);
+    enum grpc_code code = change_create_route(
+        &change, network->state, &(struct change_route){test_id(n), text, network->inbound},
+        &network->err);
     return network_apply(network, &change, code);
 }
 

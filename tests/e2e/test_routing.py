@@ -121,6 +121,43 @@ class BesideOthers(Routing):
         self.assertNotIn("0x7f000000", net.client.sh("ip rule; ip -6 rule"))
 
 
+class Inbound(Routing):
+    """Packets from a network behind the node, which has a route to the overlay."""
+
+    def setUp(self):
+        super().setUp()
+        self.net.server.run(["ip", "route", "add", "10.0.0.0/8", "via", "192.168.50.1"])
+        self.connect()
+
+    def create(self, *options):
+        self.net.hctl("routes", "create", "--node-id", self.net.node_id(), "--network", "192.168.50.0/24", *options)
+        wait_until(lambda: "192.168.50" in self.net.client.sh("ip route show table all"), 5, "no route")
+        self.reaches(self.net.client, SERVER)
+
+    def rules(self):
+        return self.net.router.sh("nft list table inet heimdall_darknet")
+
+    def test_off_by_default(self):
+        """Hosts of the network answer peers, and open no connection to them, whatever address they use."""
+        net = self.net
+        self.create()
+        self.assertFalse(self.ping(net.server, "10.51.0.2"))
+        net.server.run(["ip", "addr", "add", "10.11.0.9/32", "dev", "lo"])
+        self.assertNotEqual(net.server.run(["ping", "-c1", "-W1", "-I", "10.11.0.9", "10.51.0.2"], check=False).returncode, 0)
+
+    def test_on(self):
+        """With --inbound they open connections, until the option is taken back."""
+        net = self.net
+        self.create("--inbound")
+        self.assertIn('"inbound":\ttrue', net.hctl("routes", "list", "-o", "json").stdout)
+        self.reaches(net.server, "10.51.0.2")
+        net.server.run(["ip", "addr", "add", "10.11.0.9/32", "dev", "lo"])
+        self.assertNotEqual(net.server.run(["ping", "-c1", "-W1", "-I", "10.11.0.9", "10.51.0.2"], check=False).returncode, 0)
+        net.hctl("routes", "create", "--node-id", net.node_id(), "--network", "192.168.50.0/24")
+        wait_until(lambda: "fib" not in self.rules(), 5, "the rule stays")
+        self.assertFalse(self.ping(net.server, "10.51.0.2"))
+
+
 class Nat(Routing):
     def whoami(self):
         return self.net.client.run(["python3", "-B", WHOAMI, "ask", SERVER], check=False).stdout.strip()

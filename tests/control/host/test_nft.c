@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
@@ -13,6 +14,7 @@
 
 static struct ip_prefix overlays[4];
 static struct ip_prefix peers[2];
+static struct ip_prefix inbound;
 
 static struct nft_config make_config(void)
 {
@@ -20,6 +22,7 @@ static struct nft_config make_config(void)
                                         "fd00:11::/64"};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         ck_assert(ip_prefix_parse(&overlays[i], texts[i]));
+    ck_assert(ip_prefix_parse(&inbound, "192.168.50.0/24"));
     peers[0] = overlays[0];
     peers[1] = overlays[2];
     return (struct nft_config){
@@ -29,6 +32,8 @@ static struct nft_config make_config(void)
         .overlay_count = 4,
         .peer_networks = peers,
         .peer_network_count = 2,
+        .inbound = &inbound,
+        .inbound_count = 1,
         .clamp_mss = true,
     };
 }
@@ -52,6 +57,10 @@ static const char listing[] =
     "\t\tiifname \"darknet\" oifname \"darknet\" ip saddr 10.51.0.0/16 ip daddr 10.51.0.0/16 drop\n"
     "\t\tiifname \"darknet\" oifname \"darknet\" ip6 saddr fd00:51::/64 ip6 daddr fd00:51::/64 "
     "drop\n"
+    "\t\tiifname != \"darknet\" oifname \"darknet\" ct state established,related accept\n"
+    "\t\tiifname != \"darknet\" oifname \"darknet\" ip saddr 192.168.50.0/24 fib saddr . iif oif "
+    "exists accept\n"
+    "\t\tiifname != \"darknet\" oifname \"darknet\" drop\n"
     "\t}\n"
     "\n"
     "\tchain mss {\n"
@@ -86,7 +95,7 @@ START_TEST(table_is_replaced_as_a_whole)
     config.overlay_count = 1;
     apply(&config);
     list_table(out, sizeof out);
-    ck_assert_ptr_null(strstr(out, "drop"));
+    ck_assert_ptr_null(strstr(out, "daddr 10.51.0.0/16 drop"));
     ck_assert_ptr_null(strstr(out, "maxseg"));
     ck_assert_ptr_null(strstr(out, "ip6"));
     ck_assert_ptr_nonnull(strstr(out, "\t\toifname \"eth0\" ip saddr 10.51.0.0/16 masquerade\n"));
@@ -229,6 +238,15 @@ static void middle_host(void)
     run("ip route add 10.51.1.3/32 dev darknet");
 }
 
+/* Echo requests that the peer has received. */
+static int received_by_peer(void)
+{
+    char out[64];
+    run_out(out, sizeof out,
+            "ip netns exec peer cat /proc/net/snmp | awk '/^Icmp: [0-9]/ {print $10}'");
+    return atoi(out);
+}
+
 static int listen_in(const char *ns, const char *addr)
 {
     char path[64];
@@ -266,6 +284,8 @@ START_TEST(masquerades_and_clamps)
     close(listener);
 
     /* in the other direction, a connection into the tunnel learns what fits through it */
+    ck_assert(ip_prefix_parse(&inbound, "192.0.2.0/24"));
+    apply(&config);
     run("ip -n out route add 10.51.0.0/16 via 192.0.2.1");
     listener = listen_in("peer", "10.51.0.2");
     run("timeout 5 ip netns exec out bash -c 'exec 3<>/dev/tcp/10.51.0.2/7777'");
@@ -276,6 +296,52 @@ START_TEST(masquerades_and_clamps)
     ck_assert_int_le(mss, 1300 - 40);
     close(fd);
     close(listener);
+}
+END_TEST
+
+/* Packets from outside enter the overlay as answers, or from a network that may open connections, by
+ * the interface that leads back there. */
+START_TEST(outside_stays_outside)
+{
+    static const char ping[] = "ip netns exec out ping -c 1 -W 1 -I %s 10.51.0.2 >/dev/null";
+    static const struct {
+        const char *inbound; /* "": none */
+        const char *from;
+        bool passes;
+    } cases[] = {
+        {"", "192.0.2.9", false},
+        {"", "10.51.1.3", false}, /* forged: a peer's */
+        {"", "10.11.0.1", false}, /* forged: a node's */
+        {"192.0.2.0/24", "192.0.2.9", true},
+        {"192.0.2.0/24", "10.51.1.3", false},
+        {"198.51.100.0/24", "192.0.2.9", false},
+        {"198.51.100.0/24", "198.51.100.9", false}, /* the way back is another one */
+        {"10.51.1.0/24", "10.51.1.3", false},
+    };
+    struct nft_config config = make_config();
+    middle_host();
+    run("sysctl -qw net.ipv4.conf.all.rp_filter=0; for c in /proc/sys/net/ipv4/conf/*/rp_filter; "
+        "do "
+        "echo 0 >$c; done");
+    run("ip -n out route add 10.51.0.0/16 via 192.0.2.1");
+    for (const char *const *addr =
+             (const char *const[]){"10.51.1.3", "10.11.0.1", "198.51.100.9", NULL};
+         *addr != NULL; addr++) {
+        char command[128];
+        snprintf(command, sizeof command, "ip -n out addr add %s/32 dev lo", *addr);
+        run(command);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char command[128];
+        config.inbound_count = ip_prefix_parse(&inbound, cases[i].inbound);
+        apply(&config);
+        run("ip netns exec peer ping -c 1 -W 5 192.0.2.9 >/dev/null"); /* answers pass */
+        snprintf(command, sizeof command, ping, cases[i].from);
+        int received = received_by_peer();
+        bool passed = system(command) == 0;
+        ck_assert_msg(passed == cases[i].passes, "case %zu", i);
+        ck_assert_msg((received_by_peer() > received) == cases[i].passes, "case %zu", i);
+    }
 }
 END_TEST
 
@@ -318,6 +384,7 @@ int main(void)
     tcase_add_test(tc, not_in_the_path);
     tcase_add_test(tc, hanging_is_ended);
     tcase_add_test(tc, masquerades_and_clamps);
+    tcase_add_test(tc, outside_stays_outside);
     tcase_add_test(tc, peers_are_kept_apart);
     return unit_run(tc);
 }

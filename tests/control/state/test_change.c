@@ -454,6 +454,30 @@ START_TEST(route)
 }
 END_TEST
 
+/* Hosts of a network may open connections to peers only where the route says so. A second create
+ * changes that, for the same node. */
+START_TEST(inbound_route)
+{
+    struct network network;
+    network_init(&network);
+    ck_assert_int_eq(network_put_node(&network, 1, "a"), GRPC_OK);
+    ck_assert_int_eq(network_put_node(&network, 2, "b"), GRPC_OK);
+    ck_assert_int_eq(network_create_route(&network, 1, "192.168.7.0/24"), GRPC_OK);
+    ck_assert(!state_route_at(network.state, 0)->pb->inbound);
+    network.inbound = true;
+    ck_assert_int_eq(network_create_route(&network, 2, "192.168.7.0/24"), GRPC_ALREADY_EXISTS);
+    ck_assert_int_eq(network_create_route(&network, 1, "192.168.7.0/24"), GRPC_OK);
+    ck_assert(state_route_at(network.state, 0)->pb->inbound);
+    ck_assert_int_eq(network_create_route(&network, 1, "192.168.7.0/24"), GRPC_ALREADY_EXISTS);
+    ck_assert_int_eq(network_create_route(&network, 1, "0.0.0.0/0"), GRPC_INVALID_ARGUMENT);
+    ck_assert_int_eq(network_create_route(&network, 1, "::/0"), GRPC_INVALID_ARGUMENT);
+    network.inbound = false;
+    ck_assert_int_eq(network_create_route(&network, 1, "192.168.7.0/24"), GRPC_OK);
+    ck_assert(!state_route_at(network.state, 0)->pb->inbound);
+    network_fini(&network);
+}
+END_TEST
+
 /* ---- the largest change ---- */
 
 START_TEST(largest_change)
@@ -538,8 +562,10 @@ static enum grpc_code random_change(struct network *network, struct change *chan
         return change_deauthorize_peer(change, state, id, &network->err);
     case 3:
     case 4:
-        return change_create_route(change, state, test_id(m + 100), nets[(draw >> 40) % 6],
-                                   &network->err);
+        return change_create_route(
+            change, state,
+            &(struct change_route){test_id(m + 100), nets[(draw >> 40) % 6], (draw >> 50) % 2 != 0},
+            &network->err);
     case 5:
         return change_delete_route(change, state, nets[(draw >> 40) % 6], &network->err);
     case 6:
@@ -666,6 +692,7 @@ int main(void)
     tcase_add_test(tc, rekey);
     tcase_add_test(tc, rename_peer);
     tcase_add_test(tc, versions);
+    tcase_add_test(tc, inbound_route);
     tcase_add_test(tc, largest_change);
     tcase_add_test(tc, largest_bytes);
     tcase_add_loop_test(tc, route, 0, (int)ARRAY_LEN(routes));

@@ -63,6 +63,7 @@ static const char *plan_text(const struct plan *plan)
     print_prefixes(&out, "overlay", plan->overlay, plan->overlay_count);
     print_prefixes(&out, "peers", plan->peer_networks, plan->peer_network_count);
     print_prefixes(&out, "own", plan->own_routes, plan->own_route_count);
+    print_prefixes(&out, "inbound", plan->inbound, plan->inbound_count);
     for (size_t i = 0; i < plan->name_count; i++)
         buffer_printf(&out, "name %s %s\n", plan->names[i].name,
                       ip_addr_format(&plan->names[i].addr, text));
@@ -117,6 +118,29 @@ START_TEST(one_node)
                                        "own 192.168.7.0/24\n"
                                        "name client 10.51.0.2\n"
                                        "name router 10.11.0.1\n");
+    plan_fini(&plan);
+    network_fini(&network);
+}
+END_TEST
+
+/* The firewall of the node that serves an inbound route lets its hosts in, and that of no other. */
+START_TEST(inbound_routes)
+{
+    struct network network;
+    struct plan plan;
+    network_init(&network);
+    ck_assert_int_eq(network_put_node(&network, 1, "a"), GRPC_OK);
+    ck_assert_int_eq(network_put_node(&network, 2, "b"), GRPC_OK);
+    ck_assert_int_eq(network_create_route(&network, 1, "192.168.6.0/24"), GRPC_OK);
+    network.inbound = true;
+    ck_assert_int_eq(network_create_route(&network, 1, "192.168.7.0/24"), GRPC_OK);
+    build(&network, 1, &plan);
+    ck_assert_ptr_nonnull(strstr(plan_text(&plan), "own 192.168.6.0/24\nown 192.168.7.0/24\n"
+                                                   "inbound 192.168.7.0/24\n"));
+    ck_assert_uint_eq(plan.inbound_count, 1);
+    plan_fini(&plan);
+    build(&network, 2, &plan);
+    ck_assert_uint_eq(plan.inbound_count, 0);
     plan_fini(&plan);
     network_fini(&network);
 }
@@ -747,6 +771,7 @@ int main(void)
 {
     TCase *tc = tcase_create("plan");
     tcase_add_test(tc, one_node);
+    tcase_add_test(tc, inbound_routes);
     tcase_add_test(tc, a_peer_without_ipv6);
     tcase_add_test(tc, three_nodes);
     tcase_add_test(tc, peer_view);

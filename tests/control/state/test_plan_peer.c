@@ -271,8 +271,8 @@ START_TEST(largest_network)
     struct change change;
     char id[ACCESS_ID_MAX + 1];
     snprintf(id, sizeof id, "%0*u", ACCESS_ID_MAX, 1);
-    enum grpc_code code =
-        change_create_route(&change, network.state, id, "192.168.7.0/24", &network.err);
+    enum grpc_code code = change_create_route(
+        &change, network.state, &(struct change_route){id, "192.168.7.0/24", false}, &network.err);
     ck_assert_int_eq(network_apply(&network, &change, code), GRPC_RESOURCE_EXHAUSTED);
     plan_fini(&plan);
     pb__connect_response__free_unpacked(response, NULL);
