@@ -62,8 +62,8 @@ static const struct command commands[] = {
     {"peers", "rekey", "PEER", "let a peer's next connection bring a new key, once", 1, 1, false,
      peers_rekey},
     {"routes", "list", "", "list the published networks", 0, 0, false, routes_list},
-    {"routes", "create", "--node-id NODE --network CIDR [--inbound]",
-     "publish a network behind a node", 0, 0, true, routes_create},
+    {"routes", "create", "--node-id NODE --network CIDR", "publish a network behind a node", 0, 0,
+     true, routes_create},
     {"routes", "delete", "CIDR", "withdraw a network", 1, 1, false, routes_delete},
 };
 
