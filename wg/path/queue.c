@@ -1,6 +1,7 @@
 #include "wg/path/queue.h"
 
 #include "base/bytes.h"
+#include "wg/wire.h"
 
 #include <errno.h>
 #include <stdalign.h>
@@ -15,6 +16,7 @@ enum { SOURCES = 1024 };
 struct queue {
     alignas(64) _Atomic size_t pushed;
     alignas(64) _Atomic size_t popped;
+    _Atomic size_t initiations;
     uint64_t seed;
     _Atomic uint16_t waiting[SOURCES]; /* by hash of the source */
     struct queue_message messages[QUEUE_LIMIT];
@@ -28,6 +30,7 @@ int queue_create(struct queue **out, uint64_t seed)
         return -ENOMEM;
     atomic_init(&queue->pushed, 0);
     atomic_init(&queue->popped, 0);
+    atomic_init(&queue->initiations, 0);
     queue->seed = seed;
     for (size_t i = 0; i < SOURCES; i++)
         atomic_init(&queue->waiting[i], 0);
@@ -52,6 +55,11 @@ static _Atomic uint16_t *place_of(struct queue *queue, const struct wg_endpoint 
     return &queue->waiting[hash >> 32 & (SOURCES - 1)];
 }
 
+static bool is_initiation(const uint8_t *bytes, size_t len)
+{
+    return len > 0 && bytes[0] == WIRE_INITIATION;
+}
+
 bool queue_push(struct queue *queue, const uint8_t *bytes, size_t len,
                 const struct wg_endpoint *from)
 {
@@ -67,6 +75,8 @@ bool queue_push(struct queue *queue, const uint8_t *bytes, size_t len,
     message->from = *from;
     message->len = len;
     memcpy(message->bytes, bytes, len);
+    if (is_initiation(bytes, len))
+        atomic_fetch_add_explicit(&queue->initiations, 1, memory_order_relaxed);
     atomic_store_explicit(&queue->pushed, pushed + 1, memory_order_release);
     return true;
 }
@@ -83,6 +93,8 @@ void queue_pop(struct queue *queue)
     size_t popped = atomic_load_explicit(&queue->popped, memory_order_relaxed);
     const struct queue_message *message = &queue->messages[popped % QUEUE_LIMIT];
     atomic_fetch_sub_explicit(place_of(queue, &message->from), 1, memory_order_relaxed);
+    if (is_initiation(message->bytes, message->len))
+        atomic_fetch_sub_explicit(&queue->initiations, 1, memory_order_relaxed);
     atomic_store_explicit(&queue->popped, popped + 1, memory_order_release);
 }
 
@@ -90,4 +102,9 @@ size_t queue_len(struct queue *queue)
 {
     size_t popped = atomic_load_explicit(&queue->popped, memory_order_acquire);
     return atomic_load_explicit(&queue->pushed, memory_order_acquire) - popped;
+}
+
+size_t queue_initiations(struct queue *queue)
+{
+    return atomic_load_explicit(&queue->initiations, memory_order_relaxed);
 }

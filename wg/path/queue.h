@@ -37,4 +37,7 @@ void queue_pop(struct queue *queue);
 
 size_t queue_len(struct queue *queue);
 
+/* How many of the messages begin a handshake. */
+size_t queue_initiations(struct queue *queue);
+
 #endif

@@ -39,7 +39,7 @@ static bool handle_handshakes(struct slow *slow, const struct wg_sink *sink)
         if (message == NULL)
             return false;
         struct wg_time now = path_now();
-        bool loaded = load_is_high(&slow->load, queue_len(path->handshakes), now.boot_ns);
+        bool loaded = load_is_high(&slow->load, queue_initiations(path->handshakes), now.boot_ns);
         if (!wg_device_handshake(path->device, message->bytes, message->len, &message->from, loaded,
                                  now, sink))
             drop_log_add(&slow->drops, path, "handshake", &message->from, now.boot_ns);

@@ -54,6 +54,20 @@ START_TEST(limits_are_kept)
 }
 END_TEST
 
+START_TEST(initiations_are_counted)
+{
+    static const uint8_t types[] = {1, 2, 3, 1, 1};
+    struct wg_endpoint from = source(1);
+    for (size_t i = 0; i < sizeof types; i++)
+        ck_assert(queue_push(queue, &types[i], 1, &from));
+    ck_assert(queue_push(queue, types, 0, &from));
+    ck_assert_uint_eq(queue_initiations(queue), 3);
+    for (size_t i = 0; i < 4; i++)
+        queue_pop(queue);
+    ck_assert_uint_eq(queue_initiations(queue), 1);
+}
+END_TEST
+
 /* One source that floods leaves room for all others; of IPv6, a source is a /64. */
 START_TEST(a_source_has_a_share)
 {
@@ -130,6 +144,7 @@ int main(void)
     tcase_set_timeout(tc, 30);
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, limits_are_kept);
+    tcase_add_test(tc, initiations_are_counted);
     tcase_add_test(tc, a_source_has_a_share);
     tcase_add_test(tc, order_and_content_hold_between_threads);
     return unit_run(tc);
