@@ -93,6 +93,21 @@ static bool is_about_trust(int code)
            code == TRANSPORT_EIMPOSTOR || code == TRANSPORT_ETLS;
 }
 
+/* What to look at when no connection came about. */
+static const char *question_about(int code)
+{
+    switch (code) {
+    case -ETIMEDOUT:
+    case -EHOSTUNREACH:
+        return ": does heimdall run there, and do the firewalls on the path let this port in?";
+    case -ECONNREFUSED:
+    case -ENOENT:
+        return ": does heimdall run there?";
+    default:
+        return "";
+    }
+}
+
 static void session_closed(void *ctx, struct rpc_client *client, const struct err *err)
 {
     struct session *session = ctx;
@@ -111,7 +126,7 @@ static void session_closed(void *ctx, struct rpc_client *client, const struct er
                 "(/var/lib/heimdall/cluster.key)",
                 address_format(&session->address, addr));
     else if (!session->opened && session->code == GRPC_UNAVAILABLE)
-        err_set(session->err, err->code, "%s: does heimdall run there?", err->text);
+        err_set(session->err, err->code, "%s%s", err->text, question_about(err->code));
     else
         err_set(session->err, err->code, "%s", err->text);
 }

@@ -5,6 +5,7 @@
 #include "control/api/facts.h"
 #include "control/api/live.h"
 #include "control/api/watch_peer.h"
+#include "control/state/access.h"
 #include "control/state/state.h"
 
 #include <assert.h>
@@ -324,6 +325,26 @@ static void check_preshared_keys(struct problems *problems, const struct report_
             naming_end(&hosts));
 }
 
+/* A node takes its name, also from a peer that chose the same (change_node.c). */
+static void check_taken_names(struct problems *problems, const struct report_facts *facts)
+{
+    struct naming peers = {.len = 0};
+    for (size_t i = 0; i < state_peer_count(facts->state); i++) {
+        const struct state_peer *peer = state_peer_at(facts->state, i);
+        const char *wanted = peer->pb->own_name;
+        char detail[ACCESS_NAME_MAX + 48];
+        if (peer->name[0] != '\0' || wanted[0] == '\0')
+            continue;
+        snprintf(detail, sizeof detail, "%s is %s", wanted,
+                 state_node_by_name(facts->state, wanted) != NULL ? "a node's" : "taken");
+        naming_add(&peers, "", peer->id, detail);
+    }
+    if (peers.count > 0)
+        problem_add(
+            problems, "hctl peers rename PEER NAME, or start hpeer there with another --name",
+            "peers have no name, because the one that they chose is taken: %s", naming_end(&peers));
+}
+
 /* ---- all checks ---- */
 
 static void check_mtu(struct problems *problems, const struct report_facts *facts)
@@ -349,6 +370,7 @@ static const struct {
     {"forwarding", "packets of peers are forwarded", check_forwarding},
     {"store", "Redis runs and takes changes, its disk has space", check_store},
     {"dns", "the network's names are served", check_names},
+    {"names", "every peer has the name that it chose", check_taken_names},
     {"dns-access", "peers reach DNS over UDP and TCP", check_dns_probes},
     {"security", "the control API is protected by TLS", check_security},
     {"handshakes", "every connected peer has a tunnel", check_handshakes},

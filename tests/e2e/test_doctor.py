@@ -73,6 +73,19 @@ class Doctor(LabTest):
         self.assertEqual(self.examine(), {})
         self.net.node.wait_for("forward the packets of peers again")
 
+    def test_forward_policy_drop_of_ipv6(self):
+        """Each family is tried by itself"""
+        self.net.hctl("routes", "create", "--node-id", "router", "--network", "fd50::/64")
+        self.net.router.run(["ip", "-6", "addr", "add", "fd50::1/64", "dev", "eth1", "nodad"])
+        try:
+            self.assertEqual(self.examine(), {})
+            self.table(self.net.router, "other",
+                       "chain f { type filter hook forward priority 0; meta nfproto ipv6 drop; }")
+            self.only(self.examine(), "forwarding", "fd50::/64")
+        finally:
+            self.net.hctl("routes", "delete", "fd50::/64")
+            self.net.router.run(["ip", "-6", "addr", "del", "fd50::1/64", "dev", "eth1"])
+
     def test_forward_policy_drop_with_a_gap(self):
         """The policy drops, a rule lets the tunnel's packets pass"""
         self.table(self.net.router, "other",

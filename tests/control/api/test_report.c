@@ -333,6 +333,11 @@ static void small_mtu(struct world *world)
     world->mtu = 1279;
 }
 
+static void name_taken(struct world *world)
+{
+    ck_assert_int_eq(network_put_node(&world->network, 9, "laptop"), GRPC_OK);
+}
+
 /* The problem and its remedy. */
 static void no_preshared_key(struct world *world)
 {
@@ -363,6 +368,8 @@ static const struct {
     {"without a tunnel: laptop", "UDP port 10100", never_shook_hands},
     {"runs version 1.0.0, peers do not: laptop (0.9.1)", "upgrade hpeer", other_version},
     {" and 2 more", "upgrade hpeer", many_versions},
+    {"the one that they chose is taken: ", "hctl peers rename", name_taken},
+    {"(laptop is a node's)", "--name", name_taken},
     {"firewall of this host does not forward", "-i darknet -j ACCEPT", forward_dropped},
     {"what peers send to 192.168.50.0/24", "hook forward", forward_refused},
     {"has no route to 192.168.50.0/24", "routes delete", no_route},
