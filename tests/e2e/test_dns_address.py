@@ -130,6 +130,7 @@ class Forbidden(InLab):
         node = net.router.start([*drop, self.lab.bin / "heimdall", "--name", "router"])
         node.wait_for("no permission to listen on 10.11.0.1:53; give CAP_NET_BIND_SERVICE (--cap-add NET_BIND_SERVICE) "
                       "or choose a port above 1023 with --dns-address", timeout=20)
+        node.wait_for("hctl peers authorize", timeout=20)
         net.authorize()
         net.start_peer().wait_for("connected")
         wait_until(lambda: net.client.run(["ping", "-c1", "-W1", GATEWAY], check=False).returncode == 0, 5, "no tunnel")

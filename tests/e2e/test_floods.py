@@ -193,10 +193,11 @@ class Authorized(Floods):
 
     def test_lines_of_one_peer(self):
         """Whatever a peer asks for, also what succeeds, its lines in the log are limited"""
-        lines = self.net.node.output().count("\n")
+        lines, begin = self.net.node.output().count("\n"), time.monotonic()
         self.assertGreater(self.flood("reconnects", 32 * MIB, 5)["calls"], 300)
         said = self.net.node.output().split("\n")[lines:]
-        self.assertLess(sum("connected peer" in line for line in said), 60, said[-5:])
+        windows = 1 + (time.monotonic() - begin) / 10  # of 40 lines each
+        self.assertLess(sum("connected peer" in line for line in said), 20 + 40 * windows, said[-5:])
 
     def test_unfinished_calls(self):
         """Headers count as memory, and a peer has a few connections only: the newest"""

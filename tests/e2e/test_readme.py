@@ -60,6 +60,8 @@ class Readme(InLab):
     def setUp(self):
         super().setUp()
         self.net = Network(self.lab)
+        # the day publishes both default routes, and status says when the node has none itself
+        self.net.router.run(["ip", "-6", "route", "add", "default", "dev", "eth0"])
         self.ids = {}  # the README's -> this run's
         self.running = {}
 
