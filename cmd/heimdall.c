@@ -1,4 +1,5 @@
 #include "base/err.h"
+#include "base/first_process.h"
 #include "base/log.h"
 #include "cmd/report.h"
 #include "control/config/config.h"
@@ -30,6 +31,7 @@ int main(int argc, char **argv)
         code = report_options(outcome, "heimdall", &err);
     } else {
         config_apply_log(&config.log);
+        first_process_split();
         int rc = node_run(&config, &err);
         if (rc < 0)
             log_last_words("heimdall", err.text);

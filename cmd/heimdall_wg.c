@@ -1,3 +1,4 @@
+#include "base/first_process.h"
 #include "base/ifname.h"
 #include "base/log.h"
 #include "cmd/version.h"
@@ -361,6 +362,8 @@ int main(int argc, char **argv)
         return status;
     signal(SIGPIPE, SIG_IGN);
     options.keep_output = set_log_level();
+    if (options.foreground)
+        first_process_split();
     return options.foreground ? program_run(&options, ready_in_foreground, -1)
                               : run_in_background(&options);
 }

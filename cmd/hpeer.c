@@ -1,4 +1,5 @@
 #include "base/err.h"
+#include "base/first_process.h"
 #include "base/log.h"
 #include "cmd/report.h"
 #include "control/config/config.h"
@@ -29,6 +30,7 @@ int main(int argc, char **argv)
         code = report_options(outcome, "hpeer", &err);
     } else {
         config_apply_log(&config.log);
+        first_process_split();
         if (agent_run(&config, &err) < 0) {
             log_last_words("hpeer", err.text);
             code = EXIT_FAILURE;

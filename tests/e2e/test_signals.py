@@ -96,6 +96,25 @@ class Signals(InLab):
         self.assertNotIn("options again", node.output())
         self.assertTrue(node.alive())
 
+    def test_process_one(self):
+        """A container's program without --init: orphans are reaped, and signals reach the program."""
+        router = self.net.router
+        before = traces(router)
+        for argv, ready in ((["heimdall", "--name", "router"], "hctl peers authorize"), (["heimdall-wg", "-f", "wg0"], None)):
+            with self.subTest(program=argv[0]):
+                outer = router.start(["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *argv])
+                if ready:
+                    outer.wait_for(ready, timeout=20)
+                else:
+                    wait_until(lambda: router.run(["wg", "show", "wg0"], check=False).returncode == 0, 10, "it does not start")
+                first = router.sh(f"pgrep -o -x {argv[0]}").strip()
+                for _ in range(5):
+                    router.run(["nsenter", "-t", first, "-p", "sh", "-c", "(sleep 0.1 &); exit 0"])
+                wait_until(lambda: "sleep" not in router.programs(), 10, lambda: f"not reaped: {router.programs()}")
+                router.sh(f"kill -TERM {first}")
+                self.assertEqual(outer.popen.wait(20), 0)
+                self.assertEqual(traces(router), before)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)
