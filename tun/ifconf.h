@@ -128,9 +128,12 @@ struct ifconf_default {
 int ifconf_default_get(struct ifconf_socket *conf, uint8_t family, struct ifconf_default *out);
 
 /* Finds the address under which others reach this host: that of the default route's interface, else
- * the first global one, else the loopback address. Interface `skip` (0: none) does not count. */
-int ifconf_host_addr(struct ifconf_socket *conf, uint8_t family, uint32_t skip,
-                     struct ip_addr *out);
+ * any other one. Loopback, link-local and unique local (ULA) addresses do not count, and neither
+ * does interface `skip` (0: none). With `only` the address is one of that interface. `*addr`, the
+ * choice of before or family 0, stays where it is as good as another, and on an error.
+ * -EADDRNOTAVAIL: none. */
+int ifconf_host_addr(struct ifconf_socket *conf, uint8_t family, uint32_t only, uint32_t skip,
+                     struct ip_addr *addr);
 
 /* Finds the path MTU to `dest` for packets with this mark, path MTU discovery included.
  * -ENETUNREACH: no route. */

@@ -19,7 +19,7 @@ static bool is_unicast_global(const struct ifconf_addr *addr)
         return false;
     if (addr->prefix.addr.family == 4)
         return b[0] != 127 && !(b[0] == 169 && b[1] == 254);
-    return !(b[0] == 0xfe && (b[1] & 0xc0) == 0x80);
+    return (b[0] & 0xe0) == 0x20; /* neither link-local nor unique local: RFC 4291, section 2.4 */
 }
 
 /* The first address of this interface (0: of any but the loopback and `skip`). */
@@ -58,14 +58,13 @@ static int find_default(struct ifconf_socket *conf, uint8_t family, uint32_t ski
     return rc;
 }
 
-static int default_get(struct ifconf_socket *conf, uint8_t family, uint32_t skip,
-                       struct ifconf_default *out)
+int ifconf_default_get(struct ifconf_socket *conf, uint8_t family, struct ifconf_default *out)
 {
     struct ifconf_route route = {0};
     struct ifconf_link link;
     struct ifconf_addr *addrs = NULL;
     size_t count = 0;
-    int rc = find_default(conf, family, skip, &route);
+    int rc = find_default(conf, family, 0, &route);
     if (rc == 0)
         rc = ifconf_link_get(conf, route.ifindex, &link);
     if (rc == 0)
@@ -81,30 +80,47 @@ static int default_get(struct ifconf_socket *conf, uint8_t family, uint32_t skip
     return 0;
 }
 
-int ifconf_default_get(struct ifconf_socket *conf, uint8_t family, struct ifconf_default *out)
+/* Keeps `*addr` where it is one of those that pick_addr could choose. */
+static void keep_or_pick(const struct ifconf_addr *addrs, size_t count, uint8_t family,
+                         uint32_t ifindex, uint32_t skip, struct ip_addr *addr)
 {
-    return default_get(conf, family, 0, out);
+    struct ip_addr picked = {0};
+    for (size_t i = 0; i < count; i++)
+        if (ip_addr_equal(&addrs[i].prefix.addr, addr)) {
+            pick_addr(&addrs[i], 1, family, ifindex, skip, &picked);
+            if (picked.family != 0)
+                return;
+        }
+    pick_addr(addrs, count, family, ifindex, skip, &picked);
+    *addr = picked;
 }
 
-int ifconf_host_addr(struct ifconf_socket *conf, uint8_t family, uint32_t skip, struct ip_addr *out)
+int ifconf_host_addr(struct ifconf_socket *conf, uint8_t family, uint32_t only, uint32_t skip,
+                     struct ip_addr *addr)
 {
-    struct ifconf_default way;
+    struct ifconf_route way = {.ifindex = only};
     struct ifconf_addr *addrs;
     size_t count;
-    int rc = default_get(conf, family, skip, &way);
-    if (rc == 0 && way.addr.family != 0) {
-        *out = way.addr;
+    struct ip_addr found = *addr;
+    int rc = only != 0 ? 0 : find_default(conf, family, skip, &way);
+    if (rc < 0 && rc != -ENOENT)
+        return rc;
+    if (way.source.family != 0) {
+        *addr = way.source;
         return 0;
     }
     rc = ifconf_addr_list(conf, 0, &addrs, &count);
     if (rc < 0)
         return rc;
-    struct ip_addr found = {0};
-    pick_addr(addrs, count, family, 0, skip, &found);
+    keep_or_pick(addrs, count, family, way.ifindex, skip, &found);
+    if (found.family == 0 && only == 0) {
+        found = *addr;
+        keep_or_pick(addrs, count, family, 0, skip, &found);
+    }
     free(addrs);
     if (found.family == 0)
-        ip_addr_parse(&found, family == 4 ? "127.0.0.1" : "::1");
-    *out = found;
+        return -EADDRNOTAVAIL;
+    *addr = found;
     return 0;
 }
 

@@ -44,7 +44,8 @@ struct report_host {
     bool takes_changes;
     bool disk_full; /* of the data dir */
     bool forwards;
-    const char *tunnel_problem; /* what of the interface does not stand as asked; NULL: all does */
+    const char *address_problem; /* why no other host can reach this one; NULL: it has an address */
+    const char *tunnel_problem;  /* what of the interface does not stand as asked; NULL: all does */
     const char *firewall_problem; /* why it does not stand as asked; NULL: it does */
     bool serves_names;
     const struct report_probe *probes; /* as of a moment ago */

@@ -43,6 +43,15 @@ static void problem_add(struct problems *problems, const char *remedy, const cha
 
 /* ---- this host ---- */
 
+static void check_address(struct problems *problems, const struct report_facts *facts)
+{
+    if (facts->host->address_problem != NULL)
+        problem_add(problems,
+                    "give the host an address (DHCP, ip addr add), or name one with --addr and "
+                    "--endpoint-ip; it is served as soon as it is there",
+                    "%s: no other host can connect", facts->host->address_problem);
+}
+
 static void check_tunnel(struct problems *problems, const struct report_facts *facts)
 {
     char remedy[PROBLEM_TEXT];
@@ -365,6 +374,7 @@ static const struct {
     const char *fine; /* what is so when it finds nothing */
     void (*find)(struct problems *problems, const struct report_facts *facts);
 } checks[] = {
+    {"address", "this host has an address for others", check_address},
     {"tunnel", "the tunnel's interface is up", check_tunnel},
     {"firewall", "the firewall is set up", check_firewall},
     {"forwarding", "packets of peers are forwarded", check_forwarding},

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "control/daemon/agent_link.h"
 #include "control/daemon/agent_news.h"
+#include "control/daemon/agent_nodes.h"
 #include "control/daemon/agent_parts.h"
 #include "control/daemon/agent_resolver.h"
 #include "control/daemon/metrics_server.h"
@@ -59,6 +60,8 @@ static int load(struct agent *agent, struct err *err)
         code = datadir_open(&agent->datadir, config->data_dir, err);
     if (code == 0)
         code = identity_load_peer(&agent->identity, agent->datadir, config->id, err);
+    if (code == 0)
+        agent_nodes_load(agent);
     if (code == 0 && agent->tls == NULL)
         code =
             transport_tls_create_psk_client(&agent->tls, TRANSPORT_PEER, agent->identity.id, err);

@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "control/daemon/agent_news.h"
+#include "control/daemon/agent_nodes.h"
 #include "control/daemon/agent_parts.h"
 #include "control/daemon/agent_resolver.h"
 #include "control/host/tunnel.h"
@@ -10,19 +11,6 @@
 #include "control/state/plan_peer.h"
 
 #include <string.h>
-
-/* Other nodes, for when the configured one does not answer. */
-static void learn_addresses(struct agent *agent, const Pb__ConnectResponse *response)
-{
-    agent->address_count = 1;
-    for (size_t i = 0; i < response->n_node_addresses && agent->address_count < AGENT_ADDRESSES_MAX;
-         i++) {
-        struct address *next = &agent->addresses[agent->address_count];
-        if (address_parse(next, response->node_addresses[i], false, NULL) == 0 &&
-            next->kind == ADDRESS_TCP && !address_equal(next, &agent->addresses[0]))
-            agent->address_count++;
-    }
-}
 
 /* The place of a node's run. The first one is reused when all are taken. */
 static struct agent_run_of_node *run_of_node(struct agent *agent,
@@ -76,7 +64,7 @@ void agent_follow(struct agent *agent, const Pb__ConnectResponse *response)
     }
     notice_restart(agent, response);
     agent_resolver_set(agent, tunnel_current(agent->tunnel), response->dns_domain);
-    learn_addresses(agent, response);
+    agent_nodes_learn(agent, response);
     agent_report_connected(agent, response->address);
     agent_report_exit(agent, tunnel_current(agent->tunnel)->exit);
 }

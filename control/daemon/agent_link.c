@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "control/daemon/agent_follow.h"
 #include "control/daemon/agent_news.h"
+#include "control/daemon/agent_nodes.h"
 #include "control/daemon/agent_parts.h"
 #include "control/daemon/agent_resolver.h"
 #include "control/host/tunnel.h"
@@ -239,9 +240,10 @@ static void agent_link_on_closed(void *ctx, struct rpc_client *client, const str
 static void dial_now(struct agent *agent)
 {
     static const struct rpc_client_events events = {on_opened, agent_link_on_closed};
+    struct address candidates[AGENT_CANDIDATES_MAX];
     const struct rpc_client_options options = {
-        .addresses = agent->addresses,
-        .count = agent->address_count,
+        .addresses = candidates,
+        .count = agent_nodes_candidates(agent, candidates),
         .tls = agent->tls,
         .fwmark = tunnel_fwmark(agent->tunnel),
         .connect_ms = DIAL_TIMEOUT_MS,

@@ -4,6 +4,7 @@
 #include "control/config/config.h"
 #include "control/daemon/metrics.h"
 #include "control/daemon/signals.h"
+#include "control/host/datadir.h"
 #include "control/host/identity.h"
 #include "control/host/resolver.h"
 #include "control/rpc/address.h"
@@ -13,7 +14,6 @@
 
 /* What a peer is made of: shared by the files agent*.c, and by nobody else. */
 
-struct datadir;
 struct metrics_server;
 struct resolver_setter;
 struct resolver_watch;
@@ -52,7 +52,8 @@ struct agent {
 
     struct address addresses[AGENT_ADDRESSES_MAX]; /* the first is configured, others are learned */
     size_t address_count;
-    struct rpc_client *client; /* NULL between two dials */
+    char nodes_saved[DATADIR_TEXT_MAX + 1]; /* agent_nodes.h */
+    struct rpc_client *client;              /* NULL between two dials */
     struct rpc_stream *stream;
     uint64_t pause_ms;
     uint64_t replaced_ms; /* the last pause after a copy of this peer had connected */

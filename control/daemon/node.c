@@ -22,6 +22,7 @@
 #include "control/daemon/metrics_server.h"
 #include "control/daemon/node_bootstrap.h"
 #include "control/daemon/node_host.h"
+#include "control/daemon/node_listen.h"
 #include "control/daemon/node_metrics.h"
 #include "control/daemon/node_parts.h"
 #include "control/daemon/node_presence.h"
@@ -101,6 +102,7 @@ static void env_host(void *ctx, struct report_host *out)
         .redis_runs = cluster_redis_runs(node->cluster),
         .takes_changes = cluster_takes_changes(node->cluster),
         .disk_full = cluster_disk_full(node->cluster),
+        .address_problem = node_host_problem(node),
         .tunnel_problem = tunnel_problem(node->tunnel),
         .forwards = tunnel_forwards(node->tunnel),
         .firewall_problem = tunnel_firewall_problem(node->tunnel),
@@ -136,52 +138,6 @@ static bool serves_peers(void *ctx)
 {
     const struct node *node = ctx;
     return names_domain_for_peers(node->names) != NULL;
-}
-
-static int make_tls(struct node *node, struct transport_tls **out, struct err *err)
-{
-    const struct node_config *config = node->config;
-    if (config->tls.insecure) {
-        log_warn("the control API is served without TLS and to everyone (--insecure)");
-        return transport_tls_create_plaintext(out, err);
-    }
-    if (node->tls != NULL) {
-        *out = transport_tls_ref(node->tls);
-        return 0;
-    }
-    return transport_tls_create_psk_server(out, keyring_secrets(node->keyring), err);
-}
-
-static int listen_tcp(struct node *node, struct err *err)
-{
-    struct transport_tls *tls = NULL;
-    struct err cause;
-    char text[ADDRESS_TEXT];
-    int code = make_tls(node, &tls, err);
-    if (code < 0)
-        return code;
-    code = rpc_server_listen(node->rpc, &node->listen, tls, 0, NULL, &cause);
-    transport_tls_destroy(tls);
-    if (code < 0)
-        return err_set(err, code, "%s (option --addr %s)", cause.text,
-                       address_format(&node->listen, text));
-    log_debug("started the control API", F_STR("addr", address_format(&node->listen, text)));
-    return 0;
-}
-
-static int listen_unix(struct node *node, struct err *err)
-{
-    struct address address;
-    struct transport_tls *tls = NULL;
-    char text[ADDRESS_TEXT];
-    snprintf(text, sizeof text, "unix://%s/control.sock", datadir_path(node->datadir));
-    int code = address_parse(&address, text, false, err);
-    if (code == 0)
-        code = transport_tls_create_plaintext(&tls, err);
-    if (code == 0)
-        code = rpc_server_listen(node->rpc, &address, tls, 0, NULL, err);
-    transport_tls_destroy(tls);
-    return code;
 }
 
 static int make_api(struct node *node)
@@ -246,7 +202,8 @@ static void say_ready(const struct node *node)
     const struct state_node *self = state_node(cluster_state(node->cluster), node->identity.id);
     if (self != NULL)
         ip_addr_format(&self->gateway, gateway);
-    log_info("ready", F_STR("addr", node->advertise), F_STR("gateway", gateway),
+    const char *addr = node->advertise[0] != '\0' ? node->advertise : "none yet";
+    log_info("ready", F_STR("addr", addr), F_STR("gateway", gateway),
              F_INT("endpoint_port", node->config->endpoint_port));
     log_info("to let a peer in, run on this host: hctl peers authorize ID");
 }
@@ -265,9 +222,9 @@ static void on_bootstrapped(struct node *node, const struct err *cause)
     if (code < 0)
         err_set_errno(&err, code, "cannot set up the control API");
     if (code == 0)
-        code = listen_tcp(node, &err);
+        code = node_host_serve(node, &err);
     if (code == 0)
-        code = listen_unix(node, &err);
+        code = node_listen_unix(node, &err);
     if (code < 0) {
         fail(node, &err);
         return;
@@ -317,6 +274,11 @@ static void on_tunnel_recreated(void *ctx)
         names_repoint(node->names);
 }
 
+static void on_network_changed(void *ctx)
+{
+    node_host_changed(ctx);
+}
+
 static int open_tunnel(struct node *node, struct err *err)
 {
     struct tunnel_options options = {
@@ -329,6 +291,7 @@ static int open_tunnel(struct node *node, struct err *err)
         .node_interface = node->config->node_interface,
         .ctx = node,
         .recreated = on_tunnel_recreated,
+        .network_changed = on_network_changed,
     };
     int code = tunnel_open(&node->tunnel, &options, err);
     if (code < 0)
@@ -368,6 +331,7 @@ static int open_loop(struct node *node)
         return code;
     signals_open(&node->signals, &node->loop, &events);
     node_settle_init(node);
+    node_host_init(node);
     (void)uv_timer_init(&node->loop, &node->presence_timer);
     node->presence_timer.data = node;
     return 0;
@@ -456,6 +420,7 @@ static int start(struct node *node, struct err *err)
     if (code < 0)
         return code;
     log_info("starting heimdall", F_STR("version", HEIMDALL_VERSION));
+    node_host_report(node);
     names_clean(datadir_path(node->datadir));
     code = start_cluster(node, err);
     if (code < 0)
@@ -497,6 +462,7 @@ static void on_cluster_closed(void *ctx)
     node->presence = NULL;
     signals_close(&node->signals);
     node_settle_close(node);
+    node_host_close(node);
     uv_close((uv_handle_t *)&node->presence_timer, NULL);
     node->stopped = true;
 }

@@ -81,16 +81,20 @@ static void on_bootstrap_done(void *ctx, const struct mutation *mutation, enum g
 }
 
 /* A request that cannot even be made fails as if the store had refused it. */
-static void submit(struct node *node, const struct mutation_kind *kind,
-                   const ProtobufCMessage *request)
+static void check_submitted(struct node *node, int code)
 {
     struct err err;
-    node->bootstrap_requests++; /* on_bootstrap_done may be called at once */
-    int code = node_submit(node, kind, request, on_bootstrap_done);
     if (code == 0)
         return;
     err_set_errno(&err, code, "cannot bootstrap this node");
     on_bootstrap_done(node, NULL, GRPC_INTERNAL, &err, 0);
+}
+
+static void submit(struct node *node, const struct mutation_kind *kind,
+                   const ProtobufCMessage *request)
+{
+    node->bootstrap_requests++; /* on_bootstrap_done may be called at once */
+    check_submitted(node, node_submit(node, kind, request, on_bootstrap_done));
 }
 
 /* The cluster's id is made once, by the first node. 0 or -EIO. */
@@ -138,7 +142,16 @@ static char **host_networks(const struct node *node)
     return out;
 }
 
-static void submit_node(struct node *node)
+/* A host without an address leaves what the record says of it. */
+static void fill_addresses(const struct node *node, Pb__Node *self)
+{
+    const struct state_node *have = state_node(cluster_state(node->cluster), node->identity.id);
+    bool waits = node->advertise[0] == '\0' || node->endpoint_ip[0] == '\0';
+    self->addr = waits && have != NULL ? have->pb->addr : borrow(node->advertise);
+    self->endpoint_ip = waits && have != NULL ? have->pb->endpoint_ip : borrow(node->endpoint_ip);
+}
+
+int node_put_self(struct node *node, node_mutation_done *done)
 {
     Pb__PutNodeRequest request = PB__PUT_NODE_REQUEST__INIT;
     Pb__Node self = PB__NODE__INIT;
@@ -147,8 +160,7 @@ static void submit_node(struct node *node)
     self.id = node->identity.id;
     self.name = node->name;
     self.keypair = &keypair;
-    self.addr = node->advertise;
-    self.endpoint_ip = node->endpoint_ip;
+    fill_addresses(node, &self);
     self.endpoint_port = node->config->endpoint_port;
     self.interface_name = borrow(node->config->daemon.interface_name);
     self.version = borrow(HEIMDALL_VERSION);
@@ -157,8 +169,9 @@ static void submit_node(struct node *node)
     request.no_ipv6 = !tunnel_has_ipv6(node->tunnel);
     request.host_networks = host_networks(node);
     request.n_host_networks = request.host_networks != NULL ? node->host_network_count : 0;
-    submit(node, &mutation_put_node, &request.base);
+    int code = node_submit(node, &mutation_put_node, &request.base, done);
     free(request.host_networks);
+    return code;
 }
 
 /* ---- the peers that options authorize ---- */
@@ -188,8 +201,10 @@ void node_bootstrap(struct node *node, void (*done)(struct node *node, const str
     node->bootstrap_failed = false;
     node->bootstrap_requests = 1; /* this call */
     submit_cluster(node, id);
-    if (!node->stopping) /* a refusal may have ended the run, and the tunnel with it */
-        submit_node(node);
+    if (!node->stopping) { /* a refusal may have ended the run, and the tunnel with it */
+        node->bootstrap_requests++;
+        check_submitted(node, node_put_self(node, on_bootstrap_done));
+    }
     for (size_t i = 0; i < authorized->count && !node->stopping; i++)
         if (state_authorization(cluster_state(node->cluster), authorized->values[i]) == NULL)
             submit_authorized(node, authorized->values[i]);

@@ -1,8 +1,9 @@
 #ifndef CONTROL_DAEMON_NODE_BOOTSTRAP_H
 #define CONTROL_DAEMON_NODE_BOOTSTRAP_H
 
+#include "control/daemon/node_submit.h"
+
 struct err;
-struct node;
 
 /* Submits the first changes of a run: the cluster's settings, this node's record, and every
  * --authorized-peer. `done` is called once, when all are committed (`err` is NULL) or one was
@@ -10,5 +11,8 @@ struct node;
  * with the next promotion. Does nothing while changes of an earlier call are under way or when all
  * were committed. */
 void node_bootstrap(struct node *node, void (*done)(struct node *node, const struct err *err));
+
+/* Submits this node's record as it is to be now; contract as of node_submit. */
+int node_put_self(struct node *node, node_mutation_done *done);
 
 #endif

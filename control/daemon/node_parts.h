@@ -1,6 +1,7 @@
 #ifndef CONTROL_DAEMON_NODE_PARTS_H
 #define CONTROL_DAEMON_NODE_PARTS_H
 
+#include "base/log_once.h"
 #include "control/api/env.h"
 #include "control/config/config.h"
 #include "control/daemon/metrics.h"
@@ -44,12 +45,18 @@ struct node {
 
     /* read from the host and the options */
     char name[ACCESS_NAME_MAX + 1];
-    struct ip_addr host_addr;
+    struct ip_addr host_addr;        /* HOSTIP; family 0: none yet */
     struct ip_prefix *host_networks; /* of all interfaces but the tunnel */
     size_t host_network_count;
-    struct address listen;
-    char advertise[ADDRESS_TEXT];
-    char endpoint_ip[IP_ADDR_TEXT];
+    struct address listen;          /* no endpoint while the host has no address */
+    char advertise[ADDRESS_TEXT];   /* "" so long */
+    char endpoint_ip[IP_ADDR_TEXT]; /* "" so long */
+    bool host_addr_lost;            /* HOSTIP is not there at the moment */
+    struct address listening;       /* of the control API, if it listens */
+    bool listens;
+    bool host_put; /* a new record is on its way to the store */
+    struct log_once listen_failed;
+    uv_timer_t host_timer;
     char public_key[45];
 
     /* parts, in the order in which they come up; NULL while down */

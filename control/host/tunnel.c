@@ -174,6 +174,43 @@ int tunnel_forget_timestamp(struct tunnel *tunnel, const uint8_t public_key[WG_K
     return path_configure(tunnel->path, &config, err);
 }
 
+static bool is_in_use(const struct wg_peer_info *info)
+{
+    enum { IN_USE_S = 180 }; /* sessions end by then */
+    return info->last_handshake_boot_ns != 0 && info->keepalive_s == 0 &&
+           clock_boottime_ns() - info->last_handshake_boot_ns < IN_USE_S * NS_PER_SEC;
+}
+
+static void set_keepalive(struct tunnel *tunnel, struct wg_device_config *config, uint16_t seconds)
+{
+    struct err err = {0};
+    for (size_t i = 0; i < config->peer_count; i++)
+        config->peers[i].keepalive_s = seconds;
+    if (config->peer_count > 0 && path_configure(tunnel->path, config, &err) < 0)
+        log_debug("cannot greet peers", F_STR("error", err.text));
+}
+
+/* A persistent keepalive that is switched on is sent at once. */
+void tunnel_greet(struct tunnel *tunnel)
+{
+    enum { GREETING_S = 25 };
+    struct path_info info;
+    if (path_info(tunnel->path, &info) < 0)
+        return;
+    struct wg_device_config config = {.peer_count = 0};
+    config.peers = calloc(info.device.peer_count + 1, sizeof *config.peers);
+    for (size_t i = 0; i < info.device.peer_count && config.peers != NULL; i++)
+        if (is_in_use(&info.device.peers[i])) {
+            struct wg_peer_config *peer = &config.peers[config.peer_count++];
+            *peer = (struct wg_peer_config){.update_only = true, .has_keepalive = true};
+            memcpy(peer->public_key, info.device.peers[i].public_key, WG_KEY_LEN);
+        }
+    set_keepalive(tunnel, &config, GREETING_S);
+    set_keepalive(tunnel, &config, 0);
+    free(config.peers);
+    path_info_fini(&info);
+}
+
 const struct plan *tunnel_current(const struct tunnel *tunnel)
 {
     return &tunnel->plan;

@@ -56,6 +56,10 @@ int tunnel_renew(struct tunnel *tunnel, const uint8_t public_key[WG_KEY_LEN], st
 int tunnel_forget_timestamp(struct tunnel *tunnel, const uint8_t public_key[WG_KEY_LEN],
                             struct err *err);
 
+/* Sends something to every peer in use, so that it learns the address from which this host sends
+ * now, without waiting for what it sends itself. */
+void tunnel_greet(struct tunnel *tunnel);
+
 /* The plan in force. */
 const struct plan *tunnel_current(const struct tunnel *tunnel);
 

@@ -18,6 +18,7 @@ struct rpc_server {
     struct rpc_methods methods;
     struct rpc_connections connections;
     struct transport_listener *listeners[RPC_LISTENERS_MAX];
+    struct address addresses[RPC_LISTENERS_MAX]; /* of the listeners */
     size_t listener_count;
     uv_timer_t timer;   /* ends a slow shutdown */
     uv_timer_t sweeper; /* runs while a connection has no calls */
@@ -263,8 +264,21 @@ int rpc_server_listen(struct rpc_server *server, const struct address *address,
     int rv = transport_listen(&server->listeners[server->listener_count], server->connections.loop,
                               &options, server_accepted, server, err);
     if (rv == 0)
-        server->listener_count++;
+        server->addresses[server->listener_count++] = *address;
     return rv;
+}
+
+void rpc_server_unlisten(struct rpc_server *server, const struct address *address)
+{
+    for (size_t i = 0; i < server->listener_count; i++) {
+        if (!address_equal(&server->addresses[i], address))
+            continue;
+        transport_listener_close(server->listeners[i]);
+        server->listener_count--;
+        server->listeners[i] = server->listeners[server->listener_count];
+        server->addresses[i] = server->addresses[server->listener_count];
+        return;
+    }
 }
 
 uint16_t rpc_server_port(const struct rpc_server *server)

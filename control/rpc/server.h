@@ -41,6 +41,9 @@ int rpc_server_listen(struct rpc_server *server, const struct address *address,
                       struct transport_tls *tls, uint32_t fwmark,
                       const struct transport_limits *limits, struct err *err);
 
+/* Ends the listening at this address. Its connections go on. */
+void rpc_server_unlisten(struct rpc_server *server, const struct address *address);
+
 /* The port of the first TCP listener. */
 uint16_t rpc_server_port(const struct rpc_server *server);
 

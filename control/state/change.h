@@ -57,9 +57,9 @@ enum grpc_code change_bootstrap_cluster(struct change *change, const struct stat
 struct change_node {
     const char *id;
     const char *name;
-    const char *public_key; /* base64 */
-    const char *addr;       /* control API, "tcp://IP:PORT" */
-    const char *endpoint_ip;
+    const char *public_key;  /* base64 */
+    const char *addr;        /* control API, "tcp://IP:PORT" */
+    const char *endpoint_ip; /* "": the host has no address yet */
     uint16_t endpoint_port;
     const char *interface_name;
     const char *version; /* of its program; may be "" */

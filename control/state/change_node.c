@@ -16,7 +16,8 @@ static enum grpc_code check_node(const struct state *state, const struct change_
     struct ip_addr endpoint;
     if (access_check_id(node->id, "node id", err) != 0)
         return GRPC_INVALID_ARGUMENT;
-    if (!ip_addr_parse(&endpoint, node->endpoint_ip) || node->endpoint_port == 0)
+    bool has_endpoint = node->endpoint_ip[0] != '\0'; /* else the host has no address yet */
+    if ((has_endpoint && !ip_addr_parse(&endpoint, node->endpoint_ip)) || node->endpoint_port == 0)
         return REFUSE(err, GRPC_INVALID_ARGUMENT,
                       "\"%.64s\" port %u is not an endpoint: expected an IP address and a port",
                       node->endpoint_ip, (unsigned)node->endpoint_port);

@@ -397,17 +397,22 @@ START_TEST(rules_of_others)
 }
 END_TEST
 
-/* The host's own address, as more and more is configured. */
+/* The host's own address, as more and more is configured. The choice of before is kept. */
 static const struct {
     const char *command;
     const char *addr;
 } hosts[] = {
-    {"true", "127.0.0.1"},
-    {"ip addr add 169.254.3.3/16 dev v1", "127.0.0.1"},
-    {"ip addr add 10.9.0.1/24 dev t0", "127.0.0.1"}, /* skipped: our own */
+    {"true", ""},
+    {"ip addr add 169.254.3.3/16 dev v1", ""},
+    {"ip addr add 10.9.0.1/24 dev t0", ""}, /* skipped: our own */
     {"ip addr add 192.0.2.1/24 dev v1", "192.0.2.1"},
-    {"ip addr add 198.51.100.7/24 dev v0 && ip route add default via 198.51.100.1", "198.51.100.7"},
-    {"ip route add default dev t0 metric 0 proto boot table 99", "198.51.100.7"},
+    {"ip addr add 198.51.100.6/24 dev v0", "192.0.2.1"},
+    {"ip addr add 198.51.100.7/24 dev v0 && ip route add default via 198.51.100.1", "198.51.100.6"},
+    {"ip route add default dev t0 metric 0 proto boot table 99", "198.51.100.6"},
+    {"ip addr del 198.51.100.6/24 dev v0; ip addr replace 198.51.100.7/24 dev v0; "
+     "ip route replace default via 198.51.100.1",
+     "198.51.100.7"},
+    {"ip addr add 198.51.100.8/24 dev v0", "198.51.100.7"},
     {"ip route add default via 192.0.2.254 metric 50", "198.51.100.7"},
     {"ip route change default via 198.51.100.1 metric 0 && ip route add default via 192.0.2.254 "
      "metric 5 && ip route del default metric 0",
@@ -415,28 +420,44 @@ static const struct {
     {"ip addr add 192.0.2.9/24 dev v1 && ip route change default via 192.0.2.254 src 192.0.2.9 "
      "metric 5",
      "192.0.2.9"},
+    {"ip addr flush dev v0 && ip addr flush dev v1", ""},
 };
 
 START_TEST(host_address)
 {
+    struct ip_addr addr = {0};
     for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
-        struct ip_addr addr;
-        char text[IP_ADDR_TEXT];
+        char text[IP_ADDR_TEXT] = "";
         run("%s", hosts[i].command);
-        ck_assert_int_eq(ifconf_host_addr(conf, 4, index_of("t0"), &addr), 0);
-        ck_assert_msg(strcmp(ip_addr_format(&addr, text), hosts[i].addr) == 0, "%zu: %s", i, text);
+        int rc = ifconf_host_addr(conf, 4, 0, index_of("t0"), &addr);
+        ck_assert_int_eq(rc, hosts[i].addr[0] == '\0' ? -EADDRNOTAVAIL : 0);
+        if (rc == 0)
+            ip_addr_format(&addr, text);
+        ck_assert_msg(strcmp(text, hosts[i].addr) == 0, "%zu: %s", i, text);
     }
+}
+END_TEST
+
+START_TEST(host_address_of_one_interface)
+{
+    struct ip_addr addr = {0};
+    char text[IP_ADDR_TEXT];
+    run("ip addr add 198.51.100.7/24 dev v0 && ip route add default via 198.51.100.1");
+    ck_assert_int_eq(ifconf_host_addr(conf, 4, index_of("v1"), 0, &addr), -EADDRNOTAVAIL);
+    run("ip addr add 192.0.2.1/24 dev v1");
+    ck_assert_int_eq(ifconf_host_addr(conf, 4, index_of("v1"), 0, &addr), 0);
+    ck_assert_str_eq(ip_addr_format(&addr, text), "192.0.2.1");
 }
 END_TEST
 
 START_TEST(host_address_v6)
 {
-    struct ip_addr addr;
+    struct ip_addr addr = {0};
     char text[IP_ADDR_TEXT];
-    ck_assert_int_eq(ifconf_host_addr(conf, 6, 0, &addr), 0);
-    ck_assert_str_eq(ip_addr_format(&addr, text), "::1"); /* link-local ones do not count */
+    run("ip addr add fd00::5/64 dev v0 nodad");
+    ck_assert_int_eq(ifconf_host_addr(conf, 6, 0, 0, &addr), -EADDRNOTAVAIL);
     run("ip addr add 2001:db8::5/64 dev v0 nodad && ip -6 route add default via 2001:db8::1");
-    ck_assert_int_eq(ifconf_host_addr(conf, 6, 0, &addr), 0);
+    ck_assert_int_eq(ifconf_host_addr(conf, 6, 0, 0, &addr), 0);
     ck_assert_str_eq(ip_addr_format(&addr, text), "2001:db8::5");
 }
 END_TEST
@@ -585,6 +606,7 @@ int main(void)
     tcase_add_test(tc, rules_of_others);
     tcase_add_test(tc, host_address);
     tcase_add_test(tc, host_address_v6);
+    tcase_add_test(tc, host_address_of_one_interface);
     tcase_add_test(tc, default_route);
     tcase_add_test(tc, path_mtu);
     tcase_add_test(tc, ipv6_switched_off);
