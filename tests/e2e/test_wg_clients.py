@@ -1,4 +1,5 @@
-"""heimdall-wg configured by other clients of the UAPI: wgctrl-go's own integration test, and PyPI's wireguard-tools."""
+"""heimdall-wg configured by other clients of the UAPI: wgctrl-go's own integration test, PyPI's wireguard-tools, and the crates
+wireguard-uapi, wireguard-control and defguard_wireguard_rs."""
 import pathlib
 import subprocess
 
@@ -33,8 +34,8 @@ print("all is as it was set")
 """
 
 
-def tool(name):
-    done = subprocess.run([TOOLS / name], stdout=subprocess.PIPE, text=True, check=True, timeout=600)
+def tool(name, *args):
+    done = subprocess.run([TOOLS / name, *args], stdout=subprocess.PIPE, text=True, check=True, timeout=1200)
     return done.stdout.strip()
 
 
@@ -51,6 +52,11 @@ class Clients(InLab):
         python = tool("wireguard_tools_venv.sh")
         end = End(self.lab.host("a"), 1, WG)
         self.assertIn("all is as it was set", end.host.run([python, "-c", SCRIPT]).stdout)
+
+    def test_crates(self):
+        program = tool("rust_tool.sh", TOOLS / "uapi_clients")
+        end = End(self.lab.host("a"), 1, WG)
+        self.assertIn("all three clients agree", end.host.run([program, "wg0"]).stdout)
 
 
 if __name__ == "__main__":

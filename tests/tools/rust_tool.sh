@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # rust_tool.sh CRATE: prints the path of the program that a crate installs, for WireGuard implementations written in Rust
 # (boringtun-cli, gotatun-cli). Installs the newest version, once per machine, which takes minutes and is reported on standard
-# error. HEIMDALL_TOOLS: the folder of tools.
+# error. CRATE may be a folder with a crate of ours, which is built anew when it changes. HEIMDALL_TOOLS: the folder of tools.
 set -euo pipefail
 
 crate=${1:?rust_tool.sh CRATE}
@@ -10,6 +10,13 @@ needed=1.95 # gotatun-cli needs this rustc
 # The program has the name of its crate, with one exception.
 declare -A names=([gotatun-cli]=gotatun)
 program=$tools/bin/${names[$crate]:-$crate}
+source=(--locked "$crate")
+if [ -d "$crate" ]; then
+    source=(--path "$(realpath "$crate")")
+    content=$(cat "$crate/Cargo.toml" "$crate"/src/*.rs | sha256sum | cut -c 1-12)
+    crate=$(basename "$crate")
+    program=$tools/bin/$crate-$content
+fi
 
 say() { printf 'rust_tool: %s\n' "$*" >&2; }
 
@@ -35,11 +42,12 @@ if [ ! -x "$program" ]; then
     say "installing $crate into $tools (takes minutes)"
     log=$(mktemp)
     trap 'rm -rf "$tools/$crate.new" "$log"' EXIT
-    if ! (cd / && cargo install --locked --root "$tools/$crate.new" "$crate") >"$log" 2>&1 </dev/null; then
+    if ! (cd / && CARGO_TARGET_DIR=$tools/$crate.new/target cargo install --root "$tools/$crate.new" "${source[@]}") \
+        >"$log" 2>&1 </dev/null; then
         tail -n 20 "$log" >&2
         say "the installation failed"
         exit 1
     fi
-    mv "$tools/$crate.new/bin/$(basename "$program")" "$program"
+    mv "$tools/$crate.new/bin/"* "$program" # one program a crate
 fi
 echo "$program"
