@@ -139,9 +139,9 @@ class Story(InLab):
         self.client.main("hpeer", "--addr", "tcp://172.17.0.2:9000", "--id", self.net.id).wait_for("not authorized")
         self.assertTrue(self.is_healthy(self.client))
         self.assertTrue(self.is_healthy(self.router))
-        os.kill(self.router.pid, signal.SIGSTOP)
+        self.net.router.outer.run(["pkill", "-STOP", "-x", "heimdall"])
         self.assertFalse(self.is_healthy(self.router))
-        os.kill(self.router.pid, signal.SIGCONT)
+        self.net.router.outer.run(["pkill", "-CONT", "-x", "heimdall"])
         self.assertTrue(self.is_healthy(self.router))
 
     def test_killed(self):

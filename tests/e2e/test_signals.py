@@ -63,8 +63,6 @@ class Signals(InLab):
         node.kill(signal.SIGHUP)
         node.wait_for("INFO read the options again changed=debug")
         node.wait_for("WARN changed options wait for a restart options=dns-domain")
-        self.net.authorize()
-        node.wait_for("DEBU ")
         router.sh("echo 'colour = red' >>/tmp/node.conf")
         node.kill(signal.SIGHUP)
         node.wait_for("line 3: option colour")

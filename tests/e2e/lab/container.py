@@ -115,7 +115,7 @@ class Container(Host):
         return f"/run/image/root{path}"
 
     def dpkg(self, *argv):
-        """Reads a file of the container, running or not."""
+        """Works for a stopped container too."""
         return self.outer.run(["chroot", self.file("/"), "dpkg", *argv])
 
     def install(self, package):
