@@ -76,13 +76,21 @@ static cJSON *json_of_field(const ProtobufCMessage *message, const ProtobufCFiel
     return array;
 }
 
+/* Fields that are left out: one that is always empty, one of pages that hctl has put together, and
+ * a route's option while it is off. */
+static bool is_left_out(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
+{
+    const void *at = (const char *)message + field->offset;
+    return strcmp(field->name, "private_key") == 0 || strcmp(field->name, "next_page_token") == 0 ||
+           (strcmp(field->name, "inbound") == 0 && !*(const protobuf_c_boolean *)at);
+}
+
 static cJSON *json_of_message(const ProtobufCMessage *message)
 {
     cJSON *object = cJSON_CreateObject();
     for (unsigned i = 0; object != NULL && i < message->descriptor->n_fields; i++) {
         const ProtobufCFieldDescriptor *field = &message->descriptor->fields[i];
-        if (strcmp(field->name, "private_key") != 0 &&   /* always empty */
-            strcmp(field->name, "next_page_token") != 0) /* of pages that hctl has put together */
+        if (!is_left_out(message, field))
             cJSON_AddItemToObject(object, field->name, json_of_field(message, field));
     }
     return object;
