@@ -18,6 +18,9 @@
  *           iifname != TUNNEL oifname TUNNEL ip saddr INBOUND fib saddr . iif oif exists accept
  *           iifname != TUNNEL oifname TUNNEL drop
  *       }
+ *       chain spoofed { type filter hook prerouting priority filter; policy accept;
+ *           iifname != TUNNEL ip saddr OVERLAY fib saddr oifname TUNNEL drop
+ *       }
  *       chain mss { type filter hook forward priority mangle; policy accept;
  *           oifname TUNNEL tcp flags syn tcp option maxseg size set rt mtu
  *           iifname TUNNEL tcp flags syn tcp option maxseg size set rt mtu
@@ -29,6 +32,9 @@
  *
  * The last three keep what comes from outside out of the overlay, unless it is an answer, or comes
  * from a network that may open connections, by the interface that leads back there.
+ *
+ * "spoofed" does the same for what the node itself would answer into the tunnel. An own network of
+ * the host inside the overlay is not meant: its route leads elsewhere.
  *
  * An "accept" here cannot overrule a "drop" of another table. */
 
@@ -199,13 +205,38 @@ static cJSON *array_of(struct script *script, const char *first, const char *sec
     return array;
 }
 
+/* The result of a look-up of the route to the source. Owns the flags from here. */
+static cJSON *route_back(struct script *script, const char *result, cJSON *flags)
+{
+    cJSON *fib = cJSON_CreateObject();
+    put_string(script, fib, "result", result);
+    put(script, fib, "flags", flags);
+    return wrap(script, "fib", fib);
+}
+
 /* A forged source address fails this: the route back leads elsewhere. */
 static cJSON *match_route_back(struct script *script)
 {
-    cJSON *fib = cJSON_CreateObject();
-    put_string(script, fib, "result", "oif");
-    put(script, fib, "flags", array_of(script, "saddr", "iif"));
-    return match(script, "==", wrap(script, "fib", fib), cJSON_CreateTrue());
+    return match(script, "==", route_back(script, "oif", array_of(script, "saddr", "iif")),
+                 cJSON_CreateTrue());
+}
+
+static void add_spoofed(struct script *script)
+{
+    const struct nft_config *config = script->config;
+    add_chain(script, "spoofed", "filter", "prerouting", PRIORITY_FILTER);
+    for (size_t i = 0; i < config->overlay_count; i++) {
+        cJSON *expr = cJSON_CreateArray();
+        cJSON *flags = cJSON_CreateArray();
+        append(script, flags, cJSON_CreateString("saddr"));
+        append(script, expr, match_interface(script, "!=", "iifname", config->tunnel));
+        append(script, expr, match_prefix(script, "saddr", &config->overlays[i]));
+        append(script, expr,
+               match(script, "==", route_back(script, "oifname", flags),
+                     cJSON_CreateString(config->tunnel)));
+        append(script, expr, verdict(script, "drop"));
+        add_rule(script, "spoofed", expr);
+    }
 }
 
 static void add_inbound(struct script *script)
@@ -359,6 +390,7 @@ int nft_compose(const struct nft_config *config, char **out, struct err *err)
     table_command(&script, "add");
     add_forward(&script);
     add_inbound(&script);
+    add_spoofed(&script);
     if (config->clamp_mss)
         add_mss(&script);
     add_postrouting(&script);

@@ -154,7 +154,7 @@ class Inbound(Routing):
         net.server.run(["ip", "addr", "add", "10.11.0.9/32", "dev", "lo"])
         self.assertNotEqual(net.server.run(["ping", "-c1", "-W1", "-I", "10.11.0.9", "10.51.0.2"], check=False).returncode, 0)
         net.hctl("routes", "create", "--node-id", net.node_id(), "--network", "192.168.50.0/24")
-        wait_until(lambda: "fib" not in self.rules(), 5, "the rule stays")
+        wait_until(lambda: "exists" not in self.rules(), 5, "the rule stays")
         self.assertFalse(self.ping(net.server, "10.51.0.2"))
 
 

@@ -63,6 +63,14 @@ static const char listing[] =
     "\t\tiifname != \"darknet\" oifname \"darknet\" drop\n"
     "\t}\n"
     "\n"
+    "\tchain spoofed {\n"
+    "\t\ttype filter hook prerouting priority filter; policy accept;\n"
+    "\t\tiifname != \"darknet\" ip saddr 10.51.0.0/16 fib saddr oifname \"darknet\" drop\n"
+    "\t\tiifname != \"darknet\" ip saddr 10.11.0.0/16 fib saddr oifname \"darknet\" drop\n"
+    "\t\tiifname != \"darknet\" ip6 saddr fd00:51::/64 fib saddr oifname \"darknet\" drop\n"
+    "\t\tiifname != \"darknet\" ip6 saddr fd00:11::/64 fib saddr oifname \"darknet\" drop\n"
+    "\t}\n"
+    "\n"
     "\tchain mss {\n"
     "\t\ttype filter hook forward priority mangle; policy accept;\n"
     "\t\toifname \"darknet\" tcp flags syn tcp option maxseg size set rt mtu\n"
@@ -238,12 +246,14 @@ static void middle_host(void)
     run("ip route add 10.51.1.3/32 dev darknet");
 }
 
-/* Echo requests that the peer has received. */
-static int received_by_peer(void)
+/* Echo requests that a host has received; "": the one in the middle. */
+static int received_by(const char *exec)
 {
     char out[64];
-    run_out(out, sizeof out,
-            "ip netns exec peer cat /proc/net/snmp | awk '/^Icmp: [0-9]/ {print $10}'");
+    char command[128];
+    snprintf(command, sizeof command, "%s cat /proc/net/snmp | awk '/^Icmp: [0-9]/ {print $10}'",
+             exec);
+    run_out(out, sizeof out, command);
     return atoi(out);
 }
 
@@ -337,10 +347,34 @@ START_TEST(outside_stays_outside)
         apply(&config);
         run("ip netns exec peer ping -c 1 -W 5 192.0.2.9 >/dev/null"); /* answers pass */
         snprintf(command, sizeof command, ping, cases[i].from);
-        int received = received_by_peer();
+        int received = received_by("ip netns exec peer");
         bool passed = system(command) == 0;
         ck_assert_msg(passed == cases[i].passes, "case %zu", i);
-        ck_assert_msg((received_by_peer() > received) == cases[i].passes, "case %zu", i);
+        ck_assert_msg((received_by("ip netns exec peer") > received) == cases[i].passes, "case %zu",
+                      i);
+    }
+}
+END_TEST
+
+/* The node itself answers no packet from outside into the tunnel. A network of the host's own that
+ * lies inside the overlay is no such thing. */
+START_TEST(forged_to_the_node)
+{
+    struct nft_config config = make_config();
+    middle_host();
+    run("for c in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 >$c; done");
+    run("ip -n out addr add 10.51.1.3/32 dev lo && ip -n out addr add 10.51.7.3/32 dev lo");
+    run("ip -n out route add 10.51.0.0/16 via 192.0.2.1 && ip route add 10.51.7.0/24 via "
+        "192.0.2.9");
+    apply(&config);
+    for (int own = 0; own < 2; own++) {
+        char command[128];
+        int received = received_by("");
+        snprintf(command, sizeof command,
+                 "ip netns exec out ping -c 1 -W 1 -I 10.51.%d.3 10.51.0.1 >/dev/null",
+                 own ? 7 : 1);
+        ck_assert((system(command) == 0) == (own == 1));
+        ck_assert_int_eq(received_by("") - received, own);
     }
 }
 END_TEST
@@ -385,6 +419,7 @@ int main(void)
     tcase_add_test(tc, hanging_is_ended);
     tcase_add_test(tc, masquerades_and_clamps);
     tcase_add_test(tc, outside_stays_outside);
+    tcase_add_test(tc, forged_to_the_node);
     tcase_add_test(tc, peers_are_kept_apart);
     return unit_run(tc);
 }
