@@ -168,15 +168,43 @@ static bool is_listed(const char *const *list, size_t count, const char *text)
 /* A number in one of the forms of inet_aton(3), which libc reads as an address. */
 static bool is_number(const char *label)
 {
+    if (label[0] == '\0')
+        return true;
     bool hex = label[0] == '0' && label[1] == 'x';
     const char *digits = hex ? "0123456789abcdef" : "0123456789";
     label += hex ? 2 : 0;
     return label[strspn(label, digits)] == '\0';
 }
 
+static bool is_top_level(const char *label)
+{
+    return strncmp(label, "xn--", 4) == 0 ||
+           is_listed(top_level, sizeof top_level / sizeof top_level[0], label);
+}
+
 bool reserved_is_bare(const char *label)
 {
-    return is_number(label) || strncmp(label, "xn--", 4) == 0 ||
-           is_listed(special, sizeof special / sizeof special[0], label) ||
-           is_listed(top_level, sizeof top_level / sizeof top_level[0], label);
+    return is_number(label) || is_top_level(label) ||
+           is_listed(special, sizeof special / sizeof special[0], label);
+}
+
+bool reserved_allows_domain(const char *domain)
+{
+    static const char *const kept[] = {"isatap", "local", "localhost", "onion", "wpad"};
+    static const char home[] = "home.arpa";
+    size_t len = strlen(domain);
+    size_t dots = 0;
+    const char *last = domain;
+    for (const char *at = domain; *at != '\0'; at++) {
+        if (*at == '.') {
+            dots++;
+            last = at + 1;
+        }
+    }
+    if (len >= sizeof home - 1 && strcmp(domain + len - (sizeof home - 1), home) == 0)
+        return len == sizeof home - 1 || domain[len - sizeof home] == '.';
+    if (is_number(last) || is_listed(kept, sizeof kept / sizeof kept[0], last) ||
+        strcmp(last, "arpa") == 0)
+        return false;
+    return dots >= 2 || !is_top_level(last);
 }

@@ -8,4 +8,9 @@
  * has such a name exists below the domain only. */
 bool reserved_is_bare(const char *label);
 
+/* Whether a network may call this domain, in lower case, its own without taking names from the rest
+ * of DNS: one label that is no top-level domain, a name below home.arpa or a private top-level
+ * domain such as "corp", or at least three labels below a public one. */
+bool reserved_allows_domain(const char *domain);
+
 #endif

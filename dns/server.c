@@ -158,6 +158,11 @@ void dns_server_set_upstream(struct dns_server *server, struct upstream *upstrea
     forwarder_set_upstream(&server->forwarder, upstream);
 }
 
+void dns_server_set_stub(struct dns_server *server, struct stub *stub)
+{
+    forwarder_set_stub(&server->forwarder, stub);
+}
+
 int dns_server_set_recursion(struct dns_server *server, const struct ip_prefix *prefixes,
                              size_t count)
 {

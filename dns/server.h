@@ -8,6 +8,7 @@
 
 struct dns_server_stats;
 struct err;
+struct stub;
 struct upstream;
 struct uv_loop_s;
 struct zone;
@@ -36,6 +37,10 @@ void dns_server_set_zone(struct dns_server *server, struct zone *zone);
 /* Borrows the upstream. Queries outstanding at the former one are answered with SERVFAIL. NULL: no
  * upstream, and foreign names are refused. */
 void dns_server_set_upstream(struct dns_server *server, struct upstream *upstream);
+
+/* Borrows the stub, which then answers foreign names in place of an upstream. Set it once, before any
+ * query. */
+void dns_server_set_stub(struct dns_server *server, struct stub *stub);
 
 /* The clients that may ask for foreign names. All others are REFUSED. Copied. Returns 0, or -ENOMEM
  * with the former list kept. */

@@ -1,10 +1,13 @@
 #include "dns/server_forward.h"
 
+#include "base/bytes.h"
 #include "base/list.h"
 #include "dns/relay.h"
+#include "dns/stub.h"
 #include "dns/upstream.h"
 
 #include <errno.h>
+#include <string.h>
 
 static void on_timer(uv_timer_t *timer);
 
@@ -26,20 +29,41 @@ static void take_out(struct forward *forward)
     forward->forwarder->count--;
 }
 
+/* What the client gets; `message` is NULL when there is no answer. */
+static size_t make_response(const struct forward *forward, const uint8_t *message, size_t len,
+                            uint8_t *out)
+{
+    if (message == NULL)
+        return answer_error(&forward->query, DNS_SERVFAIL, true, out);
+    if (forward->forwarder->stub == NULL)
+        return relay_response(&forward->query, forward->transport, message, len, out,
+                              DNS_MESSAGE_MAX);
+    memcpy(out, message, len);
+    store_be16(out, forward->query.id);
+    return len;
+}
+
 static void finish(struct forward *forward, const uint8_t *message, size_t len)
 {
-    struct forwarder *forwarder = forward->forwarder;
-    uint8_t *out = forwarder->scratch;
+    uint8_t *out = forward->forwarder->scratch;
     take_out(forward);
-    size_t out_len = message != NULL ? relay_response(&forward->query, forward->transport, message,
-                                                      len, out, DNS_MESSAGE_MAX)
-                                     : answer_error(&forward->query, DNS_SERVFAIL, true, out);
+    size_t out_len = make_response(forward, message, len, out);
     forward->done(forward, out, out_len);
+}
+
+static void cancel_asked(struct forward *forward)
+{
+    if (forward->asked != NULL)
+        upstream_cancel(forward->asked);
+    if (forward->asked_stub != NULL)
+        stub_cancel(forward->asked_stub);
+    forward->asked = NULL;
+    forward->asked_stub = NULL;
 }
 
 static void fail(struct forward *forward)
 {
-    upstream_cancel(forward->asked);
+    cancel_asked(forward);
     finish(forward, NULL, 0);
 }
 
@@ -67,6 +91,7 @@ static void on_answer(void *arg, const uint8_t *message, size_t len)
 void forwarder_init(struct forwarder *forwarder, uv_loop_t *loop, uint8_t *scratch)
 {
     forwarder->upstream = NULL;
+    forwarder->stub = NULL;
     forwarder->scratch = scratch;
     forwarder->count = 0;
     list_init(&forwarder->waiting);
@@ -95,7 +120,7 @@ void forwarder_set_upstream(struct forwarder *forwarder, struct upstream *upstre
 static bool client_has_too_many(const struct forwarder *forwarder, const struct ip_addr *client)
 {
     size_t same = 0;
-    if (forwarder->count < FORWARD_PER_CLIENT)
+    if (forwarder->count < FORWARD_PER_CLIENT || forwarder->stub != NULL) /* one host alone asks */
         return false;
     list_for_each (at, &forwarder->waiting) {
         same += ip_addr_equal(&container_of(at, struct forward, link)->client, client);
@@ -103,14 +128,30 @@ static bool client_has_too_many(const struct forwarder *forwarder, const struct 
     return same >= FORWARD_PER_CLIENT;
 }
 
-int forward_start(struct forwarder *forwarder, struct forward *forward)
+void forwarder_set_stub(struct forwarder *forwarder, struct stub *stub)
+{
+    forwarder->stub = stub;
+}
+
+static int ask(struct forwarder *forwarder, struct forward *forward, const uint8_t *message,
+               size_t len)
+{
+    forward->asked = NULL;
+    forward->asked_stub = NULL;
+    if (forwarder->stub != NULL)
+        return stub_ask(forwarder->stub, &forward->query, message, len, forward->transport,
+                        on_answer, forward, &forward->asked_stub);
+    return upstream_ask(forwarder->upstream, &forward->query, on_answer, forward, &forward->asked);
+}
+
+int forward_start(struct forwarder *forwarder, struct forward *forward, const uint8_t *message,
+                  size_t len)
 {
     if (client_has_too_many(forwarder, &forward->client))
         return -EBUSY;
     forward->forwarder = forwarder;
     forward->deadline = uv_now(forwarder->timer.loop) + FORWARD_TIMEOUT_MS;
-    int rc =
-        upstream_ask(forwarder->upstream, &forward->query, on_answer, forward, &forward->asked);
+    int rc = ask(forwarder, forward, message, len);
     if (rc < 0)
         return rc;
     bool first = list_empty(&forwarder->waiting);
@@ -123,7 +164,7 @@ int forward_start(struct forwarder *forwarder, struct forward *forward)
 
 void forward_cancel(struct forward *forward)
 {
-    upstream_cancel(forward->asked);
+    cancel_asked(forward);
     take_out(forward);
     arm(forward->forwarder);
 }

@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <uv.h>
 
+struct stub;
+struct stub_query;
 struct upstream;
 struct upstream_query;
 struct forwarder;
@@ -26,7 +28,8 @@ enum {
 struct forward {
     struct list link;
     struct forwarder *forwarder;
-    struct upstream_query *asked;
+    struct upstream_query *asked; /* or */
+    struct stub_query *asked_stub;
     uint64_t deadline; /* ms of the loop's clock */
     struct dns_query query;
     struct ip_addr client;
@@ -36,7 +39,8 @@ struct forward {
 };
 
 struct forwarder {
-    struct upstream *upstream;
+    struct upstream *upstream; /* or */
+    struct stub *stub;
     struct list waiting; /* oldest first */
     size_t count;        /* in `waiting` */
     uv_timer_t timer;
@@ -48,9 +52,13 @@ void forwarder_init(struct forwarder *forwarder, uv_loop_t *loop, uint8_t *scrat
 /* Answers all waiting queries with SERVFAIL. */
 void forwarder_set_upstream(struct forwarder *forwarder, struct upstream *upstream);
 
-/* The caller has set query, client, transport and done. Returns 0, or a negative errno without a
+/* Answers foreign names through the stub from now on, with its answers byte for byte. */
+void forwarder_set_stub(struct forwarder *forwarder, struct stub *stub);
+
+/* `message` is the query as it came. The caller has set query, client, transport and done. Returns 0, or a negative errno without a
  * `done`: -EBUSY when too many queries wait, in all or from this client. */
-int forward_start(struct forwarder *forwarder, struct forward *forward);
+int forward_start(struct forwarder *forwarder, struct forward *forward, const uint8_t *message,
+                  size_t len);
 
 /* Drops the query without a `done`. */
 void forward_cancel(struct forward *forward);

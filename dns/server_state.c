@@ -21,7 +21,7 @@ struct answer_context server_context(const struct dns_server *server, const unio
 {
     struct answer_context context = {.zone = server->zone, .transport = transport};
     struct ip_addr addr;
-    if (server->forwarder.upstream == NULL)
+    if (server->forwarder.upstream == NULL && server->forwarder.stub == NULL)
         return context;
     endpoint_addr(client, &addr);
     for (size_t i = 0; i < server->recursion_count && !context.recursion; i++)

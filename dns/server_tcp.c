@@ -141,14 +141,15 @@ static void respond_forwarded(struct forward *forward, const uint8_t *response, 
     respond(connection, response, len);
 }
 
-static void handle_forward(struct connection *connection, const struct dns_query *query)
+static void handle_forward(struct connection *connection, const struct dns_query *query,
+                           const uint8_t *message, size_t len)
 {
     struct dns_server *server = connection->server;
     connection->forward.query = *query;
     endpoint_addr(&connection->client, &connection->forward.client);
     connection->forward.transport = DNS_TCP;
     connection->forward.done = respond_forwarded;
-    if (forward_start(&server->forwarder, &connection->forward) == 0) {
+    if (forward_start(&server->forwarder, &connection->forward, message, len) == 0) {
         server->stats.forwarded++;
         connection->state = WAITING;
         uv_timer_stop(&connection->timer); /* the forward has its own */
@@ -171,7 +172,7 @@ static void handle_message(struct connection *connection, const uint8_t *message
         respond(connection, server->scratch, out_len);
         return;
     case ANSWER_FORWARD:
-        handle_forward(connection, &query);
+        handle_forward(connection, &query, message, len);
         return;
     case ANSWER_DROP:
         server->stats.dropped++;

@@ -101,7 +101,7 @@ static void send_forwarded(struct forward *forward, const uint8_t *response, siz
 }
 
 /* Returns the length of an immediate answer, or 0. */
-static size_t forward_packet(struct server_udp *udp, struct packet *packet,
+static size_t forward_packet(struct server_udp *udp, struct packet *packet, size_t len,
                              const struct dns_query *query)
 {
     struct dns_server *server = udp->server;
@@ -115,7 +115,7 @@ static size_t forward_packet(struct server_udp *udp, struct packet *packet,
         waiting->client = packet->client;
         waiting->control_len = packet->control_len;
         memcpy(waiting->control, packet->control, packet->control_len);
-        if (forward_start(&server->forwarder, &waiting->forward) == 0) {
+        if (forward_start(&server->forwarder, &waiting->forward, packet->in, len) == 0) {
             list_append(&udp->forwards, &waiting->link);
             server->stats.forwarded++;
             return 0;
@@ -141,7 +141,7 @@ static size_t handle_packet(struct server_udp *udp, struct packet *packet, size_
         server_count_answer(server, packet->out);
         return out_len;
     case ANSWER_FORWARD:
-        return forward_packet(udp, packet, &query);
+        return forward_packet(udp, packet, len, &query);
     case ANSWER_DROP:
         break;
     }

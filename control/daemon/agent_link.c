@@ -20,6 +20,7 @@
 #include "proto/cluster.pb-c.h"
 
 #include <stdio.h>
+#include <string.h>
 
 enum {
     PAUSE_MIN_MS = 200,
@@ -264,12 +265,14 @@ static void on_resolver_left(void *ctx)
         dial_now(agent);
 }
 
-/* A name that leads to the network is looked up by the resolvers from before it: the network's own
- * are out of reach now, and may know another host by this name. */
+/* The stub looks up the node's name past the tunnel. A name of one label is looked up without the
+ * network's search domain, which may know another host by it; so is every name without a stub. */
 static void dial(struct agent *agent)
 {
     const struct address *given = &agent->addresses[0];
-    if (given->kind != ADDRESS_TCP || endpoint_is_set(&given->endpoint) || agent->dns_count == 0) {
+    bool safe = agent->stub != NULL && strchr(given->host, '.') != NULL;
+    if (given->kind != ADDRESS_TCP || endpoint_is_set(&given->endpoint) || safe ||
+        agent->dns_count == 0) {
         dial_now(agent);
         return;
     }

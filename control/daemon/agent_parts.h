@@ -14,6 +14,7 @@
 
 /* What a peer is made of: shared by the files agent*.c, and by nobody else. */
 
+struct agent_stub;
 struct metrics_server;
 struct resolver_setter;
 struct resolver_watch;
@@ -45,6 +46,9 @@ struct agent {
     struct resolver_paths paths;
     struct resolver_watch *resolver_watch;
     struct resolver_setter *resolver_setter;
+    struct agent_stub *stub; /* NULL: not needed yet, or refused */
+    bool stub_refused;
+    bool domain_refused; /* reported */
     struct transport_tls *tls;
     char name[ACCESS_NAME_MAX + 1];
     char name_refusal[512]; /* not reported yet */

@@ -1,6 +1,8 @@
 #ifndef CONTROL_DAEMON_AGENT_RESOLVER_H
 #define CONTROL_DAEMON_AGENT_RESOLVER_H
 
+#include "proto/heimdall.pb-c.h"
+
 struct agent;
 struct err;
 struct plan;
@@ -17,8 +19,9 @@ void agent_resolver_watch(struct agent *agent);
 /* Restores the resolver and ends. Takes an agent without one. */
 void agent_resolver_close(struct agent *agent);
 
-/* Does nothing if plan and domain say what was set last. */
-void agent_resolver_set(struct agent *agent, const struct plan *plan, const char *domain);
+/* Follows a node's answer and the plan made of it. */
+void agent_resolver_set(struct agent *agent, const struct plan *plan,
+                        const Pb__ConnectResponse *response);
 
 /* For a resolver that another program reset, or that lost its interface. `ctx` is the agent. */
 void agent_resolver_set_again(void *ctx);

@@ -121,6 +121,10 @@ static void write_nameservers(struct buffer *out, const char *former,
     char text[IP_ADDR_TEXT];
     char line[LINE_MAX_LEN];
     size_t count = 0;
+    if (setup->stub.family != 0) {
+        buffer_printf(out, "nameserver %s\n", ip_addr_format(&setup->stub, text));
+        return;
+    }
     for (; count < setup->nameserver_count && count < RESOLVER_NAMESERVERS; count++)
         buffer_printf(out, "nameserver %s\n", ip_addr_format(&setup->nameservers[count], text));
     while (setup->keep_former && count < RESOLVER_NAMESERVERS && next_line(&former, line)) {
@@ -133,11 +137,15 @@ static void write_nameservers(struct buffer *out, const char *former,
     }
 }
 
-/* Of all lines "search" and "domain", the last one counts. */
-static void write_search(struct buffer *out, const char *former, const char *domain)
+/* Of all lines "search" and "domain", the last one counts. Without any, libc searches the domain of
+ * the host's own name. */
+static void write_search(struct buffer *out, const char *former, const struct resolver_setup *setup)
 {
+    const char *domain = setup->domain;
     char line[LINE_MAX_LEN];
     char last[LINE_MAX_LEN] = "";
+    if (setup->host_domain != NULL)
+        snprintf(last, sizeof last, "%s", setup->host_domain);
     while (next_line(&former, line)) {
         const char *value = keyword_value(line, "search");
         if (value == NULL)
@@ -163,7 +171,7 @@ void resolv_conf_compose(struct buffer *out, const char *former, const char *sta
     char line[LINE_MAX_LEN];
     buffer_printf(out, "%s%s\n", MARKER, state_dir);
     write_nameservers(out, former, setup);
-    write_search(out, former, setup->domain);
+    write_search(out, former, setup);
     while (next_line(&former, line)) {
         bool replaced = keyword_value(line, "nameserver") != NULL ||
                         keyword_value(line, "search") != NULL ||

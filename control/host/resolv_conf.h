@@ -20,6 +20,10 @@ struct resolver_setup {
     const char *domain;                /* searched first */
     const char *interface;             /* the tunnel's, for resolved and resolvconf */
     bool keep_former; /* file: the former nameservers behind ours, up to 3 together */
+    /* Our own stub, the one nameserver of resolvconf and the file in place of those above; family
+     * 0: none. It asks the former nameservers itself. */
+    struct ip_addr stub;
+    const char *host_domain; /* file: searched when there was no search list; NULL: none */
 };
 
 /* Whether a nameserver of the text is systemd-resolved's own stub. */

@@ -5,6 +5,7 @@
 #include "control/host/resolver_saved.h"
 #include "control/host/text_file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -25,6 +26,7 @@ struct resolver_paths resolver_paths_default(const char *state_dir)
         .resolvectl = "/usr/bin/resolvectl",
         .resolved = "/run/systemd/resolve/io.systemd.Resolve",
         .resolvconf = "/sbin/resolvconf",
+        .records = {"/run/resolvconf/interface", "/run/resolvconf/interfaces"},
     };
 }
 
@@ -66,6 +68,56 @@ static void read_behind_stub(const struct resolver_paths *paths, struct buffer *
     buffer_fini(&real);
 }
 
+static int is_record(const struct dirent *entry)
+{
+    static const char ours[] = ".heimdall";
+    size_t len = strlen(entry->d_name);
+    return entry->d_name[0] != '.' &&
+           (len < sizeof ours || strcmp(entry->d_name + len - (sizeof ours - 1), ours) != 0);
+}
+
+/* The records of all other programs, in order of their names. */
+static void read_records(const char *folder, struct buffer *out)
+{
+    struct dirent **entries;
+    int count = scandir(folder, &entries, is_record, alphasort);
+    for (int i = 0; i < count; i++) {
+        char path[PATH_MAX];
+        struct buffer record;
+        buffer_init(&record);
+        snprintf(path, sizeof path, "%s/%s", folder, entries[i]->d_name);
+        if (text_file_read(path, &record) == 0)
+            buffer_printf(out, "%s\n", (const char *)buffer_data(&record));
+        buffer_fini(&record);
+        free(entries[i]);
+    }
+    if (count >= 0)
+        free(entries);
+}
+
+/* With resolvconf, the file may name our stub alone: its records have the other resolvers. */
+static void read_behind_resolvconf(const struct resolver_paths *paths, struct buffer *text)
+{
+    struct saved saved;
+    struct buffer records;
+    union endpoint server;
+    saved_read(paths->state_dir, &saved);
+    if (strcmp(saved.backend, resolver_resolvconf.name) != 0)
+        return;
+    buffer_init(&records);
+    for (size_t i = 0; i < 2; i++)
+        if (paths->records[i] != NULL)
+            read_records(paths->records[i], &records);
+    buffer_append(&records, "", 1);
+    if (!buffer_failed(&records) &&
+        resolv_conf_nameservers((const char *)buffer_data(&records), &server, 1) == 1) {
+        buffer_fini(text);
+        *text = records;
+        return;
+    }
+    buffer_fini(&records);
+}
+
 static bool is_listed(const union endpoint *server, const struct ip_addr *list, size_t count)
 {
     struct ip_addr addr;
@@ -85,6 +137,7 @@ int resolver_read(const struct resolver_paths *paths, const struct ip_addr *ours
     out->count = 0;
     int rc = read_former(paths, &text);
     if (rc == 0) {
+        read_behind_resolvconf(paths, &text);
         read_behind_stub(paths, &text);
         size_t count = resolv_conf_nameservers((const char *)buffer_data(&text), servers,
                                                RESOLVER_NAMESERVERS);

@@ -14,6 +14,7 @@ struct resolver_paths {
     const char *resolvectl;  /* "/usr/bin/resolvectl"; NULL: never */
     const char *resolved;    /* "/run/systemd/resolve/io.systemd.Resolve", there when it runs */
     const char *resolvconf;  /* "/sbin/resolvconf"; NULL: never */
+    const char *records[2];  /* resolvconf's and openresolv's folders of records; NULL: none */
 };
 
 struct resolver_backend {

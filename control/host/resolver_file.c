@@ -53,14 +53,23 @@ static int save(const struct resolver_paths *paths, const struct buffer *former,
     return 0;
 }
 
+static void compose(struct buffer *out, const struct resolver_paths *paths,
+                    const struct resolver_setup *setup, const char *former)
+{
+    struct resolver_setup whole = *setup;
+    char name[HOST_NAME_MAX + 1];
+    if (gethostname(name, sizeof name) == 0 && strchr(name, '.') != NULL)
+        whole.host_domain = strchr(name, '.') + 1;
+    resolv_conf_compose(out, former, paths->state_dir, &whole);
+}
+
 /* `former` is NULL when there was no file. `fresh`: the file is not ours yet. */
 static int write_ours(const struct resolver_paths *paths, const struct resolver_setup *setup,
                       const struct buffer *former, bool fresh, struct err *err)
 {
     struct buffer text;
     buffer_init(&text);
-    resolv_conf_compose(&text, former != NULL ? (const char *)buffer_data(former) : "",
-                        paths->state_dir, setup);
+    compose(&text, paths, setup, former != NULL ? (const char *)buffer_data(former) : "");
     int rc = buffer_failed(&text) ? err_set_errno(err, -ENOMEM, "%s", paths->resolv_conf) : 0;
     if (rc == 0 && former != NULL && access(paths->resolv_conf, W_OK) < 0)
         rc = explain(err, -errno, paths);

@@ -22,7 +22,7 @@ static bool resolvconf_keeps(const struct resolver_paths *paths, const char *tex
  * first server, and believes it that a name does not exist. */
 static void resolvconf_record_name(const char *interface, char out[RECORD_NAME_LEN])
 {
-    snprintf(out, RECORD_NAME_LEN, "tun0.%s.heimdall", interface);
+    snprintf(out, RECORD_NAME_LEN, "tun0.%s.heimdall", interface); /* see is_record in resolver.c */
 }
 
 static int run_resolvconf(const struct resolver_paths *paths, const char *verb,
@@ -48,7 +48,10 @@ static int add_record(const struct resolver_paths *paths, const struct resolver_
     char text[IP_ADDR_TEXT];
     struct buffer input;
     buffer_init(&input);
-    for (size_t i = 0; i < setup->nameserver_count && i < RESOLVER_NAMESERVERS; i++)
+    bool stub = setup->stub.family != 0;
+    if (stub)
+        buffer_printf(&input, "nameserver %s\n", ip_addr_format(&setup->stub, text));
+    for (size_t i = 0; !stub && i < setup->nameserver_count && i < RESOLVER_NAMESERVERS; i++)
         buffer_printf(&input, "nameserver %s\n", ip_addr_format(&setup->nameservers[i], text));
     buffer_printf(&input, "search %s\n", setup->domain);
     buffer_append(&input, "", 1);

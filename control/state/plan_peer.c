@@ -13,7 +13,10 @@
 
 static const union endpoint no_endpoint;
 
-enum { OWN_LEN_MIN = 8 }; /* of the network that a peer is in (ipam.c) */
+enum {
+    OWN_LEN_MIN = 8,   /* of the network that a peer is in (ipam.c) */
+    RESOLVERS_MAX = 8, /* that a peer asks */
+};
 
 static int bad_answer(struct err *err, const char *what, const char *text)
 {
@@ -111,14 +114,37 @@ static int take_address(struct plan_builder *builder, const char *text, uint8_t 
     return 0;
 }
 
+/* Whether the address is reached through the tunnel: in the peer's own network, or in a network of
+ * a node that is no default route. */
+static bool is_inside(const struct plan *plan, const Pb__ConnectResponse *response,
+                      const struct ip_addr *addr)
+{
+    struct ip_prefix prefix;
+    for (size_t i = 0; i < plan->address_count; i++) {
+        prefix = plan->addresses[i];
+        ip_prefix_mask(&prefix);
+        if (ip_prefix_contains(&prefix, addr))
+            return true;
+    }
+    for (size_t i = 0; i < response->n_peers; i++)
+        for (size_t j = 0; j < response->peers[i]->n_allowed_ips; j++)
+            if (ip_prefix_parse(&prefix, response->peers[i]->allowed_ips[j]) && prefix.len > 0 &&
+                ip_prefix_contains(&prefix, addr))
+                return true;
+    return false;
+}
+
+/* Resolvers outside the overlay are left out: a node must not send queries elsewhere. */
 static int take_dns(struct plan_builder *builder, const Pb__ConnectResponse *response,
                     struct err *err)
 {
-    for (size_t i = 0; i < response->n_dns; i++) {
+    size_t count = response->n_dns < RESOLVERS_MAX ? response->n_dns : RESOLVERS_MAX;
+    for (size_t i = 0; i < count; i++) {
         struct ip_addr addr;
         if (!ip_addr_parse(&addr, response->dns[i]))
             return bad_answer(err, "resolver", response->dns[i]);
-        plan_builder_dns(builder, &addr);
+        if (is_inside(builder->plan, response, &addr))
+            plan_builder_dns(builder, &addr);
     }
     return 0;
 }

@@ -3,6 +3,7 @@
  * --move-to address. */
 #include "base/err.h"
 #include "dns/server.h"
+#include "dns/stub.h"
 #include "dns/upstream.h"
 #include "dns/zone.h"
 
@@ -34,12 +35,16 @@ struct options {
     size_t many; /* addresses of the host "many", and hosts hN */
     const char *tls_name;
     const char *tls_bundle;
+    struct ip_addr
+        nodes[LIST_MAX]; /* with any, the server is a stub and --upstream its resolvers */
+    size_t node_count;
 };
 
 struct program {
     struct options options;
     struct dns_server *server;
     struct upstream *upstream;
+    struct stub *stub;
     uv_signal_t term;
     uv_signal_t hup;
 };
@@ -112,6 +117,7 @@ static void on_term(uv_signal_t *handle, int number)
     (void)number;
     dns_server_destroy(program->server);
     upstream_destroy(program->upstream);
+    stub_destroy(program->stub);
     uv_close((uv_handle_t *)&program->term, NULL);
     uv_close((uv_handle_t *)&program->hup, NULL);
 }
@@ -146,7 +152,7 @@ static void parse_options(struct options *options, int argc, char **argv)
         {"network", 1, NULL, 'n'}, {"host", 1, NULL, 'h'},     {"later", 1, NULL, 'L'},
         {"move-to", 1, NULL, 'M'}, {"srv", 1, NULL, 's'},      {"domain", 1, NULL, 'd'},
         {"many", 1, NULL, 'm'},    {"tls-name", 1, NULL, 't'}, {"tls-bundle", 1, NULL, 'b'},
-        {NULL, 0, NULL, 0},
+        {"node", 1, NULL, 'N'},    {NULL, 0, NULL, 0},
     };
     uint64_t number;
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
@@ -186,6 +192,10 @@ static void parse_options(struct options *options, int argc, char **argv)
         case 't':
             options->tls_name = optarg;
             break;
+        case 'N':
+            if (!ip_addr_parse(&options->nodes[options->node_count++ % LIST_MAX], optarg))
+                die(optarg);
+            break;
         case 'b':
             options->tls_bundle = optarg;
             break;
@@ -193,6 +203,18 @@ static void parse_options(struct options *options, int argc, char **argv)
             die("option");
         }
     }
+}
+
+static void start_stub(struct program *program, uv_loop_t *loop)
+{
+    const struct options *options = &program->options;
+    struct zone *zone = make_zone(options, false);
+    if (stub_create(&program->stub, loop) < 0)
+        die("memory");
+    stub_set_overlay(program->stub, zone, options->nodes, options->node_count);
+    stub_set_resolvers(program->stub, options->upstreams, options->upstream_count);
+    dns_server_set_stub(program->server, program->stub);
+    zone_put(zone);
 }
 
 static void start(struct program *program, uv_loop_t *loop)
@@ -205,12 +227,16 @@ static void start(struct program *program, uv_loop_t *loop)
                                      .tls_bundle = options->tls_bundle};
     if (dns_server_create(&program->server, loop) < 0)
         die("memory");
-    if (config.server_count > 0 && upstream_create(&program->upstream, loop, &config, &err) < 0)
+    if (options->node_count > 0)
+        start_stub(program, loop);
+    else if (config.server_count > 0 &&
+             upstream_create(&program->upstream, loop, &config, &err) < 0)
         die(err.text);
     dns_server_set_upstream(program->server, program->upstream);
     if (dns_server_set_recursion(program->server, options->recursion, options->recursion_count) < 0)
         die("memory");
-    set_zone(program, false);
+    if (options->node_count == 0)
+        set_zone(program, false);
     if (dns_server_listen(program->server, options->listen, options->listen_count, &err) < 0)
         die(err.text);
     uv_signal_init(loop, &program->term);

@@ -312,6 +312,93 @@ def test_upstream_that_knows_special_names():
             equal([record.split()[-1] for record in dig("-x", address).records], ["box."])
 
 
+NODE, RESOLVER, OTHER = "127.0.2.1", "127.0.2.2", "127.0.2.3"
+
+
+def stub_server(*resolvers, nodes=(NODE,)):
+    """The stub of a peer, which knows the host "router" without asking."""
+    return server("--listen", f"{MAIN}:{PORT}", "--recursion", "127.0.0.0/8", "--host", "router=10.11.0.1", "--network", "10.51.0.0/16",
+                  *[word for node in nodes for word in ("--node", node)],
+                  *[word for resolver in resolvers for word in ("--upstream", resolver)])
+
+
+def node_server():
+    return server("--listen", f"{NODE}:53", *ZONE, "--host", "laptop=10.51.0.9")
+
+
+def resolver_server(*more, at=RESOLVER):
+    return server("--listen", f"{at}:{PORT}", "--domain", "corp", "--host", "box=192.0.2.9", "--many", "300", *more)
+
+
+def took(*arguments):
+    begin = time.monotonic()
+    answer = dig(*arguments)
+    return time.monotonic() - begin, answer
+
+
+def test_stub():
+    """Names of the overlay come from the nodes, all others from the host's resolvers as they are."""
+    with node_server(), resolver_server(), stub_server(f"{RESOLVER}:{PORT}"):
+        for transport in ("+notcp", "+tcp"):
+            equal(dig("laptop.heimdall", transport).records, ["laptop.heimdall. 30 IN A 10.51.0.9"])
+            equal(dig("-x", "10.51.0.9", transport).records[0].split()[-1], "laptop.heimdall.")
+            equal(dig("nobody.heimdall", transport).status, "NXDOMAIN")
+            answer = dig("box.corp", transport)
+            equal(answer.records, dig("box.corp", transport, at=RESOLVER).records)
+            assert "aa" in answer.flags, "the resolver's own answer"
+            equal(dig("nope.corp", transport).status, "NXDOMAIN")
+            equal(dig("www.example", transport).status, "REFUSED")
+            equal(dig("-x", "192.0.2.9", transport).records[0].split()[-1], "box.corp.")
+        equal(dig("laptop").status, "REFUSED")  # one label is the resolvers' to answer
+        equal(dig("many.corp").counts[0], 300)
+        assert "tc" in dig("many.corp", "+ignore").flags
+
+
+def test_stub_with_resolvers_that_fail():
+    """A resolver that is silent costs a second, one that is not there or refuses costs nothing."""
+    silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    silent.bind((OTHER, PORT))
+    with resolver_server(), stub_server(f"{OTHER}:{PORT}", f"{RESOLVER}:{PORT}"):
+        seconds, answer = took("box.corp")
+        equal(answer.records[0].split()[-1], "192.0.2.9")
+        assert 0.9 < seconds < 4, seconds
+    refusing = server("--listen", f"127.0.2.4:{PORT}", "--domain", "nothing")
+    with refusing, resolver_server(), stub_server("127.0.2.5:5301", f"127.0.2.4:{PORT}", f"{RESOLVER}:{PORT}"):
+        for transport in ("+notcp", "+tcp"):
+            seconds, answer = took("box.corp", transport)
+            equal(answer.records[0].split()[-1], "192.0.2.9")
+            assert seconds < 0.9, seconds
+    with stub_server("127.0.2.5:5301"):
+        seconds, answer = took("box.corp")
+        equal(answer.status, "SERVFAIL")
+        assert seconds < 4, seconds
+    silent.close()
+
+
+def test_stub_while_nodes_are_away():
+    """Known names are answered, no other name waits, and a node that is back is asked again."""
+    with resolver_server(), stub_server(f"{RESOLVER}:{PORT}", nodes=(NODE, "127.0.2.9")):
+        with node_server():
+            equal(dig("laptop.heimdall").status, "NOERROR")
+        silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)  # the first is silent now, the second is not there
+        silent.bind((NODE, 53))
+        seconds, answer = took("nobody.heimdall")
+        equal(answer.status, "NXDOMAIN")
+        assert seconds < 2, seconds
+        for name, address in (("laptop.heimdall", "10.51.0.9"), ("router.heimdall", "10.11.0.1"), ("box.corp", "192.0.2.9")):
+            seconds, answer = took(name)
+            equal(answer.records[0].split()[-1], address)
+            assert seconds < 0.6, (name, seconds)
+        seconds, answer = took("other.heimdall")
+        equal(answer.status, "NXDOMAIN")
+        assert seconds < 0.6, seconds
+        silent.close()
+        with node_server():
+            end = time.monotonic() + 10
+            while dig("web.heimdall").status != "NXDOMAIN" or dig("nas.heimdall").status != "NOERROR":
+                assert time.monotonic() < end, "the node that is back is not asked"
+
+
 def test_upstream_that_is_away():
     with main_server("--upstream", f"{UPSTREAM}:{PORT}", "--recursion", "127.0.0.0/8"):
         for transport in ("+notcp", "+tcp"):
