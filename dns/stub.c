@@ -216,16 +216,21 @@ static void on_resolver_answer(void *arg, const uint8_t *message, size_t len)
     finish(query, message, len);
 }
 
-/* The domain itself has no hosts and may be a name of the rest of the world. */
-static bool is_overlay_name(const struct stub *stub, const struct dns_name *name)
+enum route { TO_RESOLVERS, TO_NODES, FROM_MEMORY };
+
+/* The domain itself has no hosts and may be a name of the rest of the world. One label is a host of
+ * the overlay where that is known without asking, as the search domain would find it; nodes are not
+ * asked, because such names are often those of the host's own network. */
+static enum route route_of(const struct stub *stub, const struct dns_name *name)
 {
     struct zone_match match;
     if (stub->known == NULL)
-        return false;
+        return TO_RESOLVERS;
     zone_find(stub->known, name, &match);
+    if ((size_t)name->bytes[0] + 2 >= name->len)
+        return match.records != NULL ? FROM_MEMORY : TO_RESOLVERS;
     bool is_domain = match.apex == 0 && match.ptr_count == 0 && match.kind == ZONE_FOUND;
-    bool is_one_label = (size_t)name->bytes[0] + 2 >= name->len;
-    return match.kind != ZONE_FOREIGN && !is_domain && !is_one_label;
+    return match.kind == ZONE_FOREIGN || is_domain ? TO_RESOLVERS : TO_NODES;
 }
 
 static int ask_resolvers(struct stub_query *query)
@@ -242,16 +247,34 @@ static int ask_resolvers(struct stub_query *query)
                           on_resolver_answer, query);
 }
 
-static int ask_overlay(struct stub_query *query)
+static int ask_memory(struct stub_query *query)
 {
     static const struct exchange_options nobody = {.count = 0};
+    return exchange_start(&query->exchange, query->stub->loop, &nobody, query->message, query->len,
+                          on_known, query);
+}
+
+static int ask_overlay(struct stub_query *query)
+{
     struct stub *stub = query->stub;
     if (!stub->nodes_away && stub->node_count > 0)
         return ask_nodes(stub, query->message, query->len, query->transport, on_node_answer, query,
                          &query->exchange);
     probe_nodes(stub, &query->query, query->message, query->len);
-    return exchange_start(&query->exchange, stub->loop, &nobody, query->message, query->len,
-                          on_known, query);
+    return ask_memory(query);
+}
+
+static int ask(struct stub_query *query)
+{
+    switch (route_of(query->stub, &query->query.name)) {
+    case TO_RESOLVERS:
+        return ask_resolvers(query);
+    case TO_NODES:
+        return ask_overlay(query);
+    case FROM_MEMORY:
+        return ask_memory(query);
+    }
+    return -EINVAL;
 }
 
 int stub_ask(struct stub *stub, const struct dns_query *query, const uint8_t *message, size_t len,
@@ -273,7 +296,7 @@ int stub_ask(struct stub *stub, const struct dns_query *query, const uint8_t *me
     memcpy(asked->message, message, len);
     list_append(&stub->queries, &asked->link);
     stub->outstanding++;
-    int rc = is_overlay_name(stub, &query->name) ? ask_overlay(asked) : ask_resolvers(asked);
+    int rc = ask(asked);
     if (rc < 0)
         query_free(asked);
     else

@@ -12,6 +12,7 @@
 #include "control/daemon/metrics_server.h"
 #include "control/host/confine.h"
 #include "control/host/datadir.h"
+#include "control/host/resolver_helper.h"
 #include "control/host/tool.h"
 #include "control/host/tunnel.h"
 #include "control/rpc/transport_tls.h"
@@ -92,7 +93,10 @@ static int open_metrics(struct agent *agent, struct err *err)
 
 static int start(struct agent *agent, struct err *err)
 {
-    int code = tool_helper_start();
+    int code = resolver_helper_start(agent->config->data_dir);
+    if (code < 0)
+        return err_set_errno(err, code, "cannot start the helper that keeps the host's resolver");
+    code = tool_helper_start();
     if (code < 0)
         return err_set_errno(err, code, "cannot start the helper that runs resolvectl");
     code = load(agent, err);
@@ -144,6 +148,8 @@ static int open_loop(struct agent *agent)
     signals_open(&agent->signals, &agent->loop, &events);
     (void)uv_timer_init(&agent->loop, &agent->timer);
     agent->timer.data = agent;
+    (void)uv_timer_init(&agent->loop, &agent->report);
+    agent->report.data = agent;
     return 0;
 }
 
@@ -161,6 +167,7 @@ static void stop(struct agent *agent)
     tunnel_close(agent->tunnel);
     agent->tunnel = NULL;
     uv_close((uv_handle_t *)&agent->timer, NULL);
+    uv_close((uv_handle_t *)&agent->report, NULL);
     signals_close(&agent->signals);
 }
 
@@ -184,6 +191,7 @@ int agent_run(struct peer_config *config, struct err *err)
     if (uv_loop_close(&agent->loop) < 0)
         log_debug("the loop was left with open handles");
     tool_helper_end();
+    resolver_helper_end();
     transport_tls_destroy(agent->tls);
     identity_fini(&agent->identity);
     datadir_close(agent->datadir);

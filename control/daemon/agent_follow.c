@@ -65,7 +65,7 @@ void agent_follow(struct agent *agent, const Pb__ConnectResponse *response)
     notice_restart(agent, response);
     agent_resolver_set(agent, tunnel_current(agent->tunnel), response);
     agent_nodes_learn(agent, response);
-    agent_report_connected(agent, response->address);
+    agent_resolver_report_connected(agent, response->address);
     agent_report_exit(agent, tunnel_current(agent->tunnel)->exit);
 }
 

@@ -48,6 +48,10 @@ struct agent {
     struct resolver_setter *resolver_setter;
     struct agent_stub *stub; /* NULL: not needed yet, or refused */
     bool stub_refused;
+    unsigned resolver_busy; /* changes of the resolver under way */
+    uv_timer_t report;      /* the news of a connection waits for them, this long at most */
+    bool report_due;
+    char address[IP_PREFIX_TEXT];
     bool domain_refused; /* reported */
     struct transport_tls *tls;
     char name[ACCESS_NAME_MAX + 1];

@@ -2,6 +2,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "control/daemon/agent_news.h"
 #include "control/daemon/agent_parts.h"
 #include "control/daemon/agent_stub.h"
 #include "control/host/datadir.h"
@@ -12,6 +13,8 @@
 
 #include <stdio.h>
 #include <string.h>
+
+enum { REPORT_MS = 1000 }; /* the most that a slow tool delays the news */
 
 int agent_resolver_open(struct agent *agent, struct err *err)
 {
@@ -67,8 +70,39 @@ static void open_stub(struct agent *agent)
              F_STR("error", strerror(-rc)));
 }
 
+static void report(struct agent *agent)
+{
+    (void)uv_timer_stop(&agent->report);
+    if (agent->report_due && !agent->stopping && agent->client != NULL)
+        agent_report_connected(agent, agent->address);
+    agent->report_due = false;
+}
+
+static void on_applied(void *ctx)
+{
+    struct agent *agent = ctx;
+    if (--agent->resolver_busy == 0)
+        report(agent);
+}
+
+static void on_report(uv_timer_t *timer)
+{
+    report(timer->data);
+}
+
+void agent_resolver_report_connected(struct agent *agent, const char *address)
+{
+    snprintf(agent->address, sizeof agent->address, "%s", address);
+    agent->report_due = true;
+    if (agent->resolver_busy > 0)
+        (void)uv_timer_start(&agent->report, on_report, REPORT_MS, 0);
+    else
+        report(agent);
+}
+
 static void apply(struct agent *agent)
 {
+    agent->resolver_busy++;
     struct resolver_setup setup = {
         .nameservers = agent->dns,
         .nameserver_count = agent->dns_count,
@@ -78,7 +112,7 @@ static void apply(struct agent *agent)
     };
     if (agent->stub != NULL)
         setup.stub = *agent_stub_address(agent->stub);
-    resolver_setter_apply(agent->resolver_setter, &setup);
+    resolver_setter_apply(agent->resolver_setter, &setup, on_applied, agent);
 }
 
 /* The domain in lower case; false when there is none that the host may search. */

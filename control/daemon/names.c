@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "control/host/resolver.h"
+#include "control/host/resolver_helper.h"
 #include "control/host/resolver_setter.h"
 #include "control/host/resolver_watch.h"
 #include "control/state/plan.h"
@@ -50,7 +51,7 @@ void names_clean(const char *data_dir)
 {
     struct err err;
     struct resolver_paths paths = resolver_paths_default(data_dir);
-    if (resolver_restore(&paths, &err) < 0)
+    if (resolver_helper_restore(&paths, &err) < 0)
         log_warn("the resolver of an earlier run cannot be put back", F_STR("error", err.text));
 }
 
@@ -191,7 +192,7 @@ static void point_resolver(const struct names *names)
         .interface = names->options->interface_name,
         .keep_former = true,
     };
-    resolver_setter_apply(names->setter, &setup);
+    resolver_setter_apply(names->setter, &setup, NULL, NULL);
 }
 
 /* Opens the listeners that are missing. `told`: a failure is logged already. */

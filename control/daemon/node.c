@@ -29,6 +29,7 @@
 #include "control/daemon/node_settle.h"
 #include "control/host/confine.h"
 #include "control/host/datadir.h"
+#include "control/host/resolver_helper.h"
 #include "control/host/tool.h"
 #include "control/rpc/server.h"
 #include "control/state/presence.h"
@@ -409,7 +410,10 @@ static int start(struct node *node, struct err *err)
     if (getrandom(node->seed, sizeof node->seed, 0) != (ssize_t)sizeof node->seed ||
         getrandom(&node->run, sizeof node->run, 0) != (ssize_t)sizeof node->run)
         return err_set(err, -EIO, "no random bytes");
-    int code = tool_helper_start();
+    int code = resolver_helper_start(node->config->data_dir);
+    if (code < 0)
+        return err_set_errno(err, code, "cannot start the helper that keeps the host's resolver");
+    code = tool_helper_start();
     if (code < 0)
         return err_set_errno(err, code, "cannot start the helper that runs nft");
     code = node_read_host(node, err);
@@ -519,6 +523,7 @@ int node_run(struct node_config *config, struct err *err)
     if (uv_loop_close(&node->loop) < 0)
         log_debug("the loop was left with open handles");
     tool_helper_end();
+    resolver_helper_end();
     transport_tls_destroy(node->tls);
     identity_fini(&node->identity);
     free(node->host_networks);

@@ -3,7 +3,10 @@
 #include "control/host/confine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -23,11 +26,38 @@ static void settle_signals(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Puts the helper's own name where `ps` reads the daemon's arguments, so that a signal for all
+ * processes with the daemon's name does not end the helper. Nothing may point to the arguments. */
+static void hide_arguments(const char *name)
+{
+    unsigned long start = 0;
+    unsigned long end = 0;
+    char text[1024];
+    int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    if (len <= 0)
+        return;
+    text[len] = '\0';
+    const char *at = strrchr(text, ')'); /* the end of field 2; 48 and 49 are wanted */
+    for (int field = 2; at != NULL && field < 48; field++)
+        at = strchr(at + 1, ' ');
+    if (at == NULL || sscanf(at, "%lu %lu", &start, &end) != 2 || start == 0 || end <= start)
+        return;
+    char *arguments = (char *)(uintptr_t)start;
+    memset(arguments, 0, end - start);
+    memcpy(arguments, name, strnlen(name, end - start - 1));
+}
+
 static _Noreturn void live(const struct helper_options *options, int fd, pid_t parent)
 {
     settle_signals();
     (void)prctl(PR_SET_NAME, options->name);
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (options->outlives)
+        hide_arguments(options->name);
+    else
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent || (fd != SOCKET_FD && dup2(fd, SOCKET_FD) < 0))
         _exit(1);
     (void)close_range(SOCKET_FD + 1, ~0u, 0);

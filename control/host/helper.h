@@ -19,6 +19,9 @@ struct helper_options {
     uint64_t rights;  /* bits 1 << CAP_X: what it keeps of the daemon's */
     /* Programs that it starts have these rights too, whatever their user. */
     bool passes_on;
+    /* Lives on when the daemon dies, until it ends by itself, and does not look like the daemon in a
+     * list of processes. Its `ctx` holds no pointer to the command line. */
+    bool outlives;
     /* The whole life of the helper, which ends on return. `ctx` is its own copy. */
     void (*serve)(int fd, const void *ctx);
     const void *ctx;

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "control/host/resolv_conf.h"
 #include "control/host/resolver.h"
+#include "control/host/resolver_helper.h"
 #include "control/host/worker.h"
 
 #include <errno.h>
@@ -33,13 +34,13 @@ struct setter_job {
 static void run_apply(struct worker_job *base)
 {
     struct setter_job *job = (struct setter_job *)base;
-    job->code = resolver_apply(&job->paths, &job->setup, &job->err);
+    job->code = resolver_helper_apply(&job->paths, &job->setup, &job->err);
 }
 
 static void run_restore(struct worker_job *base)
 {
     struct setter_job *job = (struct setter_job *)base;
-    job->code = resolver_restore(&job->paths, &job->err);
+    job->code = resolver_helper_restore(&job->paths, &job->err);
 }
 
 static void apply_done(struct worker_job *base)
@@ -47,6 +48,8 @@ static void apply_done(struct worker_job *base)
     struct setter_job *job = (struct setter_job *)base;
     if (job->code < 0)
         log_warn("this host does not resolve the network's names", F_STR("error", job->err.text));
+    if (job->then != NULL)
+        job->then(job->ctx);
     free(job);
 }
 
@@ -87,11 +90,17 @@ int resolver_setter_open(struct resolver_setter **out, uv_loop_t *loop,
     return 0;
 }
 
-void resolver_setter_apply(struct resolver_setter *setter, const struct resolver_setup *setup)
+void resolver_setter_apply(struct resolver_setter *setter, const struct resolver_setup *setup,
+                           void (*applied)(void *ctx), void *ctx)
 {
     struct setter_job *job = make_job(setter);
-    if (job == NULL)
+    if (job == NULL) {
+        if (applied != NULL)
+            applied(ctx);
         return;
+    }
+    job->then = applied;
+    job->ctx = ctx;
     size_t count = setup->nameserver_count < RESOLVER_NAMESERVERS ? setup->nameserver_count
                                                                   : RESOLVER_NAMESERVERS;
     job->job = (struct worker_job){.run = run_apply, .done = apply_done};

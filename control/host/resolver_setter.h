@@ -15,8 +15,10 @@ struct resolver_setter;
 int resolver_setter_open(struct resolver_setter **out, uv_loop_t *loop,
                          const struct resolver_paths *paths);
 
-/* resolver_apply with a copy of the setup. */
-void resolver_setter_apply(struct resolver_setter *setter, const struct resolver_setup *setup);
+/* resolver_apply with a copy of the setup; then, unless it is NULL, applied(ctx) on the loop, also
+ * after a failure. */
+void resolver_setter_apply(struct resolver_setter *setter, const struct resolver_setup *setup,
+                           void (*applied)(void *ctx), void *ctx);
 
 /* resolver_restore; then, unless it is NULL, restored(ctx) on the loop. */
 void resolver_setter_restore(struct resolver_setter *setter, void (*restored)(void *ctx),

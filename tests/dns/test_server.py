@@ -349,6 +349,7 @@ def test_stub():
             equal(dig("nope.corp", transport).status, "NXDOMAIN")
             equal(dig("www.example", transport).status, "REFUSED")
             equal(dig("-x", "192.0.2.9", transport).records[0].split()[-1], "box.corp.")
+        equal(dig("router").records[0].split()[-1], "10.11.0.1")  # known without asking
         equal(dig("laptop").status, "REFUSED")  # one label is the resolvers' to answer
         equal(dig("many.corp").counts[0], 300)
         assert "tc" in dig("many.corp", "+ignore").flags

@@ -4,7 +4,7 @@ import os
 import time
 import unittest
 
-from lab.dns import GATEWAY, UNBOUND, UPSTREAM, Names, Upstream, dig, start_unbound
+from lab.dns import GATEWAY, STUB, UNBOUND, UPSTREAM, Names, Upstream, dig, start_unbound
 from lab.labtest import InLab
 from lab.netns import wait_until
 from lab.story import Network
@@ -119,7 +119,8 @@ class Everywhere(Upstream):
         for host, at in ((net.server, "192.168.50.1"), (net.client, "172.17.0.2")):
             self.assertEqual(dig(host, "www.example", at=at).status, "REFUSED")
             self.assertEqual(dig(host, "client.heimdall", at=at).values("A"), ["10.51.0.2"])
-        self.assertIn(f"nameserver {GATEWAY}\n", net.client.resolv_conf())
+        self.eventually(lambda: f"nameserver {STUB}\n" in net.client.resolv_conf(), net.client.resolv_conf)
+        self.assertEqual(net.client.run(["getent", "ahostsv4", "router"]).stdout.split()[0], GATEWAY)
 
 
 class Forbidden(InLab):

@@ -74,11 +74,11 @@ class Resolvers(InLab):
 
     def test_resolvconf(self):
         self.host(RESOLVCONF, "resolvconf")
-        self.life("cat /etc/resolv.conf", ["nameserver 10.11.0.1\nnameserver 192.0.2.53\n", "search heimdall"])
+        self.life("cat /etc/resolv.conf", ["nameserver 127.0.51.53\n", "search heimdall"])
 
     def test_openresolv(self):
         self.host(RESOLVCONF, "openresolv")
-        self.life("cat /etc/resolv.conf", ["nameserver 10.11.0.1\nnameserver 192.0.2.53\n", "search heimdall"])
+        self.life("cat /etc/resolv.conf", ["nameserver 127.0.51.53\n", "search heimdall"])
 
 
 if __name__ == "__main__":

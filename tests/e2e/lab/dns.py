@@ -9,6 +9,7 @@ from lab.story import Network
 HOSTILE = pathlib.Path(__file__).with_name("dns_hostile.py")
 GATEWAY = "10.11.0.1"  # the node's address in the tunnel
 UPSTREAM = "192.168.50.10"
+STUB = "127.0.51.53"  # a peer's own
 
 # Records of a real resolver behind the node.
 UNBOUND = """
