@@ -148,8 +148,8 @@ static int open_loop(struct agent *agent)
     signals_open(&agent->signals, &agent->loop, &events);
     (void)uv_timer_init(&agent->loop, &agent->timer);
     agent->timer.data = agent;
-    (void)uv_timer_init(&agent->loop, &agent->report);
-    agent->report.data = agent;
+    (void)uv_timer_init(&agent->loop, &agent->patience);
+    agent->patience.data = agent;
     return 0;
 }
 
@@ -167,7 +167,7 @@ static void stop(struct agent *agent)
     tunnel_close(agent->tunnel);
     agent->tunnel = NULL;
     uv_close((uv_handle_t *)&agent->timer, NULL);
-    uv_close((uv_handle_t *)&agent->report, NULL);
+    uv_close((uv_handle_t *)&agent->patience, NULL);
     signals_close(&agent->signals);
 }
 

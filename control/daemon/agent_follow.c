@@ -47,6 +47,16 @@ static void notice_restart(struct agent *agent, const Pb__ConnectResponse *respo
         log_warn("cannot renew the tunnel to the node", F_STR("error", err.text));
 }
 
+/* Names resolve now, for whoever waits for the news. */
+static void report(struct agent *agent)
+{
+    if (agent->stopping || agent->client == NULL)
+        return;
+    agent_report_connected(agent, agent->address);
+    agent_report_exit(agent, tunnel_current(agent->tunnel)->exit);
+    agent_report_nameless(agent);
+}
+
 void agent_follow(struct agent *agent, const Pb__ConnectResponse *response)
 {
     struct plan plan;
@@ -65,8 +75,8 @@ void agent_follow(struct agent *agent, const Pb__ConnectResponse *response)
     notice_restart(agent, response);
     agent_resolver_set(agent, tunnel_current(agent->tunnel), response);
     agent_nodes_learn(agent, response);
-    agent_resolver_report_connected(agent, response->address);
-    agent_report_exit(agent, tunnel_current(agent->tunnel)->exit);
+    snprintf(agent->address, sizeof agent->address, "%s", response->address);
+    agent_resolver_when_set(agent, report);
 }
 
 void agent_forget(struct agent *agent)

@@ -143,14 +143,6 @@ static bool give_up_name(struct agent *agent, const char *why)
     return true;
 }
 
-static void report_nameless(struct agent *agent)
-{
-    if (agent->name_refusal[0] != '\0')
-        log_warn("connected without a name: choose one with --name",
-                 F_STR("reason", agent->name_refusal));
-    agent->name_refusal[0] = '\0';
-}
-
 static void on_answer(void *ctx, enum grpc_code code, const char *text,
                       const ProtobufCMessage *response)
 {
@@ -159,7 +151,6 @@ static void on_answer(void *ctx, enum grpc_code code, const char *text,
     case GRPC_OK:
         agent->pause_ms = PAUSE_MIN_MS;
         agent_follow(agent, (const Pb__ConnectResponse *)response);
-        report_nameless(agent);
         if (agent->stream == NULL)
             watch(agent);
         return;

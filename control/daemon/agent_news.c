@@ -85,3 +85,11 @@ void agent_report_exit(struct agent *agent, enum plan_exit exit)
         return;
     }
 }
+
+void agent_report_nameless(struct agent *agent)
+{
+    if (agent->name_refusal[0] != '\0')
+        log_warn("connected without a name: choose one with --name",
+                 F_STR("reason", agent->name_refusal));
+    agent->name_refusal[0] = '\0';
+}

@@ -14,4 +14,7 @@ void agent_report_refused(struct agent *agent, const char *why);
 void agent_report_connected(struct agent *agent, const char *address);
 void agent_report_exit(struct agent *agent, enum plan_exit exit);
 
+/* That the name which nobody chose was refused, once. */
+void agent_report_nameless(struct agent *agent);
+
 #endif

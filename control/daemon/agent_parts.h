@@ -49,8 +49,8 @@ struct agent {
     struct agent_stub *stub; /* NULL: not needed yet, or refused */
     bool stub_refused;
     unsigned resolver_busy; /* changes of the resolver under way */
-    uv_timer_t report;      /* the news of a connection waits for them, this long at most */
-    bool report_due;
+    uv_timer_t patience;    /* with them */
+    void (*resolver_then)(struct agent *agent);
     char address[IP_PREFIX_TEXT];
     bool domain_refused; /* reported */
     struct transport_tls *tls;

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { REPORT_MS = 1000 }; /* the most that a slow tool delays the news */
+enum { PATIENCE_MS = 1000 }; /* with a tool that hangs */
 
 int agent_resolver_open(struct agent *agent, struct err *err)
 {
@@ -70,34 +70,34 @@ static void open_stub(struct agent *agent)
              F_STR("error", strerror(-rc)));
 }
 
-static void report(struct agent *agent)
+static void call_waiting(struct agent *agent)
 {
-    (void)uv_timer_stop(&agent->report);
-    if (agent->report_due && !agent->stopping && agent->client != NULL)
-        agent_report_connected(agent, agent->address);
-    agent->report_due = false;
+    void (*then)(struct agent *) = agent->resolver_then;
+    agent->resolver_then = NULL;
+    (void)uv_timer_stop(&agent->patience);
+    if (then != NULL)
+        then(agent);
 }
 
 static void on_applied(void *ctx)
 {
     struct agent *agent = ctx;
-    if (--agent->resolver_busy == 0)
-        report(agent);
+    if (--agent->resolver_busy == 0 && !agent->stopping)
+        call_waiting(agent);
 }
 
-static void on_report(uv_timer_t *timer)
+static void on_patience_over(uv_timer_t *timer)
 {
-    report(timer->data);
+    call_waiting(timer->data);
 }
 
-void agent_resolver_report_connected(struct agent *agent, const char *address)
+void agent_resolver_when_set(struct agent *agent, void (*then)(struct agent *agent))
 {
-    snprintf(agent->address, sizeof agent->address, "%s", address);
-    agent->report_due = true;
+    agent->resolver_then = then;
     if (agent->resolver_busy > 0)
-        (void)uv_timer_start(&agent->report, on_report, REPORT_MS, 0);
+        (void)uv_timer_start(&agent->patience, on_patience_over, PATIENCE_MS, 0);
     else
-        report(agent);
+        call_waiting(agent);
 }
 
 static void apply(struct agent *agent)

@@ -23,9 +23,9 @@ void agent_resolver_close(struct agent *agent);
 void agent_resolver_set(struct agent *agent, const struct plan *plan,
                         const Pb__ConnectResponse *response);
 
-/* Reports the connection once names resolve, so that whoever waits for the news can use them; a tool
+/* Calls `then` when all changes so far are made, perhaps at once, or a second later, so that a tool
  * that hangs does not keep it. */
-void agent_resolver_report_connected(struct agent *agent, const char *address);
+void agent_resolver_when_set(struct agent *agent, void (*then)(struct agent *agent));
 
 /* For a resolver that another program reset, or that lost its interface. `ctx` is the agent. */
 void agent_resolver_set_again(void *ctx);

@@ -105,7 +105,7 @@ int resolver_helper_start(const char *state_dir)
 {
     static char folder[PATH_MAX];
     const struct helper_options options = {
-        .name = "resolver-keeper",
+        .name = "heimdall-tools",
         .rights = UINT64_C(1) << CAP_NET_ADMIN,
         .passes_on = true,
         .outlives = true,

@@ -369,6 +369,10 @@ def test_stub_with_resolvers_that_fail():
             seconds, answer = took("box.corp", transport)
             equal(answer.records[0].split()[-1], "192.0.2.9")
             assert seconds < 0.9, seconds
+    with node_server(), stub_server("127.0.2.5:5301"):
+        seconds, answer = took("box.corp")
+        equal(answer.status, "REFUSED")  # of the node, which has no upstream here
+        assert seconds < 0.9, seconds
     with stub_server("127.0.2.5:5301"):
         seconds, answer = took("box.corp")
         equal(answer.status, "SERVFAIL")
