@@ -1,5 +1,6 @@
 #include "dns/zone.h"
 
+#include "dns/reserved.h"
 #include "tests/unit.h"
 
 #include <errno.h>
@@ -263,6 +264,43 @@ START_TEST(reserved_names_are_never_bare)
 }
 END_TEST
 
+static const struct {
+    const char *domain;
+    bool allowed;
+} domains_of_networks[] = {
+    {"heimdall", true},
+    {"office", true},
+    {"corp", true},
+    {"corp.example", true},
+    {"home.arpa", true},
+    {"my.home.arpa", true},
+    {"lan", true},
+    {"vpn.example.com", true},
+    {"a.internal", true},
+    {"com", false},
+    {"example.com", false},
+    {"arpa", false},
+    {"in-addr.arpa", false},
+    {"nothome.arpa", false},
+    {"local", false},
+    {"a.local", false},
+    {"localhost", false},
+    {"onion", false},
+    {"wpad", false},
+    {"1", false},
+    {"10.0.0.1", false},
+    {"xn--p1ai", false},
+    {"", false},
+    {"www.bank.example", true},
+};
+
+START_TEST(domains)
+{
+    ck_assert_int_eq(reserved_allows_domain(domains_of_networks[_i].domain),
+                     domains_of_networks[_i].allowed);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("zone");
@@ -272,6 +310,7 @@ int main(void)
     tcase_add_test(tc, a_name_too_long_with_its_domain_is_refused);
     tcase_add_loop_test(tc, domains_are_checked, 0, 6);
     tcase_add_test(tc, many_hosts);
+    tcase_add_loop_test(tc, domains, 0, ARRAY_LEN(domains_of_networks));
     tcase_add_loop_test(tc, reserved_names_are_never_bare, 0, ARRAY_LEN(reserved));
     return unit_run(tc);
 }

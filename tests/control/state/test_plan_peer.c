@@ -294,6 +294,27 @@ START_TEST(same_key_twice)
 }
 END_TEST
 
+/* A node must not send a peer's queries to a resolver outside the overlay. */
+START_TEST(resolvers_outside)
+{
+    char *given[] = {(char *)"8.8.8.8", (char *)"10.11.0.1", (char *)"127.0.0.1",
+                     (char *)"10.51.0.9", (char *)"2001:4860:4860::8888"};
+    struct answer answer;
+    struct plan plan;
+    struct err err = {0};
+    answer_init(&answer, 1, "10.11.0.0/16 0.0.0.0/0 ::/0");
+    answer.pb.dns = given;
+    answer.pb.n_dns = ARRAY_LEN(given);
+    ck_assert_int_eq(plan_of_peer(&answer.pb, &(struct plan_self){0}, &plan, &err), 0);
+    ck_assert_uint_eq(plan.dns_count, 2);
+    char text[IP_ADDR_TEXT];
+    ck_assert_str_eq(ip_addr_format(&plan.dns[0], text), "10.11.0.1");
+    ck_assert_str_eq(ip_addr_format(&plan.dns[1], text), "10.51.0.9");
+    plan_fini(&plan);
+    answer_fini(&answer);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("plan_peer");
@@ -304,5 +325,6 @@ int main(void)
     tcase_add_test(tc, many_networks);
     tcase_add_test(tc, largest_network);
     tcase_add_test(tc, same_key_twice);
+    tcase_add_test(tc, resolvers_outside);
     return unit_run(tc);
 }
