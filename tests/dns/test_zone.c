@@ -269,7 +269,7 @@ static const struct {
     bool allowed;
 } domains_of_networks[] = {
     {"heimdall", true},
-    {"office", true},
+    {"office", false},
     {"corp", true},
     {"corp.example", true},
     {"home.arpa", true},
