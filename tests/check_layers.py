@@ -56,7 +56,7 @@ LIBRARIES = {
     r"cap-ng\.h": ["control/host/confine"],
     r"seccomp\.h": ["control/host/confine_calls"],
     r"openssl/": ["control/rpc/transport", "dns/tls_relay", "bench"],
-    r"uv\.h": ["control/rpc", "control/host", "control/cluster", "control/api", "control/daemon", "dns/server", "dns/upstream",
+    r"uv\.h": ["control/rpc", "control/host", "control/cluster", "control/api", "control/daemon", "dns/server", "dns/exchange", "dns/upstream",
                "dns/tls_relay", "wg/uapi/uapi_socket", "cmd", "tests"],
     r"microhttpd\.h": ["control/daemon/metrics_server"],
     r"cjson/": ["control/host/nft", "cmd", "tests"],
