@@ -113,8 +113,12 @@ void metrics_of_tunnel(struct metrics_text *text, struct metrics_tunnel *totals,
                    "Bytes sent through the tunnel, as WireGuard counts them.",
                    (double)metrics_total(&totals->tx, tx));
     metrics_family(text, "heimdall_tunnel_dropped_datagrams_total", METRICS_COUNTER,
-                   "Datagrams lost inside this host.");
+                   "Datagrams lost inside this host: not sent, the tunnel's own that were routed "
+                   "back into it, and packets between peers that are kept apart.");
     metrics_sample(text, (struct metrics_label){"reason", "not_sent"}, none, (double)info->dropped);
+    metrics_sample(text, (struct metrics_label){"reason", "own"}, none, (double)info->looped);
+    metrics_sample(text, (struct metrics_label){"reason", "between_peers"}, none,
+                   (double)info->prohibited);
     metrics_single(text, "heimdall_tunnel_up", METRICS_GAUGE,
                    "1 while the tunnel's interface is up.", info->up ? 1 : 0);
 }
