@@ -107,20 +107,25 @@ void buffer_append_string(struct buffer *buffer, const char *text)
     buffer_append(buffer, text, strlen(text));
 }
 
+/* Mostly the text fits into what was reserved, and is made only once. */
 void buffer_printf(struct buffer *buffer, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
     va_list again;
     va_copy(again, args);
-    int len = vsnprintf(NULL, 0, format, args);
-    char *room = len < 0 ? NULL : (char *)buffer_reserve(buffer, (size_t)len + 1);
-    if (room == NULL) {
-        buffer->failed = true;
-    } else {
-        vsnprintf(room, (size_t)len + 1, format, again);
-        buffer_commit(buffer, (size_t)len);
+    char *room = (char *)buffer_reserve(buffer, 1);
+    size_t size = room == NULL ? 0 : buffer->capacity - buffer->end;
+    int len = vsnprintf(room, size, format, args);
+    if (len >= 0 && (size_t)len >= size) {
+        room = (char *)buffer_reserve(buffer, (size_t)len + 1);
+        if (room != NULL)
+            vsnprintf(room, (size_t)len + 1, format, again);
     }
+    if (len < 0 || room == NULL)
+        buffer->failed = true;
+    else
+        buffer_commit(buffer, (size_t)len);
     va_end(again);
     va_end(args);
 }
