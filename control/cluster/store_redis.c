@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "control/cluster/redis_launch.h"
 #include "control/cluster/redis_loop.h"
+#include "control/cluster/redis_upkeep.h"
 #include "control/cluster/store.h"
 #include "control/cluster/store_redis_reply.h"
 #include "control/cluster/store_redis_scripts.h"
@@ -48,6 +49,7 @@ struct store_redis {
     uv_timer_t soon;
     uv_timer_t catch_up;
     uint64_t catch_up_rev;
+    struct redis_upkeep upkeep;
     unsigned open_handles;
     uint64_t retry_ms;
     size_t unanswered;   /* commands on `command` */
@@ -435,6 +437,7 @@ static void on_changes(redisAsyncContext *context, void *data, void *privdata)
         load(store);
         return;
     }
+    redis_upkeep_changed(&store->upkeep);
     follow(store);
     release(store);
 }
@@ -453,6 +456,7 @@ static void loaded(struct store_redis *store, const struct store_redis_load *dat
         store->events.loaded(store->events.ctx, &data->image);
     if (store->phase != PHASE_LIVE || store->closing)
         return;
+    redis_upkeep_changed(&store->upkeep);
     follow(store);
     settle_after_load(store);
 }
@@ -720,6 +724,7 @@ static void close_store(struct store *base, void (*closed)(void *ctx), void *ctx
     uv_close((uv_handle_t *)&store->watchdog, store_redis_on_closed);
     uv_close((uv_handle_t *)&store->soon, store_redis_on_closed);
     uv_close((uv_handle_t *)&store->catch_up, store_redis_on_closed);
+    uv_close((uv_handle_t *)&store->upkeep.timer, store_redis_on_closed);
     take_down(store);
 }
 
@@ -753,6 +758,9 @@ int store_redis_open(struct store **out, uv_loop_t *loop, const struct store_red
         timers[i]->data = store;
         store->open_handles++;
     }
+    redis_upkeep_init(&store->upkeep, loop, &store->command);
+    store->upkeep.timer.data = store;
+    store->open_handles++;
     uv_timer_start(&store->retry, on_retry, 0, 0);
     *out = &store->base;
     return 0;

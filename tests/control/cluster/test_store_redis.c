@@ -487,6 +487,63 @@ START_TEST(foreign_writes)
 }
 END_TEST
 
+static void on_pause(uv_timer_t *timer)
+{
+    *(bool *)timer->data = true;
+}
+
+static void pause_for(struct world *world, uint64_t ms)
+{
+    uv_timer_t timer;
+    bool over = false;
+    uv_timer_init(&world->fixture.loop, &timer);
+    timer.data = &over;
+    uv_timer_start(&timer, on_pause, ms, 0);
+    fixture_run_until(&world->fixture, &over, 60000);
+    uv_close((uv_handle_t *)&timer, NULL);
+    uv_run(&world->fixture.loop, UV_RUN_NOWAIT);
+}
+
+static int commit_megabyte(struct world *world)
+{
+    enum { MEGABYTE = 1024 * 1024 };
+    static char text[MEGABYTE + 1];
+    memset(text, 'x', MEGABYTE);
+    struct change change = change_at(state_epoch(world->state), state_rev(world->state));
+    change_add(&change, RECORD_SET, "heimdall:x", NULL, text, MEGABYTE);
+    int status = commit(world, &change);
+    change_fini(&change);
+    return status;
+}
+
+/* The append-only file is rewritten before it has twice the data set and 16 MB. Commits go on
+ * meanwhile, and a Redis that is killed then has all of them. */
+START_TEST(the_file_is_rewritten)
+{
+    struct world world;
+    world_init(&world);
+    ck_assert_int_eq(promote(&world, 0, 0, 1), 0);
+    const char *base = NULL;
+    for (int i = 0; i < 12; i++)
+        ck_assert_int_eq(commit_megabyte(&world), 0);
+    for (int i = 0; i < 600 && (base == NULL || strtoull(base + 14, NULL, 10) < 10000); i++) {
+        pause_for(&world, 50);
+        ck_assert_int_eq(commit_setting(&world, "cluster", "abc"), 0);
+        base = strstr(cli(&world, "info persistence"), "aof_base_size:");
+    }
+    ck_assert_ptr_nonnull(base);
+    ck_assert_uint_ge(strtoull(base + 14, NULL, 10), 10000); /* 89 without data */
+    uint64_t rev = state_rev(world.state);
+    int loads = world.loads;
+    redis_proc_kill(world.fixture.proc);
+    while (world.loads == loads)
+        pause_for(&world, 20);
+    ck_assert_uint_eq(state_rev(world.state), rev);
+    ck_assert_str_eq(state_settings(world.state)->cluster, "abc");
+    world_fini(&world);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("store_redis");
@@ -501,6 +558,7 @@ int main(void)
     tcase_add_test(tc, follows_a_thousand);
     tcase_add_test(tc, survives_a_killed_redis);
     tcase_add_test(tc, notices_a_stopped_redis);
+    tcase_add_test(tc, the_file_is_rewritten);
     tcase_add_loop_test(tc, foreign_writes, 0, 2);
     return unit_run(tc);
 }
