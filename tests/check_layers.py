@@ -31,7 +31,7 @@ MAY_INCLUDE = {
     "control/rpc": ["base", "proto"],
     "control/config": ["base", "dns/upstream.h", "control/state/access.h"],
     "control/host": ["base", "tun", "wg/crypto/x25519.h", "wg/path", "wg/uapi", "control/state"],
-    "control/cluster": ["base", "control/state", "control/election", "control/host/helper.h", "control/host/datadir.h",
+    "control/cluster": ["base", "control/state", "control/election", "control/host/helper.h", "control/host/datadir.h", "control/host/socket_watch.h",
                         "control/rpc/client.h"],
     "control/api": ["base", "proto", "wg/path", "control/state", "control/rpc", "control/cluster"],
     "control/daemon": ["base", "proto", "dns", "tun", "wg/path", "control/state", "control/election", "control/rpc",

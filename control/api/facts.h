@@ -34,6 +34,8 @@ struct report_probe {
     struct ip_prefix network; /* that `to` stands for */
 };
 
+enum { REPORT_SOCKETS = 3 }; /* of hctl, wg(8) and Redis */
+
 /* The node's host and the parts of its process. */
 struct report_host {
     const char *interface_name;
@@ -46,7 +48,8 @@ struct report_host {
     bool forwards;
     const char *address_problem; /* why no other host can reach this one; NULL: it has an address */
     const char *tunnel_problem;  /* what of the interface does not stand as asked; NULL: all does */
-    const char *firewall_problem; /* why it does not stand as asked; NULL: it does */
+    const char *firewall_problem;                /* why it does not stand as asked; NULL: it does */
+    const char *missing_sockets[REPORT_SOCKETS]; /* paths; NULL: it is there */
     bool serves_names;
     const struct report_probe *probes; /* as of a moment ago */
     size_t probe_count;

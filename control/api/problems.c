@@ -146,6 +146,17 @@ static void check_store(struct problems *problems, const struct report_facts *fa
                     "%zu damaged records of the store are ignored", damaged);
 }
 
+static void check_sockets(struct problems *problems, const struct report_facts *facts)
+{
+    for (size_t i = 0; i < REPORT_SOCKETS; i++)
+        if (facts->host->missing_sockets[i] != NULL)
+            problem_add(problems,
+                        "stop the program that removes it; it is recreated by itself, and the "
+                        "node's log says what fails",
+                        "the socket %s was removed: programs of this host cannot use it",
+                        facts->host->missing_sockets[i]);
+}
+
 static void check_names(struct problems *problems, const struct report_facts *facts)
 {
     if (!facts->host->serves_names)
@@ -379,6 +390,7 @@ static const struct {
     {"firewall", "the firewall is set up", check_firewall},
     {"forwarding", "packets of peers are forwarded", check_forwarding},
     {"store", "Redis runs and takes changes, its disk has space", check_store},
+    {"sockets", "the sockets for programs of this host are there", check_sockets},
     {"dns", "the network's names are served", check_names},
     {"names", "every peer has the name that it chose", check_taken_names},
     {"dns-access", "peers reach DNS over UDP and TCP", check_dns_probes},

@@ -3,6 +3,7 @@
  * state stays as it is until then. */
 #include "control/cluster/cluster.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "control/cluster/cluster_mark.h"
@@ -13,6 +14,7 @@
 #include "control/cluster/store_redis.h"
 #include "control/cluster/writer.h"
 #include "control/host/datadir.h"
+#include "control/host/socket_watch.h"
 #include "control/state/state.h"
 
 #include <errno.h>
@@ -22,6 +24,7 @@
 
 enum {
     DEATHS_MAX = 5, /* of Redis, before the store has ever taken changes */
+    SOCKET_S = 30,  /* for Redis to create its socket and be promoted */
 };
 
 struct cluster {
@@ -32,6 +35,8 @@ struct cluster {
     struct cluster_events events;
     struct redis_proc *redis;
     struct disk_watch disk;
+    struct socket_watch *socket; /* of Redis; NULL before the first promotion */
+    uint64_t restarted_ns;       /* when Redis was restarted for its socket */
     struct store *store;
     struct writer *writer;
     struct state *state; /* NULL until loaded */
@@ -57,6 +62,37 @@ static void ask_disk(void *ctx, void (*answer)(void *ctx, bool full), void *answ
 
 static void promote(struct cluster *cluster);
 
+/* Redis creates its socket when it starts, at no other time. */
+static bool is_starting(void *ctx)
+{
+    const struct cluster *cluster = ctx;
+    uint64_t passed_ns = clock_boottime_ns() - cluster->restarted_ns;
+    return !cluster->promoted && passed_ns < SOCKET_S * NS_PER_SEC;
+}
+
+static int restart_for_socket(void *ctx)
+{
+    struct cluster *cluster = ctx;
+    cluster->restarted_ns = clock_boottime_ns();
+    redis_proc_kill(cluster->redis);
+    return 0;
+}
+
+static void watch_socket(struct cluster *cluster)
+{
+    struct socket_watch_options options = {
+        .loop = cluster->loop,
+        .path = redis_proc_socket(cluster->redis),
+        .any = true,
+        .ctx = cluster,
+        .busy = is_starting,
+        .restore = restart_for_socket,
+    };
+    int code = cluster->socket != NULL ? 0 : socket_watch_open(&cluster->socket, &options);
+    if (code < 0)
+        log_warn("cannot watch the socket of Redis", F_STR("error", strerror(-code)));
+}
+
 static void on_promoted(void *ctx, int status, uint64_t epoch, uint64_t rev)
 {
     struct cluster *cluster = ctx;
@@ -67,6 +103,7 @@ static void on_promoted(void *ctx, int status, uint64_t epoch, uint64_t rev)
     if (status == 0) {
         log_debug("the store takes changes", F_INT("epoch", epoch));
         cluster->was_promoted = true;
+        watch_socket(cluster);
         cluster->events.promoted(cluster->events.ctx);
     } else if (status == -ESTALE && cluster->state != NULL) {
         promote(cluster);
@@ -171,6 +208,7 @@ static void on_redis_died(void *ctx, int status, uint64_t delay_ms)
     (void)delay_ms;
     cluster->deaths_total++;
     cluster->promoted = false;
+    cluster->restarted_ns = clock_boottime_ns();
     if (cluster->closing)
         return;
     if (!cluster->was_promoted && ++cluster->deaths >= DEATHS_MAX) {
@@ -262,6 +300,8 @@ static void on_store_closed(void *ctx)
 void cluster_close(struct cluster *cluster)
 {
     cluster->closing = true;
+    socket_watch_close(cluster->socket);
+    cluster->socket = NULL;
     if (cluster->store != NULL)
         store_close(cluster->store, on_store_closed, cluster);
     else
@@ -293,6 +333,11 @@ bool cluster_disk_full(const struct cluster *cluster)
 bool cluster_redis_runs(const struct cluster *cluster)
 {
     return redis_proc_pid(cluster->redis) > 0;
+}
+
+const char *cluster_missing_socket(const struct cluster *cluster)
+{
+    return socket_watch_missing(cluster->socket);
 }
 
 uint64_t cluster_redis_deaths(const struct cluster *cluster)

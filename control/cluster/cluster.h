@@ -65,6 +65,10 @@ bool cluster_takes_changes(const struct cluster *cluster);
 /* Whether the data dir's disk has no room for changes. */
 bool cluster_disk_full(const struct cluster *cluster);
 
+/* The path of Redis' socket while its file is not there and Redis is not just starting; else NULL.
+ */
+const char *cluster_missing_socket(const struct cluster *cluster);
+
 bool cluster_redis_runs(const struct cluster *cluster);
 uint64_t cluster_redis_deaths(const struct cluster *cluster); /* since the start */
 

@@ -30,6 +30,7 @@
 #include "control/host/confine.h"
 #include "control/host/datadir.h"
 #include "control/host/resolver_helper.h"
+#include "control/host/socket_watch.h"
 #include "control/host/tool.h"
 #include "control/rpc/server.h"
 #include "control/state/presence.h"
@@ -107,6 +108,9 @@ static void env_host(void *ctx, struct report_host *out)
         .tunnel_problem = tunnel_problem(node->tunnel),
         .forwards = tunnel_forwards(node->tunnel),
         .firewall_problem = tunnel_firewall_problem(node->tunnel),
+        .missing_sockets = {socket_watch_missing(node->socket_watch),
+                            tunnel_missing_socket(node->tunnel),
+                            cluster_missing_socket(node->cluster)},
         .serves_names = names_are_served(node->names),
     };
     out->probes = checkup_results(node->checkup, &out->probe_count);
@@ -495,6 +499,8 @@ static void stop(struct node *node)
     if (node->stopping)
         return;
     node->stopping = true;
+    socket_watch_close(node->socket_watch);
+    node->socket_watch = NULL;
     rpc_health_shut_down(node->health);
     if (node->rpc != NULL)
         rpc_server_shut_down(node->rpc, GOODBYE_MS, close_rest, node);

@@ -9,7 +9,8 @@ struct node;
 /* Listens at node->listen, for other hosts. 0 or a negative errno with a text. */
 int node_listen(struct node *node, struct err *err);
 
-/* Listens at control.sock in the data dir, for this host. 0 or a negative errno with a text. */
+/* Listens at control.sock in the data dir, for this host, and recreates the socket when another
+ * program removes it. 0 or a negative errno with a text. */
 int node_listen_unix(struct node *node, struct err *err);
 
 #endif

@@ -28,6 +28,7 @@ struct watch;
 struct rpc_health;
 struct rpc_reflection;
 struct rpc_server;
+struct socket_watch;
 struct status;
 struct watch_peer;
 struct transport_tls;
@@ -68,6 +69,7 @@ struct node {
     struct transport_tls *tls; /* of certificates; NULL without them */
     struct keyring *keyring;
     struct rpc_server *rpc;
+    struct socket_watch *socket_watch; /* of control.sock */
     struct api_env env;
     struct heimdall_service *handlers;
     struct watch_peer *watch;

@@ -11,6 +11,7 @@
 #include "control/host/firewall.h"
 #include "control/host/forwarding.h"
 #include "control/host/interface.h"
+#include "control/host/socket_watch.h"
 #include "control/host/tunnel_watch.h"
 #include "control/state/plan_diff.h"
 #include "control/state/plan_part.h"
@@ -34,7 +35,9 @@ struct tunnel {
     struct plan plan;
     struct interface interface;
     struct path *path;
-    struct uapi_socket *uapi;
+    uv_loop_t *loop;
+    struct uapi_socket *uapi; /* NULL: wg(8) cannot show this tunnel */
+    struct socket_watch *uapi_watch;
     struct tunnel_watch *watch;
     struct firewall *firewall; /* NULL: a peer's tunnel has none */
     struct forwarding forwarding;
@@ -232,10 +235,8 @@ static int uapi_get(void *ctx, struct uapi_info *out)
     return 0;
 }
 
-/* `wg show` is a convenience: without its socket the tunnel runs all the same. */
-static void open_uapi(struct tunnel *tunnel, uv_loop_t *loop)
+static int open_uapi(struct tunnel *tunnel, struct err *err)
 {
-    struct err err;
     struct uapi_socket_options options = {
         .interface_name = tunnel->interface.name,
         .listen_fd = -1,
@@ -243,8 +244,33 @@ static void open_uapi(struct tunnel *tunnel, uv_loop_t *loop)
         .ctx = tunnel,
         .get = uapi_get,
     };
-    if (uapi_socket_open(&tunnel->uapi, loop, &options, &err) < 0)
+    return uapi_socket_open(&tunnel->uapi, tunnel->loop, &options, err);
+}
+
+static int reopen_uapi(void *ctx)
+{
+    struct tunnel *tunnel = ctx;
+    struct err err;
+    uapi_socket_close(tunnel->uapi);
+    tunnel->uapi = NULL;
+    return open_uapi(tunnel, &err);
+}
+
+/* `wg show` is a convenience: without its socket the tunnel runs all the same. */
+static void serve_uapi(struct tunnel *tunnel)
+{
+    struct err err;
+    struct socket_watch_options watch = {
+        .loop = tunnel->loop, .ctx = tunnel, .restore = reopen_uapi};
+    int code = open_uapi(tunnel, &err);
+    if (code < 0) {
         log_warn("wg(8) cannot show this tunnel", F_STR("error", err.text));
+        return;
+    }
+    watch.path = uapi_socket_path(tunnel->uapi);
+    code = socket_watch_open(&tunnel->uapi_watch, &watch);
+    if (code < 0)
+        log_warn("cannot watch the socket of wg(8)", F_STR("error", strerror(-code)));
 }
 
 /* ---- the interface comes back ---- */
@@ -356,7 +382,7 @@ static int learn_public_key(struct tunnel *tunnel, struct err *err)
     return 0;
 }
 
-static int bring_up(struct tunnel *tunnel, const struct tunnel_options *options, struct err *err)
+static int bring_up(struct tunnel *tunnel, struct err *err)
 {
     int code = learn_public_key(tunnel, err);
     if (code < 0)
@@ -367,7 +393,7 @@ static int bring_up(struct tunnel *tunnel, const struct tunnel_options *options,
     tunnel->made_ns = clock_boottime_ns();
     if (tunnel->firewall != NULL)
         forwarding_enable(&tunnel->forwarding, tunnel->interface.ipv6);
-    open_uapi(tunnel, options->loop);
+    serve_uapi(tunnel);
     return 0;
 }
 
@@ -378,6 +404,7 @@ int tunnel_open(struct tunnel **out, const struct tunnel_options *options, struc
     if (tunnel == NULL)
         return err_set(err, -ENOMEM, "out of memory");
     plan_init(&tunnel->plan);
+    tunnel->loop = options->loop;
     tunnel->ctx = options->ctx;
     tunnel->recreated = options->recreated;
     tunnel->network_changed = options->network_changed;
@@ -407,7 +434,7 @@ int tunnel_open(struct tunnel **out, const struct tunnel_options *options, struc
     if (code < 0)
         err_set_errno(err, code, "the firewall cannot be set up");
     else
-        code = bring_up(tunnel, options, err);
+        code = bring_up(tunnel, err);
     if (code < 0)
         goto fail;
     *out = tunnel;
@@ -421,6 +448,7 @@ void tunnel_close(struct tunnel *tunnel)
 {
     if (tunnel == NULL)
         return;
+    socket_watch_close(tunnel->uapi_watch);
     uapi_socket_close(tunnel->uapi);
     firewall_close(tunnel->firewall);
     if (tunnel->path != NULL) {
@@ -438,6 +466,11 @@ void tunnel_close(struct tunnel *tunnel)
 int tunnel_info(struct tunnel *tunnel, struct path_info *out)
 {
     return path_info(tunnel->path, out);
+}
+
+const char *tunnel_missing_socket(const struct tunnel *tunnel)
+{
+    return socket_watch_missing(tunnel->uapi_watch);
 }
 
 struct path *tunnel_path(const struct tunnel *tunnel)

@@ -66,6 +66,9 @@ const struct plan *tunnel_current(const struct tunnel *tunnel);
 /* What the path says; path_info_fini. */
 int tunnel_info(struct tunnel *tunnel, struct path_info *out);
 
+/* The path of the UAPI socket while its file is not there, else NULL. */
+const char *tunnel_missing_socket(const struct tunnel *tunnel);
+
 /* For tests of the host (probe.h). */
 struct path *tunnel_path(const struct tunnel *tunnel);
 

@@ -23,7 +23,10 @@ struct transport_listener {
     bool is_unix;
     bool closed; /* the handle is gone; the struct waits for its connections */
     bool closing;
-    bool full; /* logged already */
+    bool full;                   /* logged already */
+    char path[ADDRESS_PATH_MAX]; /* of a unix socket, and its file, which others may replace */
+    dev_t device;
+    ino_t inode;
     struct transport_tls *tls;
     struct transport_limits limits;
     struct transport_owner owner;
@@ -128,18 +131,51 @@ static int clear_stale_socket(const char *path)
     return unlink(path) < 0 ? -errno : 0;
 }
 
-static int bind_unix(struct transport_listener *listener, uv_loop_t *loop, const char *path)
+/* Creates the file; libuv's own pipes would later remove any file of that name. */
+static int open_unix(const char *path)
 {
-    uv_pipe_init(loop, &listener->io.pipe, 0);
-    listener->io.handle.data = listener;
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
     int rv = clear_stale_socket(path);
     if (rv < 0)
         return rv;
+    memcpy(at.sun_path, path, strnlen(path, sizeof at.sun_path - 1));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
     /* the file must never be open to others, not even for a moment */
     mode_t former = umask(0777 & ~SOCKET_MODE);
-    rv = uv_pipe_bind(&listener->io.pipe, path);
+    rv = bind(fd, (struct sockaddr *)&at, sizeof at) < 0 ? -errno : fd;
     umask(former);
+    if (rv < 0)
+        close(fd);
     return rv;
+}
+
+static int bind_unix(struct transport_listener *listener, uv_loop_t *loop, const char *path)
+{
+    struct stat st;
+    uv_pipe_init(loop, &listener->io.pipe, 0);
+    listener->io.handle.data = listener;
+    int fd = open_unix(path);
+    if (fd < 0)
+        return fd;
+    if (lstat(path, &st) == 0) {
+        listener->device = st.st_dev;
+        listener->inode = st.st_ino;
+        memcpy(listener->path, path, strnlen(path, sizeof listener->path - 1));
+    }
+    int rv = uv_pipe_open(&listener->io.pipe, fd);
+    if (rv < 0)
+        close(fd);
+    return rv;
+}
+
+static void remove_file(const struct transport_listener *listener)
+{
+    struct stat st;
+    if (listener->path[0] != '\0' && lstat(listener->path, &st) == 0 &&
+        st.st_dev == listener->device && st.st_ino == listener->inode)
+        (void)unlink(listener->path);
 }
 
 static int bind_tcp(struct transport_listener *listener, uv_loop_t *loop,
@@ -220,6 +256,7 @@ void transport_listener_close(struct transport_listener *listener)
     if (listener == NULL)
         return;
     listener->closing = true;
+    remove_file(listener);
     uv_close(&listener->io.handle, listener_closed);
 }
 

@@ -13,7 +13,8 @@ int transport_listen(struct transport_listener **out, uv_loop_t *loop,
                      void (*accepted)(void *ctx, struct transport_conn *conn), void *ctx,
                      struct err *err);
 
-/* Stops listening and removes a unix socket's file; its connections live on. Takes NULL. */
+/* Stops listening and removes a unix socket's file, unless another one has its name now; its
+ * connections live on. Takes NULL. */
 void transport_listener_close(struct transport_listener *listener);
 
 /* The bound port (for a listener on port 0). */
