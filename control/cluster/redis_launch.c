@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/log.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -66,6 +67,37 @@ static bool may_change_user(void)
     return geteuid() == 0 && (caps & REDIS_LAUNCH_RIGHTS) == REDIS_LAUNCH_RIGHTS;
 }
 
+/* In a child: becomes Redis' user for good. Returns errno. */
+static int become_user(const struct redis_launch *launch)
+{
+    bool done = setgroups(0, NULL) == 0 && setgid(launch->gid) == 0 && setuid(launch->uid) == 0;
+    return done ? 0 : errno;
+}
+
+/* Finds out in a child whether this user can be had. Capabilities do not say so: a user namespace
+ * may lack the user, or refuse the change of groups. 0 or a negative errno. */
+static int try_user(const struct redis_launch *launch)
+{
+    int status = 0;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(become_user(launch));
+    if (pid < 0)
+        return -errno;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
+}
+
+/* Redis runs as the daemon's own user after all. */
+static void keep_user(struct redis_launch *launch, const char *what, int code)
+{
+    launch->drop = false;
+    log_warn("redis-server runs as this program's own user: the user that it should have cannot be "
+             "used here (in a container, map its id in /etc/subuid and /etc/subgid)",
+             F_STR("failed", what), F_STR("error", strerror(-code)), F_INT("uid", launch->uid));
+}
+
 static void choose_user(struct redis_launch *launch, const char *user)
 {
     const struct passwd *entry = may_change_user() ? getpwnam(user == NULL ? "redis" : user) : NULL;
@@ -74,43 +106,71 @@ static void choose_user(struct redis_launch *launch, const char *user)
     launch->drop = true;
     launch->uid = entry->pw_uid;
     launch->gid = entry->pw_gid;
+    int code = try_user(launch);
+    if (code < 0)
+        keep_user(launch, "setuid", code);
 }
 
 /* ---- its version: the first that knows all the settings of redis_keeper.c */
 
 enum { MAJOR_MIN = 7, VERSION_WAIT_MS = 3000 };
 
-static _Noreturn void become_version(const struct redis_launch *launch, int out)
+static _Noreturn void become_version(const struct redis_launch *launch, int out, int failure)
 {
     char *const argv[] = {launch->program, "--version", NULL};
     char *const env[] = {"LC_ALL=C", "PATH=/usr/bin:/bin", NULL};
-    if (dup2(out, 1) >= 0 &&
-        (!launch->drop ||
-         (setgroups(0, NULL) == 0 && setgid(launch->gid) == 0 && setuid(launch->uid) == 0)))
+    int code = dup2(out, 1) < 0 ? errno : 0;
+    if (code == 0 && launch->drop)
+        code = become_user(launch);
+    if (code == 0) {
         execve(launch->program, argv, env);
+        code = errno;
+    }
+    (void)!write(failure, &code, sizeof code);
     _exit(127);
 }
 
-/* The program's answer within the time limit, with a NUL. */
+/* A program that started closes the pipe of failures. 0 or a negative errno. */
+static int await_start(int failure)
+{
+    int code = 0;
+    struct pollfd ready = {.fd = failure, .events = POLLIN};
+    if (poll(&ready, 1, VERSION_WAIT_MS) != 1)
+        return -ETIMEDOUT;
+    return read(failure, &code, sizeof code) == sizeof code ? -code : 0;
+}
+
+/* The program's answer within the time limit, with a NUL. A negative errno if it does not start. */
 static int read_version(const struct redis_launch *launch, char *text, size_t capacity)
 {
     int fds[2];
+    int failure[2];
+    text[0] = '\0';
     if (pipe2(fds, O_CLOEXEC) < 0)
         return -errno;
+    if (pipe2(failure, O_CLOEXEC) < 0) {
+        int code = -errno;
+        close(fds[0]);
+        close(fds[1]);
+        return code;
+    }
     pid_t pid = fork();
     if (pid == 0)
-        become_version(launch, fds[1]);
+        become_version(launch, fds[1], failure[1]);
     close(fds[1]);
+    close(failure[1]);
+    int rc = pid < 0 ? -EAGAIN : await_start(failure[0]);
     struct pollfd ready = {.fd = fds[0], .events = POLLIN};
     ssize_t n =
-        pid > 0 && poll(&ready, 1, VERSION_WAIT_MS) == 1 ? read(fds[0], text, capacity - 1) : 0;
+        rc == 0 && poll(&ready, 1, VERSION_WAIT_MS) == 1 ? read(fds[0], text, capacity - 1) : 0;
     text[n > 0 ? n : 0] = '\0';
     close(fds[0]);
+    close(failure[0]);
     if (pid > 0) {
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
     }
-    return pid < 0 ? -EAGAIN : 0;
+    return rc;
 }
 
 /* "Redis server v=7.0.15 sha=..." */
@@ -119,7 +179,9 @@ static int check_version(const struct redis_launch *launch, struct err *err)
     char text[256];
     int rc = read_version(launch, text, sizeof text);
     if (rc < 0)
-        return err_set_errno(err, rc, "cannot run %s", launch->program);
+        return launch->drop ? err_set_errno(err, rc, "cannot run %s as the user with id %u",
+                                            launch->program, (unsigned)launch->uid)
+                            : err_set_errno(err, rc, "cannot run %s", launch->program);
     const char *version = strstr(text, " v=");
     version = version == NULL ? "" : version + sizeof " v=" - 1;
     char *end;
@@ -206,6 +268,10 @@ static int make_dir(struct redis_launch *launch, const char *data_dir, struct er
     if (fd < 0)
         return err_set_errno(err, -errno, "cannot open the folder %s", launch->dir);
     int rc = launch->drop ? hand_over(fd, launch, 1) : 0;
+    if (rc == -EINVAL || rc == -EPERM || rc == -EOPNOTSUPP) { /* this disk keeps no such owner */
+        keep_user(launch, "chown", rc);
+        rc = 0;
+    }
     if (rc == 0)
         rc = open_to_us(fd, launch);
     close(fd);

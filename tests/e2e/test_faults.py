@@ -104,6 +104,25 @@ class Redis(Faults):
         self.refused(["env", f"PATH={path}", "heimdall"], "6.0.16", "7.0", "package redis-server")
 
 
+# Root of a user namespace in which no other user exists: a rootless container without subordinate ids.
+ROOTLESS = """
+mount -t tmpfs tmpfs /run; mkdir /run/wireguard; ip link set lo up
+exec heimdall --addr tcp://127.0.0.1:9000 --data-dir /tmp/data --dns-address 127.0.0.1:5353
+"""
+
+
+class Rootless(Faults):
+    def test_one_user(self):
+        """Redis runs as the node's own user, and the log says so"""
+        router = self.net.router
+        node = router.start(["unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+                             "bash", "-ec", ROOTLESS])
+        node.wait_for("WARN redis-server runs as this program's own user", timeout=20)
+        node.wait_for("hctl peers authorize", timeout=20)
+        peer_id = router.run(["hctl", "-a", "unix:///tmp/data/control.sock", "peers", "authorize"]).stdout.strip()
+        self.assertIn(peer_id, router.run(["hctl", "-a", "unix:///tmp/data/control.sock", "peers", "authorized"]).stdout)
+
+
 class Ports(Faults):
     def test_dns(self):
         """Another server on port 53: reported with the option, and everything else runs"""

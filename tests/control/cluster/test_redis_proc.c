@@ -3,9 +3,11 @@
 #include "tests/control/cluster/redis_fixture.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 static bool answers(const char *socket)
 {
@@ -174,8 +176,9 @@ START_TEST(refusals)
     ck_assert_int_eq(redis_proc_start(&fixture.proc, &fixture.loop, &options, &err), -ENOENT);
     options.launch.data_dir = fixture.dir;
     options.launch.program = "/etc"; /* executable by name, but no program */
-    ck_assert_int_eq(redis_proc_start(&fixture.proc, &fixture.loop, &options, &err), -EINVAL);
-    ck_assert_ptr_nonnull(strstr(err.text, "does not say which version"));
+    ck_assert_int_eq(redis_proc_start(&fixture.proc, &fixture.loop, &options, &err), -EACCES);
+    ck_assert_ptr_nonnull(strstr(err.text, "cannot run /etc"));
+    ck_assert_ptr_nonnull(strstr(err.text, "Permission denied"));
     ck_assert_ptr_null(fixture.proc);
     fixture_fini(&fixture);
 }
@@ -189,6 +192,26 @@ static void write_program(const char *path, const char *script)
     fclose(file);
     ck_assert_int_eq(chmod(path, 0755), 0);
 }
+
+/* Redis' user may not enter this folder. */
+START_TEST(user_may_not_run_it)
+{
+    struct redis_fixture fixture;
+    struct err err = {0};
+    char program[80];
+    fixture_init(&fixture);
+    if (geteuid() == 0 && getpwnam("redis") != NULL) {
+        ck_assert_int_eq(chmod(fixture.dir, 0700), 0);
+        snprintf(program, sizeof program, "%s/redis-server", fixture.dir);
+        struct redis_proc_options options = {
+            .launch = {.data_dir = fixture.dir, .program = program}};
+        write_program(program, "#!/bin/sh\necho 'Redis server v=7.0.15 sha=0 bits=64'\n");
+        ck_assert_int_eq(redis_proc_start(&fixture.proc, &fixture.loop, &options, &err), -EACCES);
+        ck_assert_ptr_nonnull(strstr(err.text, "as the user with id"));
+    }
+    fixture_fini(&fixture);
+}
+END_TEST
 
 /* The settings need 7.0, and an older one would only say "bad directive". */
 START_TEST(old_version)
@@ -247,6 +270,7 @@ int main(void)
     tcase_add_test(tc, stopped_one_is_killed);
     tcase_add_test(tc, dies_with_us);
     tcase_add_test(tc, refusals);
+    tcase_add_test(tc, user_may_not_run_it);
     tcase_add_test(tc, old_version);
     tcase_add_test(tc, keeper_killed);
     return unit_run(tc);
