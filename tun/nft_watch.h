@@ -20,6 +20,9 @@ int nft_watch_fd(const struct nft_watch *watch);
 /* Reads all that is pending. Returns whether there was anything. */
 bool nft_watch_read(struct nft_watch *watch);
 
+/* The generation of all rules, one more with each transaction. 0 or a negative errno. */
+int nft_generation(uint32_t *out);
+
 /* Tells one content of a table from another: each table and rule has a handle that is never given
  * again. */
 struct nft_table_mark {

@@ -170,3 +170,42 @@ bool nft_table_mark_equal(const struct nft_table_mark *a, const struct nft_table
 {
     return a->table == b->table && a->rules == b->rules && a->count == b->count;
 }
+
+static int take_generation(const struct nlmsghdr *nlh, void *ctx)
+{
+    const struct nlattr *attr = mnl_nlmsg_get_payload_offset(nlh, sizeof(struct nfgenmsg));
+    const char *tail = mnl_nlmsg_get_payload_tail(nlh);
+    for (; mnl_attr_ok(attr, (int)(tail - (const char *)attr)); attr = mnl_attr_next(attr))
+        if (mnl_attr_get_type(attr) == NFTA_GEN_ID &&
+            mnl_attr_get_payload_len(attr) == sizeof(uint32_t))
+            *(uint32_t *)ctx = be32toh(mnl_attr_get_u32(attr));
+    return MNL_CB_OK;
+}
+
+int nft_generation(uint32_t *out)
+{
+    uint32_t buf[RECEIVE_BUFFER / 4];
+    struct timeval limit = {.tv_sec = ANSWER_MS / 1000}; /* the kernel answers at once */
+    struct mnl_socket *socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
+    *out = 0;
+    if (socket == NULL)
+        return -errno;
+    (void)setsockopt(mnl_socket_get_fd(socket), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+    nlh->nlmsg_type = (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN);
+    nlh->nlmsg_flags = NLM_F_REQUEST;
+    nlh->nlmsg_seq = 1;
+    struct nfgenmsg *header = mnl_nlmsg_put_extra_header(nlh, sizeof *header);
+    header->nfgen_family = 0;
+    header->version = NFNETLINK_V0;
+    ssize_t n = -1;
+    if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) == 0 &&
+        mnl_socket_sendto(socket, nlh, nlh->nlmsg_len) >= 0)
+        n = mnl_socket_recvfrom(socket, buf, sizeof buf);
+    int rc = n < 0 ? -errno : 0;
+    if (n > 0 &&
+        mnl_cb_run(buf, (size_t)n, 1, mnl_socket_get_portid(socket), take_generation, out) < 0)
+        rc = -errno;
+    mnl_socket_close(socket);
+    return rc;
+}

@@ -6,6 +6,7 @@
 #include "base/log_once.h"
 #include "control/host/probe.h"
 #include "control/host/tunnel.h"
+#include "tun/nft_watch.h"
 
 #include <errno.h>
 #include <ifaddrs.h>
@@ -15,8 +16,11 @@
 
 enum {
     REMOVAL_MS = 30,
-    SOON_MS = 300,   /* after a change: rules that follow it are set by then */
-    FRESH_MS = 5000, /* results younger than this are as good as new */
+    OWN_CHANGES = 2,   /* transactions of a run that tries to forward: its table comes and goes */
+    LOOK_MS = 200,     /* from a change of rules to a look at it */
+    CHANGES_MS = 4000, /* between runs because of changes */
+    SOON_MS = 300,     /* after a change: rules that follow it are set by then */
+    FRESH_MS = 5000,   /* results younger than this are as good as new */
     DNS_PORT = 53,
     ROUTES_MAX = 8,   /* published routes that are tried */
     SOURCES_MAX = 60, /* addresses that probes come from, in turn */
@@ -32,7 +36,11 @@ struct awaiting {
 struct checkup {
     struct checkup_options options;
     struct probe *probe;
-    uv_timer_t *timer; /* frees itself */
+    uv_timer_t *timer;       /* frees itself */
+    struct nft_watch *watch; /* of changes that firewalls make; NULL: not watched */
+    uv_poll_t *changes;      /* frees itself */
+    uv_timer_t *look;        /* frees itself */
+    uint32_t generation;     /* of all rules, as the last run leaves them */
     struct list awaiting;
     bool again; /* something changed during the run */
     bool running;
@@ -277,6 +285,12 @@ static void start(struct checkup *checkup)
     add_routes(&builder);
     (void)uv_timer_stop(checkup->timer);
     checkup->again = false;
+    uint32_t generation;
+    bool forwards = false;
+    for (size_t i = 0; i < builder.count; i++)
+        forwards = forwards || targets[i].kind == PROBE_FORWARD;
+    if (nft_generation(&generation) == 0)
+        checkup->generation = generation + (forwards ? OWN_CHANGES : 0);
     checkup->running =
         probe_start(checkup->probe, builder.sources, targets, builder.count,
                     tunnel_firewall_problem(checkup->options.tunnel) == NULL, on_probed, checkup);
@@ -328,6 +342,64 @@ const struct report_probe *checkup_results(const struct checkup *checkup, size_t
     return checkup != NULL ? checkup->results : NULL;
 }
 
+/* ---- changes of others ---- */
+
+static void look_later(struct checkup *checkup);
+
+/* Our own table comes and goes with each run, in one transaction each. What else was changed, also
+ * meanwhile, is a reason to run again; but seldom where rules change all the time. */
+static void on_look(uv_timer_t *timer)
+{
+    struct checkup *checkup = timer->data;
+    uint64_t age_ms = (clock_boottime_ns() - checkup->ran_ns) / NS_PER_MS;
+    uint32_t generation;
+    if (checkup->running || probe_is_busy(checkup->probe)) {
+        look_later(checkup);
+        return;
+    }
+    if (nft_generation(&generation) < 0 || generation == checkup->generation ||
+        uv_is_active((uv_handle_t *)checkup->timer))
+        return;
+    (void)uv_timer_start(checkup->timer, on_checkup_timer,
+                         age_ms < CHANGES_MS ? CHANGES_MS - age_ms : SOON_MS, 0);
+}
+
+static void look_later(struct checkup *checkup)
+{
+    if (!uv_is_active((uv_handle_t *)checkup->look))
+        (void)uv_timer_start(checkup->look, on_look, LOOK_MS, 0);
+}
+
+static void on_nft_changes(uv_poll_t *poll, int status, int events)
+{
+    struct checkup *checkup = poll->data;
+    (void)status;
+    (void)events;
+    if (nft_watch_read(checkup->watch))
+        look_later(checkup);
+}
+
+/* Without it, changes are seen when somebody asks. */
+static void watch_changes(struct checkup *checkup)
+{
+    uv_poll_t *changes = calloc(1, sizeof *changes);
+    uv_timer_t *look = calloc(1, sizeof *look);
+    if (changes == NULL || look == NULL || nft_watch_open(&checkup->watch) < 0 ||
+        uv_poll_init(checkup->options.loop, changes, nft_watch_fd(checkup->watch)) < 0) {
+        nft_watch_close(checkup->watch);
+        checkup->watch = NULL;
+        free(changes);
+        free(look);
+        return;
+    }
+    (void)uv_timer_init(checkup->options.loop, look);
+    look->data = checkup;
+    checkup->look = look;
+    changes->data = checkup;
+    checkup->changes = changes;
+    (void)uv_poll_start(changes, UV_READABLE, on_nft_changes);
+}
+
 /* ---- life ---- */
 
 int checkup_open(struct checkup **out, const struct checkup_options *options)
@@ -349,11 +421,12 @@ int checkup_open(struct checkup **out, const struct checkup_options *options)
     (void)uv_timer_init(options->loop, timer);
     timer->data = checkup;
     checkup->timer = timer;
+    watch_changes(checkup);
     *out = checkup;
     return 0;
 }
 
-static void on_timer_closed(uv_handle_t *handle)
+static void on_handle_closed(uv_handle_t *handle)
 {
     free(handle);
 }
@@ -363,7 +436,12 @@ void checkup_close(struct checkup *checkup)
     if (checkup == NULL)
         return;
     probe_close(checkup->probe);
-    uv_close((uv_handle_t *)checkup->timer, on_timer_closed);
+    uv_close((uv_handle_t *)checkup->timer, on_handle_closed);
+    if (checkup->changes != NULL) {
+        uv_close((uv_handle_t *)checkup->changes, on_handle_closed);
+        uv_close((uv_handle_t *)checkup->look, on_handle_closed);
+    }
+    nft_watch_close(checkup->watch);
     release(checkup);
     free(checkup);
 }

@@ -291,6 +291,11 @@ bool probe_start(struct probe *probe, const struct ip_prefix networks[2],
     return true;
 }
 
+bool probe_is_busy(const struct probe *probe)
+{
+    return probe->state != IDLE || probe->busy;
+}
+
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct probe *probe = handle->data;

@@ -35,6 +35,9 @@ bool probe_start(struct probe *probe, const struct ip_prefix networks[2],
                  void (*done)(void *ctx, const struct probe_outcome *outcomes, size_t count),
                  void *ctx);
 
+/* Whether a run, or the removal of its table, is under way. */
+bool probe_is_busy(const struct probe *probe);
+
 /* Frees the result by the loop's next turns. Takes NULL. */
 void probe_close(struct probe *probe);
 

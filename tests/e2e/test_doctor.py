@@ -73,6 +73,18 @@ class Doctor(LabTest):
         self.assertEqual(self.examine(), {})
         self.net.node.wait_for("forward the packets of peers again")
 
+    def test_status_follows_other_firewalls(self):
+        """A firewall that starts, and one that ends, is seen without being asked for"""
+        wait_until(lambda: self.net.hctl("status", check=False).returncode == OK, 10, "it was not well before", every=0.5)
+        warned = self.net.node.output().count("does not forward the packets of peers")
+        healed = self.net.node.output().count("forward the packets of peers again")
+        self.table(self.net.router, "other", "chain f { type filter hook forward priority 0; policy drop; }")
+        self.net.node.wait_for("does not forward the packets of peers", count=warned + 1, timeout=20)
+        self.assertIn("does not forward", self.net.hctl("status", check=False).stdout)
+        self.doCleanups()
+        self.net.node.wait_for("forward the packets of peers again", count=healed + 1, timeout=20)
+        self.assertIn("All is well.", self.net.hctl("status").stdout)
+
     def test_forward_policy_drop_of_ipv6(self):
         """Each family is tried by itself"""
         self.net.hctl("routes", "create", "--node-id", "router", "--network", "fd50::/64")
