@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/mman.h>
 
 const struct h2_limits h2_limits_default = {
     .streams = 100,
@@ -30,6 +31,7 @@ enum {
     ACKS_QUEUED_MAX = 100,
     SETTINGS_MAX = 32,
     CALL_COST = 1024, /* bytes of a call and its stream, about */
+    FRAME_BUFFER_LEAST = 16384,
     RESET_BURST = 200,
     RESETS_PER_SECOND = 50,
 };
@@ -47,6 +49,10 @@ struct h2_server {
     size_t notices; /* calls with `notify` set */
     uint64_t control_frames;
     bool shutting_down;
+    bool creating; /* inside nghttp2's constructor */
+    void *frame;   /* nghttp2's buffer of a frame to send, in pages of its own */
+    size_t frame_len;
+    bool frame_used; /* its pages may be resident */
 };
 
 struct h2_call {
@@ -320,8 +326,65 @@ static nghttp2_session_callbacks *make_callbacks(void)
     return callbacks;
 }
 
+/* nghttp2 keeps a buffer of 16 KiB in each session, which holds something only while a frame is
+ * sent. It is the only large block that the constructor allocates. */
+static void *h2_malloc(size_t size, void *user)
+{
+    struct h2_server *server = user;
+    if (!server->creating || size < FRAME_BUFFER_LEAST || server->frame != NULL)
+        return malloc(size);
+    void *frame = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (frame == MAP_FAILED)
+        return NULL;
+    server->frame = frame;
+    server->frame_len = size;
+    return frame;
+}
+
+static void h2_free(void *block, void *user)
+{
+    struct h2_server *server = user;
+    if (block == NULL || block != server->frame) {
+        free(block);
+        return;
+    }
+    munmap(server->frame, server->frame_len);
+    server->frame = NULL;
+}
+
+static void *h2_calloc(size_t count, size_t size, void *user)
+{
+    (void)user;
+    return calloc(count, size);
+}
+
+static void *h2_realloc(void *block, size_t size, void *user)
+{
+    const struct h2_server *server = user;
+    if (block == NULL)
+        return h2_malloc(size, user);
+    if (block != server->frame)
+        return realloc(block, size);
+    void *moved = malloc(size);
+    if (moved == NULL)
+        return NULL;
+    memcpy(moved, block, size < server->frame_len ? size : server->frame_len);
+    h2_free(block, user);
+    return moved;
+}
+
+void h2_server_rest(struct h2_server *server)
+{
+    if (!server->frame_used || server->frame == NULL ||
+        nghttp2_session_want_write(server->session) != 0)
+        return;
+    (void)madvise(server->frame, server->frame_len, MADV_DONTNEED);
+    server->frame_used = false;
+}
+
 static int open_session(struct h2_server *server)
 {
+    nghttp2_mem mem = {server, h2_malloc, h2_free, h2_calloc, h2_realloc};
     nghttp2_session_callbacks *callbacks = make_callbacks();
     nghttp2_option *option = NULL;
     int rv = -ENOMEM;
@@ -330,7 +393,10 @@ static int open_session(struct h2_server *server)
     nghttp2_option_set_max_outbound_ack(option, ACKS_QUEUED_MAX);
     nghttp2_option_set_max_settings(option, SETTINGS_MAX);
     nghttp2_option_set_stream_reset_rate_limit(option, RESET_BURST, RESETS_PER_SECOND);
-    if (nghttp2_session_server_new2(&server->session, callbacks, server, option) != 0)
+    server->creating = true;
+    int created = nghttp2_session_server_new3(&server->session, callbacks, server, option, &mem);
+    server->creating = false;
+    if (created != 0)
         goto out;
     const nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, server->limits.streams},
@@ -401,6 +467,7 @@ static void run_notices(struct h2_server *server)
 
 int h2_server_pull(struct h2_server *server, struct buffer *out, size_t max)
 {
+    server->frame_used = true;
     int rv = h2_session_pull(server->session, out, max);
     if (rv == 0)
         run_notices(server);

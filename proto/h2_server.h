@@ -58,6 +58,10 @@ bool h2_server_wants_send(const struct h2_server *server);
 /* Whether the session is over: close the connection after sending what is left. */
 bool h2_server_is_over(const struct h2_server *server);
 
+/* Gives memory back that only sending needs, while nothing waits to be sent. To be called when the
+ * connection has nothing to do for now. */
+void h2_server_rest(struct h2_server *server);
+
 /* Sends GOAWAY: open calls go on, new ones are refused. h2_server_is_over holds after the last. */
 void h2_server_shut_down(struct h2_server *server);
 size_t h2_server_calls(const struct h2_server *server);

@@ -170,6 +170,8 @@ void rpc_connection_flush(struct rpc_connection *connection)
         rpc_connection_close(connection);
     else
         count_held(connection);
+    if (!connection->ending)
+        h2_server_rest(connection->session);
 }
 
 /* PING, SETTINGS and resets cost the sender less than the server. A busy client has some for each
