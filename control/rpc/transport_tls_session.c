@@ -1,25 +1,108 @@
 #include "control/rpc/transport_tls_session.h"
 
+#include "base/buffer.h"
+#include "base/bytes.h"
 #include "control/rpc/transport.h"
 #include "control/rpc/transport_tls.h"
+#include "control/rpc/transport_tls_record.h"
 
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { INPUT_MAX = 1 << 20 }; /* undecrypted bytes of one read; far above it */
 
+/* A server's session hands its traffic secrets to `records` when the handshake is done, and lets
+ * OpenSSL go, which takes most of the memory of a connection. */
 struct tls_session {
     struct transport_tls *tls;
-    SSL *ssl;
-    BIO *in;  /* owned by ssl */
-    BIO *out; /* owned by ssl */
+    SSL *ssl;                    /* NULL once `records` is there */
+    struct tls_records *records; /* NULL before */
+    struct buffer sealed;        /* records to be sent */
+    struct secrets *secrets;     /* of a server's handshake */
+    BIO *in;                     /* owned by ssl */
+    BIO *out;                    /* owned by ssl */
     struct transport_caller *caller;
     bool server;
     bool done;
+    bool lost; /* memory was short when OpenSSL was let go */
 };
+
+struct secrets {
+    uint8_t client[TLS_SECRET_MAX];
+    uint8_t server[TLS_SECRET_MAX];
+    size_t len;
+};
+
+/* Where a session is among an SSL's extra data. */
+static int session_index(void)
+{
+    static int index = -1;
+    if (index < 0)
+        index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+    return index;
+}
+
+/* "LABEL RANDOM SECRET" in hex, as OpenSSL logs keys. */
+static void take_secret(const SSL *ssl, const char *line)
+{
+    static const char client[] = "CLIENT_TRAFFIC_SECRET_0 ", server[] = "SERVER_TRAFFIC_SECRET_0 ";
+    struct tls_session *session = SSL_get_ex_data(ssl, session_index());
+    bool is_client = strncmp(line, client, sizeof client - 1) == 0;
+    const char *hex = strrchr(line, ' ');
+    if (session == NULL || session->secrets == NULL || hex == NULL ||
+        (!is_client && strncmp(line, server, sizeof server - 1) != 0))
+        return;
+    size_t len = strlen(++hex) / 2;
+    struct secrets *secrets = session->secrets;
+    if (len <= TLS_SECRET_MAX &&
+        bytes_from_hex(is_client ? secrets->client : secrets->server, len, hex))
+        secrets->len = len;
+}
+
+static void forget_secrets(struct tls_session *session)
+{
+    if (session->secrets != NULL)
+        bytes_wipe(session->secrets, sizeof *session->secrets);
+    free(session->secrets);
+    session->secrets = NULL;
+}
+
+static void move_bytes(struct buffer *out, BIO *from)
+{
+    uint8_t chunk[1024];
+    for (int len; (len = BIO_read(from, chunk, sizeof chunk)) > 0;)
+        buffer_append(out, chunk, (size_t)len);
+    bytes_wipe(chunk, sizeof chunk);
+}
+
+/* Goes on without OpenSSL where nothing speaks against it. */
+static void take_over(struct tls_session *session)
+{
+    struct secrets *secrets = session->secrets;
+    if (secrets == NULL || secrets->len == 0 || SSL_has_pending(session->ssl))
+        return;
+    uint16_t suite = SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(session->ssl));
+    struct tls_records *records =
+        tls_records_create(suite, secrets->client, secrets->server, secrets->len);
+    struct buffer in;
+    if (records == NULL)
+        return;
+    buffer_init(&in);
+    move_bytes(&session->sealed, session->out);
+    move_bytes(&in, session->in);
+    bool whole = tls_records_receive(records, buffer_data(&in), buffer_len(&in)) == 0 &&
+                 !buffer_failed(&session->sealed) && !buffer_failed(&in);
+    buffer_fini(&in);
+    session->records = records;
+    session->lost = !whole;
+    SSL_free(session->ssl);
+    session->ssl = NULL;
+    forget_secrets(session);
+}
 
 struct tls_session *tls_session_create(struct transport_tls *tls, bool server,
                                        struct transport_caller *caller)
@@ -30,6 +113,7 @@ struct tls_session *tls_session_create(struct transport_tls *tls, bool server,
     session->tls = transport_tls_ref(tls);
     session->caller = caller;
     session->server = server;
+    buffer_init(&session->sealed);
     session->ssl = transport_tls_open(tls, server, caller);
     BIO *in = BIO_new(BIO_s_mem());
     BIO *out = BIO_new(BIO_s_mem());
@@ -45,10 +129,14 @@ struct tls_session *tls_session_create(struct transport_tls *tls, bool server,
     session->in = in;
     session->out = out;
     SSL_set_bio(session->ssl, in, out);
-    if (server)
+    if (server) {
+        session->secrets = calloc(1, sizeof *session->secrets);
+        SSL_set_ex_data(session->ssl, session_index(), session);
+        SSL_CTX_set_keylog_callback(SSL_get_SSL_CTX(session->ssl), take_secret);
         SSL_set_accept_state(session->ssl);
-    else
+    } else {
         SSL_set_connect_state(session->ssl);
+    }
     return session;
 }
 
@@ -57,6 +145,9 @@ void tls_session_destroy(struct tls_session *session)
     if (session == NULL)
         return;
     SSL_free(session->ssl);
+    tls_records_destroy(session->records);
+    forget_secrets(session);
+    buffer_fini(&session->sealed);
     transport_tls_destroy(session->tls);
     free(session);
 }
@@ -65,6 +156,8 @@ int tls_session_receive(struct tls_session *session, const uint8_t *bytes, size_
 {
     if (len > INPUT_MAX)
         return -EINVAL;
+    if (session->records != NULL)
+        return tls_records_receive(session->records, bytes, len);
     return BIO_write(session->in, bytes, (int)len) == (int)len ? 0 : -ENOMEM;
 }
 
@@ -182,7 +275,9 @@ int tls_session_handshake(struct tls_session *session, struct err *err)
     if (rv == 1) {
         rv = check_other_side(session, err);
         session->done = rv == 1;
-        return rv;
+        if (session->done && session->server)
+            take_over(session);
+        return session->lost ? err_set(err, TRANSPORT_ETLS, "out of memory") : rv;
     }
     int error = SSL_get_error(session->ssl, rv);
     if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
@@ -190,8 +285,19 @@ int tls_session_handshake(struct tls_session *session, struct err *err)
     return explain(session, err);
 }
 
+static int read_record(struct tls_session *session, uint8_t *out, size_t capacity, struct err *err)
+{
+    uint8_t alert = 0;
+    int rv = tls_records_read(session->records, out, capacity, &session->sealed, &alert);
+    if (rv == -EPROTO)
+        return err_set(err, TRANSPORT_ETLS, "TLS failed: %s", SSL_alert_desc_string_long(alert));
+    return rv;
+}
+
 int tls_session_read(struct tls_session *session, uint8_t *out, size_t capacity, struct err *err)
 {
+    if (session->records != NULL)
+        return read_record(session, out, capacity, err);
     ERR_clear_error();
     int len = SSL_read(session->ssl, out, (int)(capacity > INPUT_MAX ? INPUT_MAX : capacity));
     if (len > 0)
@@ -210,6 +316,8 @@ int tls_session_read(struct tls_session *session, uint8_t *out, size_t capacity,
 int tls_session_write(struct tls_session *session, const uint8_t *bytes, size_t len)
 {
     size_t written;
+    if (session->records != NULL)
+        return tls_records_write(session->records, bytes, len, &session->sealed);
     ERR_clear_error();
     if (len == 0)
         return 0;
@@ -218,18 +326,37 @@ int tls_session_write(struct tls_session *session, const uint8_t *bytes, size_t 
 
 void tls_session_end(struct tls_session *session)
 {
+    if (session->records != NULL) {
+        tls_records_end(session->records, &session->sealed);
+        return;
+    }
     ERR_clear_error();
     if (session->done)
         SSL_shutdown(session->ssl);
 }
 
+/* What is sealed, which is let go of once it is empty. */
+static size_t take_sealed(struct tls_session *session, uint8_t *out, size_t capacity)
+{
+    size_t len = buffer_len(&session->sealed);
+    if (len > capacity)
+        len = capacity;
+    memcpy(out, buffer_data(&session->sealed), len);
+    buffer_consume(&session->sealed, len);
+    if (buffer_len(&session->sealed) == 0)
+        buffer_fini(&session->sealed);
+    return len;
+}
+
 size_t tls_session_output(struct tls_session *session, uint8_t *out, size_t capacity)
 {
+    if (session->records != NULL)
+        return take_sealed(session, out, capacity);
     int len = BIO_read(session->out, out, (int)(capacity > INPUT_MAX ? INPUT_MAX : capacity));
     return len > 0 ? (size_t)len : 0;
 }
 
 size_t tls_session_output_len(struct tls_session *session)
 {
-    return BIO_ctrl_pending(session->out);
+    return session->records != NULL ? buffer_len(&session->sealed) : BIO_ctrl_pending(session->out);
 }
