@@ -392,6 +392,8 @@ static int open_session(struct h2_server *server)
         goto out;
     nghttp2_option_set_max_outbound_ack(option, ACKS_QUEUED_MAX);
     nghttp2_option_set_max_settings(option, SETTINGS_MAX);
+    nghttp2_option_set_max_deflate_dynamic_table_size(option, 0);
+    nghttp2_option_set_no_closed_streams(option, 1);
     nghttp2_option_set_stream_reset_rate_limit(option, RESET_BURST, RESETS_PER_SECOND);
     server->creating = true;
     int created = nghttp2_session_server_new3(&server->session, callbacks, server, option, &mem);
@@ -402,8 +404,9 @@ static int open_session(struct h2_server *server)
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, server->limits.streams},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_STREAM_WINDOW},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, server->limits.header_bytes},
+        {NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, 0}, /* a table for each connection costs too much */
     };
-    if (nghttp2_submit_settings(server->session, NGHTTP2_FLAG_NONE, settings, 3) == 0 &&
+    if (nghttp2_submit_settings(server->session, NGHTTP2_FLAG_NONE, settings, 4) == 0 &&
         nghttp2_session_set_local_window_size(server->session, NGHTTP2_FLAG_NONE, 0,
                                               H2_CONNECTION_WINDOW) == 0)
         rv = 0;

@@ -4,6 +4,7 @@
 #include "base/list.h"
 #include "control/api/env.h"
 #include "control/rpc/server.h"
+#include "control/rpc/transport_key.h"
 #include "control/state/access.h"
 #include "control/state/record_time.h"
 #include "control/state/state.h"
@@ -26,8 +27,8 @@ struct stream {
     char *id;
     struct watcher watcher;
     uint8_t key[32]; /* bound to the id */
-    uint8_t *sent;   /* last message, packed */
-    size_t sent_len;
+    bool has_sent;
+    uint8_t sent[32]; /* hash of the last message */
 };
 
 static void stream_free(struct stream *stream)
@@ -35,7 +36,6 @@ static void stream_free(struct stream *stream)
     list_remove(&stream->link);
     stream->watch->count--;
     free(stream->id);
-    free(stream->sent);
     free(stream);
 }
 
@@ -59,14 +59,14 @@ static bool is_known(struct stream *stream, const Pb__ConnectResponse *response)
     uint8_t *packed = malloc(len + 1);
     if (packed == NULL)
         return false;
+    uint8_t hash[sizeof stream->sent];
     pb__connect_response__pack(response, packed);
-    if (stream->sent != NULL && stream->sent_len == len && memcmp(stream->sent, packed, len) == 0) {
-        free(packed);
+    transport_sha256(hash, packed, len);
+    free(packed);
+    if (stream->has_sent && memcmp(stream->sent, hash, sizeof hash) == 0)
         return true;
-    }
-    free(stream->sent);
-    stream->sent = packed;
-    stream->sent_len = len;
+    memcpy(stream->sent, hash, sizeof hash);
+    stream->has_sent = true;
     return false;
 }
 

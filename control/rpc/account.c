@@ -82,7 +82,7 @@ static void name_of(char out[RPC_ACCOUNT_NAME], const struct transport_caller *c
 static struct rpc_account *account_create(struct rpc_accounts *accounts, const char *name,
                                           const struct transport_caller *caller)
 {
-    struct rpc_account *account = calloc(1, sizeof *account);
+    struct rpc_account *account = calloc(1, sizeof *account + strlen(name) + 1);
     if (account == NULL)
         return NULL;
     memcpy(account->name, name, strlen(name) + 1);

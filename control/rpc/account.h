@@ -37,7 +37,7 @@ struct rpc_account {
     struct rpc_account_limits limits;
     struct log_limit log;
     struct log_limit debug_log;
-    char name[RPC_ACCOUNT_NAME];
+    char name[];
 };
 
 void rpc_accounts_init(struct rpc_accounts *accounts, const uint8_t seed[16]);

@@ -57,24 +57,27 @@ static void log_refused(struct transport_conn *conn)
     if (left_out > 0)
         log_info("control connections refused without a line each", F_INT("count", left_out),
                  F_STR("address", conn->caller.source));
-    log_info("control connection refused", F_STR("reason", conn->err.text));
+    log_info("control connection refused", F_STR("reason", conn->err->text));
 }
 
 void transport_conn_release(struct transport_conn *conn)
 {
+    static const struct err clean_end;
     if (--conn->holds > 0 || conn->state != TRANSPORT_CLOSED)
         return;
-    if (conn->owner != NULL && !conn->authenticated && conn->err.code != 0)
+    if (conn->owner != NULL && !conn->authenticated && conn->err != NULL)
         log_refused(conn);
     if (conn->owner != NULL) {
         transport_pending_close(&conn->owner->pending, &conn->place, clock_boottime_ns());
         conn->owner->gone(conn->owner->ctx);
     }
     if (conn->events != NULL)
-        conn->events->closed(conn->ctx, conn, &conn->err);
+        conn->events->closed(conn->ctx, conn, conn->err != NULL ? conn->err : &clean_end);
     tls_session_destroy(conn->session);
     transport_tls_destroy(conn->tls);
     free(conn->dial);
+    free(conn->address);
+    free(conn->err);
     free(conn);
 }
 
@@ -104,15 +107,31 @@ void transport_conn_shut(struct transport_conn *conn)
     }
 }
 
-void transport_conn_fail(struct transport_conn *conn, int code, const char *text)
+/* Keeps the first failure; most connections have none, and an error takes much room. */
+static void remember(struct transport_conn *conn, const struct err *err)
+{
+    if (conn->err != NULL || err == NULL)
+        return;
+    conn->err = malloc(sizeof *conn->err);
+    if (conn->err != NULL)
+        *conn->err = *err;
+}
+
+/* The same behind the name of the other side. */
+static void remember_text(struct transport_conn *conn, int code, const char *text)
 {
     char at[ADDRESS_TEXT];
+    struct err err;
+    err_set(&err, code, "%s: %s",
+            conn->owner != NULL ? conn->caller.remote : address_format(conn->address, at), text);
+    remember(conn, &err);
+}
+
+void transport_conn_fail(struct transport_conn *conn, int code, const char *text)
+{
     if (conn->state == TRANSPORT_CLOSED)
         return;
-    if (conn->err.code == 0 && conn->owner != NULL)
-        err_set(&conn->err, code, "%s: %s", conn->caller.remote, text);
-    else if (conn->err.code == 0)
-        err_set(&conn->err, code, "%s: %s", address_format(&conn->address, at), text);
+    remember_text(conn, code, text);
     transport_conn_shut(conn);
 }
 
@@ -281,11 +300,7 @@ static void conn_end(struct transport_conn *conn)
 /* Ends after a failure of TLS, so that its alert still reaches the other side. */
 static void fail_tls(struct transport_conn *conn, const struct err *err)
 {
-    char at[ADDRESS_TEXT];
-    if (conn->owner != NULL)
-        err_set(&conn->err, err->code, "%s: %s", conn->caller.remote, err->text);
-    else
-        err_set(&conn->err, err->code, "%s: %s", address_format(&conn->address, at), err->text);
+    remember_text(conn, err->code, err->text);
     conn_end(conn);
 }
 
@@ -456,7 +471,7 @@ static void name_remote(struct transport_conn *conn)
     union endpoint remote = {0};
     int len = sizeof remote;
     snprintf(conn->caller.remote, sizeof conn->caller.remote, "unix");
-    if (conn->address.kind == ADDRESS_UNIX)
+    if (conn->kind == ADDRESS_UNIX)
         return;
     snprintf(conn->caller.source, sizeof conn->caller.source, "unknown");
     if (uv_tcp_getpeername(&conn->io.tcp, &remote.sa, &len) < 0)
@@ -473,13 +488,12 @@ static void name_remote(struct transport_conn *conn)
 
 static bool is_plain(const struct transport_conn *conn)
 {
-    return conn->address.kind == ADDRESS_UNIX ||
-           transport_tls_security(conn->tls) == TRANSPORT_PLAINTEXT;
+    return conn->kind == ADDRESS_UNIX || transport_tls_security(conn->tls) == TRANSPORT_PLAINTEXT;
 }
 
 void transport_conn_start(struct transport_conn *conn)
 {
-    if (conn->address.kind == ADDRESS_TCP)
+    if (conn->kind == ADDRESS_TCP)
         set_tcp_options(&conn->io.tcp);
     name_remote(conn);
     conn->state = TRANSPORT_HANDSHAKE;
@@ -508,7 +522,7 @@ int transport_conn_accept(uv_stream_t *listener, bool is_unix,
         return -ENOMEM;
     conn->owner = owner;
     conn->state = TRANSPORT_HANDSHAKE;
-    conn->address.kind = is_unix ? ADDRESS_UNIX : ADDRESS_TCP;
+    conn->kind = is_unix ? ADDRESS_UNIX : ADDRESS_TCP;
     if (is_unix)
         uv_pipe_init(listener->loop, &conn->io.pipe, 0);
     else
@@ -585,7 +599,6 @@ void transport_close(struct transport_conn *conn)
 
 void transport_abort(struct transport_conn *conn, const struct err *err)
 {
-    if (conn->err.code == 0 && err != NULL)
-        conn->err = *err;
+    remember(conn, err);
     transport_conn_shut(conn);
 }

@@ -50,12 +50,13 @@ struct transport_conn {
     void *ctx;
     struct transport_owner *owner; /* of accepted ones, else NULL */
     struct transport_caller caller;
-    struct address address; /* of dialers */
+    enum address_kind kind;
+    struct address *address; /* of dialers */
     uint32_t fwmark;
     struct transport_dial *dial;                    /* of dialers over TCP */
     void (*stop_dial)(struct transport_conn *conn); /* NULL: nothing is being dialed */
     size_t pending;
-    struct err err;
+    struct err *err; /* why it ended; NULL: nothing went wrong */
 };
 
 /* A connection without a socket, with its timer running: in `io` the caller opens a handle and

@@ -181,7 +181,7 @@ static void try_next(struct transport_conn *conn)
     uv_timer_stop(&dial->delay);
     if (!list_empty(&dial->attempts) || is_looking_up(dial))
         return;
-    bool found = endpoint_is_set(&conn->address.endpoint) ||
+    bool found = endpoint_is_set(&conn->address->endpoint) ||
                  dial->lookups[V6].count + dial->lookups[V4].count > 0;
     transport_conn_fail(conn, dial->error,
                         found ? uv_strerror(dial->error) : "the name cannot be resolved");
@@ -189,7 +189,7 @@ static void try_next(struct transport_conn *conn)
 
 static void take_addresses(struct lookup *lookup, const struct addrinfo *at)
 {
-    uint16_t port = lookup->conn->address.port;
+    uint16_t port = lookup->conn->address->port;
     for (; at != NULL && lookup->count < ADDRESSES_MAX; at = at->ai_next) {
         union endpoint *to = &lookup->found[lookup->count];
         if (at->ai_addrlen > sizeof *to)
@@ -221,7 +221,7 @@ static void dial_resolved(void *ctx, int status, const struct addrinfo *found)
 static int look_up(struct transport_conn *conn, int which, int family)
 {
     struct lookup *lookup = &conn->dial->lookups[which];
-    return name_lookup_start(&lookup->pending, conn->timer.loop, conn->address.host, family,
+    return name_lookup_start(&lookup->pending, conn->timer.loop, conn->address->host, family,
                              dial_resolved, lookup);
 }
 
@@ -243,7 +243,7 @@ static void dial_pipe(struct transport_conn *conn)
     conn->io.handle.data = conn;
     conn->io_open = true;
     conn->holds += 2;
-    uv_pipe_connect(&conn->connect, &conn->io.pipe, conn->address.path, dial_pipe_done);
+    uv_pipe_connect(&conn->connect, &conn->io.pipe, conn->address->path, dial_pipe_done);
 }
 
 static int dial_tcp(struct transport_conn *conn)
@@ -259,13 +259,13 @@ static int dial_tcp(struct transport_conn *conn)
     conn->holds++;
     dial->lookups[V6].conn = conn;
     dial->lookups[V4].conn = conn;
-    if (!endpoint_is_set(&conn->address.endpoint)) {
+    if (!endpoint_is_set(&conn->address->endpoint)) {
         conn->state = TRANSPORT_RESOLVING;
         int rv = look_up(conn, V6, AF_INET6);
         return rv < 0 ? rv : look_up(conn, V4, AF_INET);
     }
     conn->state = TRANSPORT_CONNECTING;
-    return start_attempt(conn, &conn->address.endpoint);
+    return start_attempt(conn, &conn->address->endpoint);
 }
 
 int transport_dial(struct transport_conn **out, uv_loop_t *loop,
@@ -277,10 +277,15 @@ int transport_dial(struct transport_conn **out, uv_loop_t *loop,
     struct transport_conn *conn = transport_conn_create(loop, options);
     if (conn == NULL)
         return err_set(err, -ENOMEM, "out of memory");
-    conn->address = *options->address;
-    if (conn->address.kind == ADDRESS_UNIX)
-        dial_pipe(conn);
+    conn->kind = options->address->kind;
+    conn->address = malloc(sizeof *conn->address);
+    if (conn->address == NULL)
+        rv = -ENOMEM;
     else
+        *conn->address = *options->address;
+    if (rv == 0 && conn->kind == ADDRESS_UNIX)
+        dial_pipe(conn);
+    else if (rv == 0)
         rv = dial_tcp(conn);
     if (rv < 0) {
         transport_conn_shut(conn);

@@ -21,15 +21,15 @@ enum transport_role {
 };
 
 enum {
-    TRANSPORT_ID_MAX = 256,    /* with its NUL */
+    TRANSPORT_ID_MAX = 129,    /* with its NUL */
     TRANSPORT_SOURCE_MAX = 52, /* with its NUL */
 };
 
 /* Who is at the other end of an accepted connection. */
 struct transport_caller {
-    unsigned roles;            /* bits of enum transport_role */
-    char id[TRANSPORT_ID_MAX]; /* from find_secret or the certificate; "" when not known */
-    char remote[ADDRESS_TEXT]; /* "1.2.3.4:5678" or "unix" */
+    unsigned roles;             /* bits of enum transport_role */
+    char id[TRANSPORT_ID_MAX];  /* from find_secret or the certificate; "" when not known */
+    char remote[ENDPOINT_TEXT]; /* "1.2.3.4:5678" or "unix" */
     char source
         [TRANSPORT_SOURCE_MAX]; /* what counts as one address: "1.2.3.4", an IPv6 /64, or "" */
 };
