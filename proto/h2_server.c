@@ -534,6 +534,14 @@ const char *h2_call_metadata(const struct h2_call *call, const char *name)
     return NULL;
 }
 
+void h2_call_forget_headers(struct h2_call *call)
+{
+    call->server->headers -= call->metadata.capacity;
+    buffer_fini(&call->metadata);
+    free(call->path);
+    call->path = NULL;
+}
+
 uint64_t h2_call_timeout_ns(const struct h2_call *call)
 {
     return call->timeout_ns;

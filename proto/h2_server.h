@@ -80,6 +80,9 @@ const char *h2_call_path(const struct h2_call *call);
 /* The first header of this name (lower case), or NULL. */
 const char *h2_call_metadata(const struct h2_call *call, const char *name);
 
+/* Frees path and metadata, which are not asked for any more. */
+void h2_call_forget_headers(struct h2_call *call);
+
 /* From grpc-timeout; UINT64_MAX when there is none. */
 uint64_t h2_call_timeout_ns(const struct h2_call *call);
 

@@ -18,8 +18,7 @@ struct rpc_call {
     struct rpc_connection *connection;
     const struct rpc_method *method;
     void *method_ctx;
-    uv_timer_t deadline;
-    bool has_deadline;
+    uv_timer_t *deadline; /* NULL: none */
     uint64_t started_ms;
     bool requested; /* the request, or a bidi stream's first message, has come */
     bool answered;  /* the handler has had its last word, or `cancelled` has run */
@@ -33,7 +32,7 @@ struct rpc_call {
 
 static void call_deadline_closed(uv_handle_t *handle)
 {
-    free(handle->data);
+    free(handle);
 }
 
 static void call_free(struct rpc_call *call)
@@ -42,10 +41,9 @@ static void call_free(struct rpc_call *call)
     call->connection->account->call_count--;
     if (list_empty(&call->connection->calls))
         rpc_connection_note_waiting(call->connection);
-    if (call->has_deadline)
-        uv_close((uv_handle_t *)&call->deadline, call_deadline_closed);
-    else
-        free(call);
+    if (call->deadline != NULL)
+        uv_close((uv_handle_t *)call->deadline, call_deadline_closed);
+    free(call);
 }
 
 /* Ends the handler's part without its answer. */
@@ -85,14 +83,18 @@ static void call_deadline_passed(uv_timer_t *timer)
                   call->explanation != NULL ? call->explanation : "");
 }
 
-static void start_deadline(struct rpc_call *call, uint64_t timeout_ns)
+/* False when memory is short. */
+static bool start_deadline(struct rpc_call *call, uint64_t timeout_ns)
 {
     if (timeout_ns == UINT64_MAX)
-        return;
-    uv_timer_init(call->connection->among->loop, &call->deadline);
-    call->deadline.data = call;
-    call->has_deadline = true;
-    uv_timer_start(&call->deadline, call_deadline_passed, timeout_ns / NS_PER_MS + 1, 0);
+        return true;
+    call->deadline = malloc(sizeof *call->deadline);
+    if (call->deadline == NULL)
+        return false;
+    uv_timer_init(call->connection->among->loop, call->deadline);
+    call->deadline->data = call;
+    uv_timer_start(call->deadline, call_deadline_passed, timeout_ns / NS_PER_MS + 1, 0);
+    return true;
 }
 
 static void log_refused(struct rpc_connection *connection, const struct rpc_method *method,
@@ -148,7 +150,8 @@ static void call_started(void *ctx, struct h2_call *stream)
     call->method = method;
     call->method_ctx = method_ctx;
     h2_call_set_user(stream, call);
-    start_deadline(call, h2_call_timeout_ns(stream));
+    if (!start_deadline(call, h2_call_timeout_ns(stream)))
+        call_end(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
 }
 
 static void call_message(void *ctx, struct h2_call *stream, const uint8_t *bytes, size_t len)
@@ -172,6 +175,9 @@ static void call_message(void *ctx, struct h2_call *stream, const uint8_t *bytes
     }
     if (strings_are_whole(method->request, bytes, len)) {
         method->handle(call->method_ctx, call, request);
+        /* a stream may stay for days, and `stream` outlives this event */
+        if (method->kind == RPC_SERVER_STREAM && h2_call_user(stream) == call)
+            h2_call_forget_headers(stream);
     } else {
         call_cancel(call);
         call_end(call, GRPC_INVALID_ARGUMENT, "a text in the request has a NUL in it");

@@ -196,6 +196,7 @@ static void arm_stall_timer(struct transport_conn *conn)
 static void conn_shut_down(uv_shutdown_t *request, int status)
 {
     struct transport_conn *conn = request->data;
+    free(request);
     if (status < 0)
         transport_conn_shut(conn);
     transport_conn_release(conn);
@@ -207,8 +208,11 @@ static void end_writing(struct transport_conn *conn)
     if (conn->state != TRANSPORT_ENDING || conn->pending > 0 || conn->shut)
         return;
     conn->shut = true;
-    conn->shutdown.data = conn;
-    if (uv_shutdown(&conn->shutdown, &conn->io.stream, conn_shut_down) < 0) {
+    uv_shutdown_t *request = malloc(sizeof *request);
+    if (request != NULL)
+        request->data = conn;
+    if (request == NULL || uv_shutdown(request, &conn->io.stream, conn_shut_down) < 0) {
+        free(request);
         transport_conn_shut(conn);
         return;
     }

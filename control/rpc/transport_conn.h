@@ -34,8 +34,6 @@ struct transport_conn {
     union transport_handle io;
     struct transport_place place; /* among the owner's pending */
     uv_timer_t timer;
-    uv_connect_t connect; /* of a unix socket */
-    uv_shutdown_t shutdown;
     enum transport_state state;
     unsigned holds; /* handles and requests that libuv still has */
     bool io_open;   /* `io` is a live handle */

@@ -34,6 +34,7 @@ struct lookup {
 };
 
 struct transport_dial {
+    uv_connect_t pipe;               /* of a unix socket, which uses nothing else */
     struct lookup lookups[FAMILIES]; /* a literal address is the only result of one */
     uv_timer_t delay;                /* until the next attempt */
     struct list attempts;            /* in progress */
@@ -235,15 +236,19 @@ static void dial_pipe_done(uv_connect_t *request, int status)
     transport_conn_release(conn);
 }
 
-static void dial_pipe(struct transport_conn *conn)
+static int dial_pipe(struct transport_conn *conn)
 {
+    conn->dial = calloc(1, sizeof *conn->dial);
+    if (conn->dial == NULL)
+        return -ENOMEM;
     conn->state = TRANSPORT_CONNECTING;
-    conn->connect.data = conn;
+    conn->dial->pipe.data = conn;
     uv_pipe_init(conn->timer.loop, &conn->io.pipe, 0);
     conn->io.handle.data = conn;
     conn->io_open = true;
     conn->holds += 2;
-    uv_pipe_connect(&conn->connect, &conn->io.pipe, conn->address->path, dial_pipe_done);
+    uv_pipe_connect(&conn->dial->pipe, &conn->io.pipe, conn->address->path, dial_pipe_done);
+    return 0;
 }
 
 static int dial_tcp(struct transport_conn *conn)
@@ -283,10 +288,8 @@ int transport_dial(struct transport_conn **out, uv_loop_t *loop,
         rv = -ENOMEM;
     else
         *conn->address = *options->address;
-    if (rv == 0 && conn->kind == ADDRESS_UNIX)
-        dial_pipe(conn);
-    else if (rv == 0)
-        rv = dial_tcp(conn);
+    if (rv == 0)
+        rv = conn->kind == ADDRESS_UNIX ? dial_pipe(conn) : dial_tcp(conn);
     if (rv < 0) {
         transport_conn_shut(conn);
         return err_set(err, rv, "%s: %s", address_format(options->address, at), uv_strerror(rv));
