@@ -22,6 +22,7 @@ FIGURES = [
     ("memory_authorized_mib", "MiB resident, {peers} peers authorized", None, False),
     ("connections_a_second", "peers connected a second", None, True),
     ("memory_connected_mib", "MiB resident, {peers} peers with an open connection", None, False),
+    ("connected_kib", "  KiB for each of them", 16, False),
     ("changes_a_second", "changes a second one by one, {peers} peers", 500, True),
     ("watch_{watches}_median_ms", "ms until a watch has a change, {watches} watches, median", 50, False),
     ("watch_{watches}_p99_ms", "  99th percentile", None, False),
@@ -29,7 +30,7 @@ FIGURES = [
     ("last_watch_{watches}_p99_ms", "  99th percentile", None, False),
     ("watch_{peers}_median_ms", "ms until a watch has a change, {peers} watches, median", None, False),
     ("last_watch_{peers}_median_ms", "  until the last one has it, median", None, False),
-    ("memory_watching_mib", "MiB resident, {peers} peers that watch", None, False),
+    ("memory_watching_mib", "MiB resident, {peers} peers that watch", 350, False),
     ("restart_s", "s from the start to ready, {peers} peers", 3, False),
     ("peers_list_s", "s for hctl peers list -o json, {peers} peers", None, False),
     ("memory_restarted_mib", "MiB resident after it", 64, False),
@@ -57,6 +58,7 @@ def measure(bin_dir, peers, watches):
         done = host.run([clients, "unix:///var/lib/heimdall/control.sock", "tcp://127.0.0.1:9000",
                          host.sh("pgrep -xo heimdall").strip(), node_id, peers, watches], timeout=900)
         figures = {name: float(value) for name, value in (line.split() for line in done.stdout.splitlines())}
+        figures["connected_kib"] = (figures["memory_connected_mib"] - figures["memory_authorized_mib"]) * 1024 / peers
         node.stop(timeout=60)
         node, figures["restart_s"] = start(host)
         began = time.monotonic()
@@ -72,7 +74,7 @@ def measure(bin_dir, peers, watches):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bin_dir")
-    parser.add_argument("--peers", type=int, default=10000)
+    parser.add_argument("--peers", type=int, default=20000)
     parser.add_argument("--watches", type=int, default=1000)
     parser.add_argument("--smoke", action="store_true")
     parser.add_argument("--json", help="file for the figures")

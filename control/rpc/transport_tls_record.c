@@ -219,11 +219,12 @@ static int fail(struct tls_records *records, enum alert alert, struct buffer *ou
     return -EPROTO;
 }
 
-static bool send_key_update(struct tls_records *records, struct buffer *out)
+int tls_records_renew(struct tls_records *records, struct buffer *out)
 {
     static const uint8_t message[KEY_UPDATE_LEN] = {24, 0, 0, 1, 0}; /* update_not_requested */
-    return seal_one(records, HANDSHAKE, message, sizeof message, out) &&
-           update_keys(records->suite, &records->write);
+    bool renewed = seal_one(records, HANDSHAKE, message, sizeof message, out) &&
+                   update_keys(records->suite, &records->write);
+    return renewed ? 0 : -EIO;
 }
 
 /* ---- what comes ---- */
@@ -248,7 +249,7 @@ static int take_handshake(struct tls_records *records, size_t len, struct buffer
         plain[4] > 1)
         return fail(records, UNEXPECTED_MESSAGE, out);
     if (!update_keys(records->suite, &records->read) ||
-        (plain[4] == 1 && !send_key_update(records, out)))
+        (plain[4] == 1 && tls_records_renew(records, out) < 0))
         return fail(records, INTERNAL_ERROR, out);
     return 0;
 }
@@ -323,7 +324,7 @@ int tls_records_write(struct tls_records *records, const uint8_t *bytes, size_t 
     while (len > 0) {
         size_t part = len < TLS_RECORD_MAX ? len : TLS_RECORD_MAX;
         if (records->failed ||
-            (records->write.sequence >= UPDATE_AFTER && !send_key_update(records, out)) ||
+            (records->write.sequence >= UPDATE_AFTER && tls_records_renew(records, out) < 0) ||
             !seal_one(records, APPLICATION_DATA, bytes, part, out))
             return -EIO;
         bytes += part;

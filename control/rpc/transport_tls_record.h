@@ -40,6 +40,9 @@ int tls_records_read(struct tls_records *records, uint8_t *bytes, size_t capacit
 int tls_records_write(struct tls_records *records, const uint8_t *bytes, size_t len,
                       struct buffer *out);
 
+/* Renews the keys for what is written, which tls_records_write does every 2^23 records. 0 or -EIO. */
+int tls_records_renew(struct tls_records *records, struct buffer *out);
+
 /* Appends a close_notify. */
 void tls_records_end(struct tls_records *records, struct buffer *out);
 

@@ -34,6 +34,9 @@ class Tls(LabTest):
     def refused_lines(self):
         return self.net.node.output().count("control connection refused")
 
+    def node_failures(self):
+        return self.net.node.output().count("TLS failed"), self.refused_lines()
+
     def test_what_is_agreed(self):
         said = self.s_client("-tls1_3", "-alpn", "h2", "-allow_no_dhe_kex")
         self.assertRegex(said, "Reused, TLSv1.3, Cipher is TLS_(AES_128_GCM|CHACHA20_POLY1305)_SHA256")
@@ -94,6 +97,19 @@ class Tls(LabTest):
         done = self.net.client.run(["openssl", "s_client", "-connect", ADDR, "-psk", psk, "-psk_identity", name, "-tls1_3",
                                     "-alpn", "h2"], check=False, input="")
         self.assertIn("Reused, TLSv1.3", done.stdout + done.stderr)
+
+    def test_keys_are_renewed(self):
+        """A client renews its keys and asks for the server's: both ends go on with new ones"""
+        psk, name = derive(self.key, "admin")
+        before = self.node_failures()
+        settings = r"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
+        for letter in "Kk":
+            said = self.net.client.sh(f"(echo {letter}; sleep 0.5; printf '{settings}'; sleep 0.5; echo {letter}; sleep 0.5) | "
+                                      f"openssl s_client -connect {ADDR} -psk {psk} -psk_identity {name} -tls1_3 -alpn h2 2>&1 "
+                                      "| tr -d '\\0'")
+            self.assertIn("KEYUPDATE", said)
+            self.assertNotIn("alert", said)
+        self.assertEqual(self.node_failures(), before)
 
     def test_id_that_a_person_chose(self):
         """Costly to guess on both sides, and it connects"""
