@@ -237,6 +237,16 @@ static void half_close(struct h2_call *call)
         server->events->half_closed(server->ctx, call);
 }
 
+/* Counts every frame, also those for streams that are closed, which nghttp2 reports nowhere else. */
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *header, void *user)
+{
+    struct h2_server *server = user;
+    (void)session;
+    (void)header;
+    server->control_frames++;
+    return 0;
+}
+
 static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     struct h2_server *server = user;
@@ -244,8 +254,8 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
     int rv = 0;
     if (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA)
         call = call_of(session, frame->hd.stream_id);
-    if (call == NULL || (frame->hd.type == NGHTTP2_DATA && frame->hd.length == 0))
-        server->control_frames++;
+    if (call != NULL && (frame->hd.type == NGHTTP2_HEADERS || frame->hd.length > 0))
+        server->control_frames--; /* on_begin_frame has counted it */
     if (call == NULL)
         return 0;
     if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
@@ -319,6 +329,7 @@ static nghttp2_session_callbacks *make_callbacks(void)
         return NULL;
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
+    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame_recv);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);

@@ -70,8 +70,8 @@ size_t h2_server_calls(const struct h2_server *server);
  * yet. */
 size_t h2_server_held(const struct h2_server *server);
 
-/* Frames received so far that carry no part of a call (PING, SETTINGS, PRIORITY, RST_STREAM, empty
- * DATA): the caller, who has a clock, limits their rate. */
+/* Frames received so far that carry no part of a call: PING, SETTINGS, PRIORITY, RST_STREAM, empty
+ * DATA, anything for a stream that is closed. The caller, who has a clock, limits their rate. */
 uint64_t h2_server_control_frames(const struct h2_server *server);
 
 /* ":path", for example "/pkg.Service/Method". */

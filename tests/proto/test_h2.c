@@ -693,6 +693,30 @@ START_TEST(client_against_garbage)
 }
 END_TEST
 
+/* nghttp2 drops them without a word, so that a flood of them cost nothing but the server's time. */
+START_TEST(frames_for_closed_streams_are_counted)
+{
+    struct world world;
+    struct buffer in, out;
+    world_init(&world, &h2_limits_default);
+    buffer_init(&in);
+    buffer_init(&out);
+    put_start(&in);
+    put_headers(&in, 1, good, END_HEADERS);
+    put_frame(&in, 3, 0, 1, "\0\0\0\10", 4); /* RST_STREAM closes it */
+    ck_assert_int_eq(h2_server_receive(world.server, buffer_data(&in), buffer_len(&in)), 0);
+    uint64_t before = h2_server_control_frames(world.server);
+    buffer_clear(&in);
+    for (int i = 0; i < 1000; i++)
+        put_frame(&in, 8, 0, 1, "\0\0\0\1", 4); /* WINDOW_UPDATE */
+    ck_assert_int_eq(h2_server_receive(world.server, buffer_data(&in), buffer_len(&in)), 0);
+    ck_assert_uint_eq(h2_server_control_frames(world.server), before + 1000);
+    buffer_fini(&in);
+    buffer_fini(&out);
+    world_fini(&world);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("h2");
@@ -718,6 +742,7 @@ int main(void)
     tcase_add_test(tc, rapid_reset);
     tcase_add_test(tc, pings_that_are_not_read);
     tcase_add_test(tc, control_frames_are_counted);
+    tcase_add_test(tc, frames_for_closed_streams_are_counted);
     tcase_add_test(tc, garbage);
     tcase_add_test(tc, client_against_garbage);
     return unit_run(tc);
