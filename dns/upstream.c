@@ -1,24 +1,36 @@
 #include "dns/upstream.h"
 
+#include "base/bytes.h"
 #include "base/err.h"
 #include "base/list.h"
+#include "dns/exchange.h"
 #include "dns/tls_relay.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unbound.h>
 #include <uv.h>
 
 /* libunbound resolves in a thread of its own and makes a descriptor readable when answers wait.
  * ub_process then calls back on the loop's thread, which alone touches the structures below. */
 
-enum { OUTSTANDING_DEFAULT = 512, DNS_PORT = 53, DOT_PORT = 853 };
+enum {
+    OUTSTANDING_DEFAULT = 512,
+    DNS_PORT = 53,
+    DOT_PORT = 853,
+    AGAIN_PATIENCE_MS = 300,
+    AGAIN_LIMIT_MS = 1000,
+    QUERY_MAX = DNS_HEADER_LEN + DNS_NAME_MAX + 4 + 11, /* with an OPT record */
+};
 
 struct upstream {
     struct ub_ctx *ctx;
     uv_loop_t *loop;
     struct tls_relay *relays[UPSTREAM_SERVERS_MAX]; /* for DNS over TLS, else NULL */
+    union endpoint plain[UPSTREAM_SERVERS_MAX];     /* the servers without TLS */
+    size_t plain_count;
     uv_poll_t poll;
     struct list queries;
     size_t outstanding;
@@ -30,6 +42,8 @@ struct upstream_query {
     struct list link;
     struct upstream *upstream;
     int id; /* libunbound's */
+    struct exchange *again;
+    struct dns_query query;
     void (*done)(void *arg, const uint8_t *message, size_t len);
     void *arg;
 };
@@ -135,6 +149,7 @@ static int add_plain_servers(struct upstream *upstream, const struct upstream_co
         if (add_server(upstream->ctx, &server) < 0)
             return err_set(err, -EINVAL, "%s cannot be used as upstream DNS server",
                            endpoint_format(&server, text));
+        upstream->plain[upstream->plain_count++] = server;
     }
     return 0;
 }
@@ -270,14 +285,62 @@ static void query_free(struct upstream_query *query)
     free(query);
 }
 
+static void finish(struct upstream_query *query, const uint8_t *message, size_t len)
+{
+    void (*done)(void *, const uint8_t *, size_t) = query->done;
+    void *arg = query->arg;
+    query_free(query);
+    done(arg, message, len);
+}
+
+static void on_second_answer(void *arg, const uint8_t *message, size_t len)
+{
+    struct upstream_query *query = arg;
+    bool whole = message != NULL && (load_be16(message + 2) & DNS_FLAG_TC) == 0;
+    query->again = NULL;
+    finish(query, whole ? message : NULL, whole ? len : 0);
+}
+
+static size_t make_query(const struct dns_query *query, uint8_t out[QUERY_MAX])
+{
+    uint8_t *at = out + DNS_HEADER_LEN;
+    memset(out, 0, QUERY_MAX);
+    store_be16(out + 2, DNS_FLAG_RD);
+    out[5] = out[11] = 1; /* a question, an OPT record */
+    memcpy(at, query->name.bytes, query->name.len);
+    at += query->name.len;
+    store_be16(at, query->type);
+    store_be16(at + 2, query->class);
+    at += 5; /* the root owns OPT */
+    store_be16(at, DNS_TYPE_OPT);
+    store_be16(at + 2, DNS_UDP_EDNS);
+    store_be16(at + 6, query->edns_do ? 0x8000 : 0);
+    return (size_t)(at + 10 - out);
+}
+
+/* libunbound turns every refusal into SERVFAIL: asks the servers once more by hand for what they
+ * say themselves. False when there is none to ask. */
+static bool ask_again(struct upstream_query *query)
+{
+    struct upstream *upstream = query->upstream;
+    uint8_t message[QUERY_MAX];
+    const struct exchange_options how = {.servers = upstream->plain,
+                                         .count = upstream->plain_count,
+                                         .patience = AGAIN_PATIENCE_MS,
+                                         .limit = AGAIN_LIMIT_MS};
+    return upstream->plain_count > 0 && !upstream->closing &&
+           exchange_start(&query->again, upstream->loop, &how, message,
+                          make_query(&query->query, message), on_second_answer, query) == 0;
+}
+
 static void on_answer(void *arg, int error, struct ub_result *result)
 {
     struct upstream_query *query = arg;
-    void (*done)(void *, const uint8_t *, size_t) = query->done;
-    void *done_arg = query->arg;
-    query_free(query);
-    bool usable = error == 0 && result->answer_packet != NULL && result->answer_len > 0;
-    done(done_arg, usable ? result->answer_packet : NULL, usable ? (size_t)result->answer_len : 0);
+    const uint8_t *message = error == 0 ? result->answer_packet : NULL;
+    size_t len = message != NULL && result->answer_len > 0 ? (size_t)result->answer_len : 0;
+    bool failed = len < DNS_HEADER_LEN || (message[3] & 0xf) == DNS_SERVFAIL;
+    if (!failed || !ask_again(query))
+        finish(query, len > 0 ? message : NULL, len);
     ub_resolve_free(result);
 }
 
@@ -294,6 +357,7 @@ int upstream_ask(struct upstream *upstream, const struct dns_query *query,
     asked->upstream = upstream;
     asked->done = done;
     asked->arg = arg;
+    asked->query = *query;
     list_append(&upstream->queries, &asked->link);
     upstream->outstanding++;
     int error = ub_resolve_async(upstream->ctx, dns_name_to_text(&query->name, text), query->type,
@@ -308,6 +372,9 @@ int upstream_ask(struct upstream *upstream, const struct dns_query *query,
 
 void upstream_cancel(struct upstream_query *query)
 {
-    ub_cancel(query->upstream->ctx, query->id);
+    if (query->again != NULL)
+        exchange_cancel(query->again);
+    else
+        ub_cancel(query->upstream->ctx, query->id);
     query_free(query);
 }

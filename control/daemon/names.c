@@ -190,7 +190,8 @@ static void point_resolver(const struct names *names)
         .nameserver_count = count,
         .domain = names->options->domain,
         .interface = names->options->interface_name,
-        .keep_former = true,
+        /* `options rotate` would send names of the network to them */
+        .keep_former = names->upstream == NULL,
     };
     resolver_setter_apply(names->setter, &setup, NULL, NULL);
 }

@@ -1,6 +1,8 @@
 """Hosts whose /etc/resolv.conf belongs to systemd-resolved, to Debian's resolvconf, or to openresolv: the real ones."""
 import os
+import random
 import signal
+import time
 import unittest
 
 from lab import image
@@ -34,6 +36,9 @@ def setUpModule():
     BASE = image.base_root(image.Dockerfile())
 
 
+KILLS = int(os.environ.get("HEIMDALL_KILLS", "6"))  # of each back end; nightly, 250
+
+
 class Resolvers(InLab):
     """A peer sets them, also where a crash left something, and leaves them as they were."""
 
@@ -65,6 +70,25 @@ class Resolvers(InLab):
             self.assertEqual(peer.stop(number), status)
         self.assertEqual(self.client.sh(state), before)
         self.assertEqual(self.client.sh("find /var/lib/heimdall-peer -name 'resol*'"), "")
+        self.kills(state)
+
+    def kills(self, state):
+        """SIGKILL at any moment: a helper restores the resolver within a second."""
+        before, moments = self.client.sh(state), random.Random(KILLS)
+        for number in range(KILLS):
+            peer = self.net.start_peer(host=self.client)
+            wait_until(peer.pids, 5, "the peer does not start", every=0.01)
+            if number % 2:
+                peer.wait_for("connected")
+            time.sleep(moments.random() * 0.2)
+            peer.stop(signal.SIGKILL)
+            wait_until(lambda: self.client.sh(state) == before, 1, lambda: self.client.sh(state), every=0.02)
+        self.assertEqual(self.client.sh("find /var/lib/heimdall-peer -name 'resol*'"), "")
+
+    def test_file(self):
+        self.client = self.net.client
+        (self.client.dir / "resolv.conf").write_text("nameserver 192.0.2.53\noptions rotate\n")
+        self.life("cat /etc/resolv.conf", ["nameserver 127.0.51.53\n", "search heimdall", "options rotate"])
 
     def test_resolved(self):
         """which asks for signatures and encryption everywhere else"""
