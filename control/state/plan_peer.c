@@ -41,34 +41,58 @@ static bool is_around_own(const struct plan *plan, const struct ip_prefix *prefi
     return false;
 }
 
-static bool is_own_address(const struct plan *plan, const char *text)
+static bool has_own_address(const struct plan *plan, const struct ip_prefix *prefix)
+{
+    for (size_t i = 0; i < plan->address_count; i++)
+        if (ip_prefix_contains(prefix, &plan->addresses[i].addr))
+            return true;
+    return false;
+}
+
+/* An address of a node in the network of the peers. */
+static bool is_among_peers(const struct plan *plan, const char *text)
 {
     struct ip_addr addr;
     for (size_t i = 0; ip_addr_parse(&addr, text) && i < plan->address_count; i++)
-        if (ip_addr_equal(&addr, &plan->addresses[i].addr))
+        if (ip_prefix_contains(&plan->addresses[i], &addr))
             return true;
     return false;
+}
+
+/* The first network of a node in each family is the node's own: see plan_node_prefixes_next. */
+static int check_network(const struct plan *plan, const struct ip_prefix *prefix, bool is_first,
+                         const char *text, struct err *err)
+{
+    if (prefix_is_reserved(prefix))
+        return refuse(err, "it leads to a reserved network", text);
+    if (is_around_own(plan, prefix))
+        return refuse(err, "a node has part of this peer's own network", text);
+    if (is_first && has_own_address(plan, prefix))
+        return refuse(err, "this peer's own address lies in a node's network", text);
+    return 0;
 }
 
 static int take_allowed_ips(struct plan_builder *builder, size_t index, const Pb__Peer *node,
                             bool is_exit, struct err *err)
 {
-    for (size_t i = 0; i < node->n_allowed_ips; i++) {
+    bool has_own[2] = {false};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < node->n_allowed_ips; i++) {
         struct ip_prefix prefix;
         if (!ip_prefix_parse(&prefix, node->allowed_ips[i]) || !ip_prefix_is_masked(&prefix))
             return bad_answer(err, "network", node->allowed_ips[i]);
         if (prefix.len == 0 && !is_exit)
             continue;
+        bool *own = &has_own[prefix.addr.family == 6];
         if (prefix.len == 0)
             builder->plan->exit = PLAN_EXIT_ON;
-        else if (prefix_is_reserved(&prefix))
-            return refuse(err, "it leads to a reserved network", node->allowed_ips[i]);
-        else if (is_around_own(builder->plan, &prefix))
-            return refuse(err, "a node has part of this peer's own network", node->allowed_ips[i]);
+        else
+            rc = check_network(builder->plan, &prefix, !*own, node->allowed_ips[i], err);
+        *own |= prefix.len > 0;
         plan_builder_grant(builder, index, &prefix);
         plan_builder_route(builder, &prefix);
     }
-    return 0;
+    return rc;
 }
 
 /* Ids and names are both unique among nodes: only the first node of a name is the exit node. */
@@ -88,9 +112,9 @@ static int take_node(struct plan_builder *builder, const Pb__ConnectResponse *re
         return bad_answer(err, "public key", text);
     if (node->endpoint[0] != '\0' && !endpoint_parse(&endpoint, node->endpoint))
         return bad_answer(err, "endpoint", node->endpoint);
-    if (is_own_address(builder->plan, node->peer_ip) ||
-        is_own_address(builder->plan, node->peer_ip6))
-        return refuse(err, "a node has this peer's own address", node->peer_ip);
+    if (is_among_peers(builder->plan, node->peer_ip) ||
+        is_among_peers(builder->plan, node->peer_ip6))
+        return refuse(err, "a node's address lies in this peer's own network", node->peer_ip);
     size_t index = plan_builder_peer(builder, key, &endpoint, PLAN_KEEPALIVE_S);
     if (self->id != NULL && node->psk_version != 0)
         plan_builder_psk(builder, self->id, self->public_key, response->psk_round);

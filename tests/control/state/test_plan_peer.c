@@ -81,6 +81,8 @@ static const struct {
     {"10.51.0.0/17", NULL, "own network"},
     {"10.0.0.0/8", NULL, "own network"},
     {"fd01:2:3:ffff::2/128", NULL, "own network"},
+    {"10.11.0.0/16 fd01:2:3:ffff::/64", NULL, "own address"},
+    {"10.51.0.0/16 10.11.0.0/16", NULL, "own address"},
 };
 
 START_TEST(hostile_networks)
@@ -107,6 +109,9 @@ static const struct {
 } addresses[] = {
     {"10.51.0.2/16", "", "10.11.0.1", 0},
     {"10.51.0.2/16", "", "10.51.0.2", -EINVAL}, /* the node's own */
+    {"10.51.0.2/16", "", "10.51.0.1", -EINVAL}, /* in the peers' network */
+    {"10.11.0.1/16", "", "", -EINVAL},          /* in the node's network */
+    {"10.11.7.7/16", "", "", -EINVAL},
     {"10.51.0.2/16", "fd01::2/64", "fd01::2", -EINVAL},
     {"10.51.0.2/0", "", "", -EINVAL},
     {"10.51.0.2/16", "fd01::2/0", "", -EINVAL},
