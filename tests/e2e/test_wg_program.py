@@ -76,6 +76,7 @@ class DropIn(InLab):
                 host.sh("ip link set wg0 up")
                 done = host.run(["wg", "set", "wg0", "listen-port", "40000"], check=False)
                 self.assertIn("Address already in use", done.stderr)
+                self.assertEqual(process.stop(), 0)  # its last lines are written at the end
                 self.assertEqual("ERR" in process.output(), said)
 
     def test_foreground(self):

@@ -250,10 +250,7 @@ static void middle_host(void)
 static int received_by(const char *exec)
 {
     char out[64];
-    char command[128];
-    snprintf(command, sizeof command, "%s cat /proc/net/snmp | awk '/^Icmp: [0-9]/ {print $10}'",
-             exec);
-    run_out(out, sizeof out, command);
+    run_out(out, sizeof out, "%s cat /proc/net/snmp | awk '/^Icmp: [0-9]/ {print $10}'", exec);
     return atoi(out);
 }
 
@@ -337,9 +334,7 @@ START_TEST(outside_stays_outside)
     for (const char *const *addr =
              (const char *const[]){"10.51.1.3", "10.11.0.1", "198.51.100.9", NULL};
          *addr != NULL; addr++) {
-        char command[128];
-        snprintf(command, sizeof command, "ip -n out addr add %s/32 dev lo", *addr);
-        run(command);
+        run("ip -n out addr add %s/32 dev lo", *addr);
     }
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         char command[128];
