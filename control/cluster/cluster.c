@@ -218,6 +218,18 @@ static void on_redis_died(void *ctx, int status, uint64_t delay_ms)
     }
 }
 
+/* Without a helper nothing could be changed until the next start. */
+static void on_helper_gone(void *ctx)
+{
+    struct cluster *cluster = ctx;
+    cluster->promoted = false;
+    if (!cluster->closing)
+        cluster->events.failed(cluster->events.ctx,
+                               &(struct err){-EPIPE, "the helper that starts redis-server is gone: "
+                                                     "this program ends, so that its supervisor "
+                                                     "restarts it"});
+}
+
 int cluster_start(struct cluster **out, const struct cluster_options *options, struct err *err)
 {
     struct cluster *cluster = calloc(1, sizeof *cluster);
@@ -231,7 +243,8 @@ int cluster_start(struct cluster **out, const struct cluster_options *options, s
     struct redis_proc_options proc = {.launch = {.data_dir = datadir_path(options->datadir),
                                                  .must_have_data = cluster->mark.id[0] != '\0'},
                                       .ctx = cluster,
-                                      .died = on_redis_died};
+                                      .died = on_redis_died,
+                                      .gone = on_helper_gone};
     if (code == 0)
         code = redis_proc_start(&cluster->redis, options->loop, &proc, err);
     if (code == -ENODATA)

@@ -79,7 +79,10 @@ static int open_log(const struct redis_launch *launch)
     snprintf(old, sizeof old, "%s/redis.log.1", launch->dir);
     if (stat(path, &info) == 0 && info.st_size > LOG_MAX_BYTES)
         rename(path, old);
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    /* Anything else by that name could hold up whoever opens it or writes to it. */
+    if (lstat(path, &info) == 0 && !S_ISREG(info.st_mode) && unlink(path) < 0)
+        return -errno;
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     return fd < 0 ? -errno : fd;
 }
 

@@ -11,6 +11,7 @@
 #include "control/host/helper.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -21,6 +22,8 @@ enum {
     BACK_OFF_MAX_MS = 5000,
     STEADY_MS = 10000, /* up for this long, the back-off starts over */
     STOP_MS = 3000,
+    KILL_MS = 2000,
+    START_MS = 30000,
 };
 
 struct redis_proc {
@@ -34,6 +37,7 @@ struct redis_proc {
     uint64_t started_ns;
     void *ctx;
     void (*died)(void *ctx, int status, uint64_t delay_ms);
+    void (*gone)(void *ctx);
     bool stopping;
     void (*stopped)(void *ctx);
     void *stopped_ctx;
@@ -105,8 +109,9 @@ static void on_keeper_gone(struct redis_proc *proc)
         close_handles(proc);
         return;
     }
-    log_error("the helper that starts redis-server is gone: the network cannot be changed until "
-              "this program is started again");
+    log_error("the helper that starts redis-server is gone");
+    if (proc->gone != NULL)
+        proc->gone(proc->ctx);
 }
 
 static void on_report(struct redis_proc *proc, const struct redis_keeper_report *report)
@@ -146,9 +151,16 @@ static void on_news(uv_poll_t *news, int status, int events)
         on_keeper_gone(proc);
 }
 
+/* The keeper itself does not answer: helper_end kills it, and Redis dies with it. */
+static void on_kill_timeout(uv_timer_t *timer)
+{
+    on_keeper_gone(timer->data);
+}
+
 static void on_stop_timeout(uv_timer_t *timer)
 {
     redis_proc_kill(timer->data);
+    uv_timer_start(timer, on_kill_timeout, KILL_MS, 0);
 }
 
 /* ---- the public side */
@@ -161,9 +173,11 @@ static int start_first(struct redis_proc *proc, struct err *err)
     if (rc < 0)
         return err_set_errno(err, rc, "cannot start the helper that keeps redis-server");
     send_word(proc, REDIS_KEEPER_START);
-    ssize_t n;
-    while ((n = recv(proc->keeper.fd, &report, sizeof report, 0)) < 0 && errno == EINTR)
+    struct pollfd ready = {.fd = proc->keeper.fd, .events = POLLIN};
+    int polled;
+    while ((polled = poll(&ready, 1, START_MS)) < 0 && errno == EINTR)
         ;
+    ssize_t n = polled <= 0 ? 0 : recv(proc->keeper.fd, &report, sizeof report, 0);
     if (n == sizeof report && report.news == REDIS_KEEPER_STARTED) {
         on_report(proc, &report);
         return 0;
@@ -180,6 +194,7 @@ int redis_proc_start(struct redis_proc **out, uv_loop_t *loop,
         return err_set(err, -ENOMEM, "out of memory");
     proc->ctx = options->ctx;
     proc->died = options->died;
+    proc->gone = options->gone;
     int rc = redis_launch_init(&proc->launch, &options->launch, err);
     if (rc == 0)
         rc = start_first(proc, err);

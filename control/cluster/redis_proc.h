@@ -20,6 +20,8 @@ struct redis_proc_options {
     void *ctx;
     /* The child died and is restarted after `delay_ms`. May be NULL. */
     void (*died)(void *ctx, int status, uint64_t delay_ms);
+    /* The helper died, and Redis with it: nobody can restart either. May be NULL. */
+    void (*gone)(void *ctx);
 };
 
 /* Starts the helper and Redis. Call on the main thread, before there are others, and before rights

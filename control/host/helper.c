@@ -10,7 +10,13 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
+
+enum {
+    END_MS = 5000,    /* for a helper to finish */
+    KILLED_MS = 1000, /* and to go once it is killed */
+};
 
 enum { SOCKET_FD = STDERR_FILENO + 1 };
 
@@ -86,12 +92,28 @@ int helper_start(struct helper *out, const struct helper_options *options)
     return 0;
 }
 
+/* waitpid has no time limit. */
+static bool ended_within(pid_t pid, int ms)
+{
+    enum { STEP_MS = 5 };
+    const struct timespec step = {.tv_nsec = STEP_MS * 1000000L};
+    for (int waited = 0; waited <= ms; waited += STEP_MS) {
+        pid_t ended = waitpid(pid, NULL, WNOHANG);
+        if (ended == pid || (ended < 0 && errno != EINTR))
+            return true;
+        (void)nanosleep(&step, NULL);
+    }
+    return false;
+}
+
 void helper_end(struct helper *helper)
 {
     if (helper->pid == 0)
         return;
     close(helper->fd);
-    while (waitpid(helper->pid, NULL, 0) < 0 && errno == EINTR)
-        ;
+    if (!ended_within(helper->pid, END_MS)) {
+        (void)kill(helper->pid, SIGKILL);
+        (void)ended_within(helper->pid, KILLED_MS);
+    }
     *helper = (struct helper){.fd = -1};
 }

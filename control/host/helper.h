@@ -31,7 +31,8 @@ struct helper_options {
  */
 int helper_start(struct helper *out, const struct helper_options *options);
 
-/* Closes the daemon's end and waits until the helper has ended. Takes one that never started. */
+/* Closes the daemon's end and waits until the helper has ended, which is killed after 5 s. Takes one
+ * that never started. */
 void helper_end(struct helper *helper);
 
 #endif

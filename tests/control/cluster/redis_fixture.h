@@ -19,6 +19,7 @@ struct redis_fixture {
     struct redis_proc *proc;
     int deaths;
     bool stopped;
+    bool gone; /* the helper */
 };
 
 static inline void fixture_died(void *ctx, int status, uint64_t delay_ms)
@@ -27,6 +28,11 @@ static inline void fixture_died(void *ctx, int status, uint64_t delay_ms)
     (void)status;
     ck_assert_uint_le(delay_ms, 5000);
     fixture->deaths++;
+}
+
+static inline void fixture_gone(void *ctx)
+{
+    ((struct redis_fixture *)ctx)->gone = true;
 }
 
 static inline void fixture_stopped(void *ctx)
@@ -45,8 +51,10 @@ static inline void fixture_init(struct redis_fixture *fixture)
 static inline void fixture_start(struct redis_fixture *fixture)
 {
     struct err err = {0};
-    struct redis_proc_options options = {
-        .launch = {.data_dir = fixture->dir}, .ctx = fixture, .died = fixture_died};
+    struct redis_proc_options options = {.launch = {.data_dir = fixture->dir},
+                                         .ctx = fixture,
+                                         .died = fixture_died,
+                                         .gone = fixture_gone};
     ck_assert_msg(redis_proc_start(&fixture->proc, &fixture->loop, &options, &err) == 0, "%s",
                   err.text);
 }
@@ -75,7 +83,7 @@ static inline void fixture_stop(struct redis_fixture *fixture)
 {
     fixture->stopped = false;
     redis_proc_stop(fixture->proc, fixture_stopped, fixture);
-    fixture_run_until(fixture, &fixture->stopped, 5000);
+    fixture_run_until(fixture, &fixture->stopped, 15000);
     fixture->proc = NULL;
 }
 

@@ -234,29 +234,87 @@ START_TEST(old_version)
 }
 END_TEST
 
-/* A killed keeper takes Redis with it, and the loop goes on. */
-START_TEST(keeper_killed)
+/* The parent of Redis. */
+static pid_t keeper_of(const struct redis_fixture *fixture)
 {
-    struct redis_fixture fixture;
     char path[64];
     int keeper = 0;
-    fixture_init(&fixture);
-    fixture_start(&fixture);
-    wait_for_socket(&fixture);
-    pid_t pid = redis_proc_pid(fixture.proc);
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)redis_proc_pid(fixture->proc));
     FILE *file = fopen(path, "r");
     ck_assert_int_eq(fscanf(file, "%*d %*s %*c %d", &keeper), 1);
     fclose(file);
     ck_assert_int_ne(keeper, getpid());
-    ck_assert_int_eq(kill(keeper, SIGKILL), 0);
+    return keeper;
+}
+
+/* A zombie counts as dead, since nobody may reap it. */
+static bool is_alive(pid_t pid)
+{
+    char path[64];
+    char state = 'Z';
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *file = fopen(path, "r");
+    if (file != NULL && fscanf(file, "%*d %*s %c", &state) != 1)
+        state = 'Z';
+    if (file != NULL)
+        fclose(file);
+    return state != 'Z';
+}
+
+/* A killed keeper takes Redis with it, and the loop goes on. */
+START_TEST(keeper_killed)
+{
+    struct redis_fixture fixture;
+    fixture_init(&fixture);
+    fixture_start(&fixture);
+    wait_for_socket(&fixture);
+    ck_assert_int_eq(kill(keeper_of(&fixture), SIGKILL), 0);
     for (int i = 0; i < 300 && redis_proc_pid(fixture.proc) != 0; i++) {
         uv_run(&fixture.loop, UV_RUN_NOWAIT);
         uv_sleep(10);
     }
     ck_assert_int_eq(redis_proc_pid(fixture.proc), 0);
+    ck_assert(fixture.gone);
     ck_assert_int_eq(fixture.deaths, 0);
     redis_proc_kill(fixture.proc);
+    fixture_fini(&fixture);
+}
+END_TEST
+
+/* A keeper that hangs holds up the end for a few seconds only, and neither it nor Redis stays. */
+START_TEST(keeper_stopped)
+{
+    struct redis_fixture fixture;
+    fixture_init(&fixture);
+    fixture_start(&fixture);
+    wait_for_socket(&fixture);
+    pid_t redis = redis_proc_pid(fixture.proc);
+    pid_t keeper = keeper_of(&fixture);
+    ck_assert_int_eq(kill(keeper, SIGSTOP), 0);
+    fixture_stop(&fixture);
+    ck_assert_int_eq(kill(keeper, 0), -1);
+    for (int i = 0; i < 1000 && is_alive(redis); i++)
+        uv_sleep(10);
+    ck_assert(!is_alive(redis));
+    fixture_fini(&fixture);
+}
+END_TEST
+
+/* Anything in the place of the log is replaced: opening a FIFO would wait for a reader. */
+START_TEST(log_is_a_file)
+{
+    struct redis_fixture fixture;
+    char path[128];
+    struct stat info;
+    fixture_init(&fixture);
+    snprintf(path, sizeof path, "%s/redis", fixture.dir);
+    ck_assert_int_eq(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s/redis/redis.log", fixture.dir);
+    ck_assert_int_eq(_i == 0 ? mkfifo(path, 0600) : symlink("/dev/full", path), 0);
+    fixture_start(&fixture);
+    wait_for_socket(&fixture);
+    ck_assert_int_eq(lstat(path, &info), 0);
+    ck_assert(S_ISREG(info.st_mode));
     fixture_fini(&fixture);
 }
 END_TEST
@@ -264,7 +322,7 @@ END_TEST
 int main(void)
 {
     TCase *tc = tcase_create("redis_proc");
-    tcase_set_timeout(tc, 20);
+    tcase_set_timeout(tc, 40);
     tcase_add_test(tc, starts_and_stops);
     tcase_add_test(tc, killed_and_restarted);
     tcase_add_test(tc, stopped_one_is_killed);
@@ -273,5 +331,7 @@ int main(void)
     tcase_add_test(tc, user_may_not_run_it);
     tcase_add_test(tc, old_version);
     tcase_add_test(tc, keeper_killed);
+    tcase_add_test(tc, keeper_stopped);
+    tcase_add_loop_test(tc, log_is_a_file, 0, 2);
     return unit_run(tc);
 }
