@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "control/cluster/record_sum.h"
 #include "control/cluster/redis_launch.h"
 #include "control/cluster/redis_loop.h"
 #include "control/cluster/redis_upkeep.h"
@@ -563,6 +564,8 @@ struct arguments {
     int count;
     const char **texts;
     size_t *lengths;
+    uint8_t *sealed; /* values with their sums, one behind the other */
+    size_t sealed_len;
 };
 
 static void push(struct arguments *args, const void *text, size_t len)
@@ -588,6 +591,30 @@ static void arguments_fini(struct arguments *args)
 {
     free(args->texts);
     free(args->lengths);
+    free(args->sealed);
+}
+
+/* Room for all values of a change with their sums. */
+static bool arguments_seal(struct arguments *args, const struct change *change)
+{
+    size_t room = 1;
+    for (size_t i = 0; i < change->op_count; i++)
+        room += change->ops[i].len + RECORD_SUM_BYTES;
+    args->sealed = malloc(room);
+    args->sealed_len = 0;
+    return args->sealed != NULL;
+}
+
+static void push_value(struct arguments *args, const struct record_op *op)
+{
+    if (!record_sum_applies(op)) {
+        push(args, op->value == NULL ? (const uint8_t *)"" : op->value, op->len);
+        return;
+    }
+    uint8_t *at = args->sealed + args->sealed_len;
+    record_sum_seal(op, at);
+    args->sealed_len += op->len + RECORD_SUM_BYTES;
+    push(args, at, op->len + RECORD_SUM_BYTES);
 }
 
 static int send_commit(struct store_redis *store, const struct change *change,
@@ -595,8 +622,9 @@ static int send_commit(struct store_redis *store, const struct change *change,
 {
     char epoch[24];
     char rev[24];
-    struct arguments args;
-    int rc = arguments_init(&args, 7 + 4 * change->op_count) ? 0 : -ENOMEM;
+    struct arguments args = {0};
+    bool ready = arguments_init(&args, 7 + 4 * change->op_count) && arguments_seal(&args, change);
+    int rc = ready ? 0 : -ENOMEM;
     if (rc == 0) {
         snprintf(epoch, sizeof epoch, "%llu", (unsigned long long)change->epoch);
         snprintf(rev, sizeof rev, "%llu", (unsigned long long)change->rev);
@@ -609,7 +637,7 @@ static int send_commit(struct store_redis *store, const struct change *change,
             push_text(&args, store_redis_op_name(op->kind));
             push_text(&args, op->key);
             push_text(&args, op->field);
-            push(&args, op->value == NULL ? (const uint8_t *)"" : op->value, op->len);
+            push_value(&args, op);
         }
         asked(store);
         redisAsyncCommandArgv(store->command, on_commit, request, args.count, args.texts,

@@ -1,6 +1,8 @@
 #include "control/cluster/store_redis_reply.h"
 
 #include "base/addr.h"
+#include "base/log.h"
+#include "control/cluster/record_sum.h"
 #include "control/cluster/redis_launch.h"
 
 #include <errno.h>
@@ -46,6 +48,20 @@ static bool is_position(const struct record_op *op)
             strcmp(op->field, "layout") == 0);
 }
 
+/* Takes the checksum out of a value. A damaged record gets a value that no message has, so that
+ * whoever reads it skips and counts it. */
+static void check_sum(struct record_op *op, redisReply *value)
+{
+    if (record_sum_open(op, (uint8_t *)value->str))
+        return;
+    log_error(
+        "a record's checksum does not match: its bytes changed on the disk; restore the folder "
+        "redis of the data dir from a backup, or make the change anew",
+        F_INT("bytes", op->len));
+    value->str[0] = '\xff';
+    op->len = 1;
+}
+
 static bool read_record(redisReply *const part[3], struct record_op *op)
 {
     if (!is_text(part[0]) || !is_text(part[1]) || !is_string(part[2]))
@@ -56,6 +72,7 @@ static bool read_record(redisReply *const part[3], struct record_op *op)
                              .field = hash ? part[1]->str : NULL,
                              .value = (const uint8_t *)part[2]->str,
                              .len = (size_t)part[2]->len};
+    check_sum(op, part[2]);
     return true;
 }
 
@@ -129,6 +146,7 @@ static bool read_op(redisReply *const part[4], struct record_op *op)
     op->field = hash ? part[2]->str : NULL;
     op->value = (const uint8_t *)part[3]->str;
     op->len = (size_t)part[3]->len;
+    check_sum(op, part[3]);
     return true;
 }
 

@@ -271,6 +271,22 @@ class Records(Faults):
         self.assertIn("bytes=5000", net.node.output())
         self.assertIn(net.id, net.hctl("peers", "authorized").stdout)
 
+    def test_flipped_byte(self):
+        """A byte of a record that changed on the disk: the record is skipped and named, with what to do, and the node runs"""
+        net = self.net
+        net.start_node()
+        net.authorize()
+        peer = net.start_peer()
+        peer.wait_for("connected")
+        net.node.stop()
+        net.router.sh(f"sed -i 's/10[.]51[.]0[.]2\\([^0-9]\\)/10.51.0.3\\1/g' {DATA}/redis/appendonlydir/*.incr.aof")
+        net.start_node()
+        said = net.node.output()
+        self.assertIn("a record's checksum does not match", said)
+        self.assertIn("restore the folder redis", said)
+        self.assertIn("damaged record skipped key=heimdall:peers", said)
+        self.assertNotIn(net.id, said)
+
     def test_files_damaged(self):
         """An append-only file with garbage in its middle: Redis refuses it, and the error names the log"""
         self.net.start_node()
