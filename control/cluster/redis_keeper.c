@@ -23,7 +23,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LOG_MAX_BYTES = 1 << 20 };
+enum {
+    LOG_MAX_BYTES = 1 << 20,
+    REAP_MS = 1000, /* for a Redis that was killed; its disk may hang */
+};
 
 struct keeper {
     const struct redis_launch *launch;
@@ -262,7 +265,7 @@ static void serve(int fd, const void *ctx)
     keeper_run(&keeper, deaths);
     if (keeper.pid != 0) {
         kill(keeper.pid, SIGKILL);
-        waitpid(keeper.pid, NULL, 0);
+        (void)helper_reap(keeper.pid, REAP_MS);
     }
     unlink(keeper.launch->socket);
 }

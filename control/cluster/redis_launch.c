@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "control/host/helper.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -168,7 +169,7 @@ static int read_version(const struct redis_launch *launch, char *text, size_t ca
     close(failure[0]);
     if (pid > 0) {
         kill(pid, SIGKILL);
-        waitpid(pid, NULL, 0);
+        (void)helper_reap(pid, VERSION_WAIT_MS);
     }
     return rc;
 }

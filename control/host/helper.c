@@ -92,8 +92,7 @@ int helper_start(struct helper *out, const struct helper_options *options)
     return 0;
 }
 
-/* waitpid has no time limit. */
-static bool ended_within(pid_t pid, int ms)
+bool helper_reap(pid_t pid, int ms)
 {
     enum { STEP_MS = 5 };
     const struct timespec step = {.tv_nsec = STEP_MS * 1000000L};
@@ -111,9 +110,9 @@ void helper_end(struct helper *helper)
     if (helper->pid == 0)
         return;
     close(helper->fd);
-    if (!ended_within(helper->pid, END_MS)) {
+    if (!helper_reap(helper->pid, END_MS)) {
         (void)kill(helper->pid, SIGKILL);
-        (void)ended_within(helper->pid, KILLED_MS);
+        (void)helper_reap(helper->pid, KILLED_MS);
     }
     *helper = (struct helper){.fd = -1};
 }

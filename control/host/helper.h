@@ -35,4 +35,8 @@ int helper_start(struct helper *out, const struct helper_options *options);
  * that never started. */
 void helper_end(struct helper *helper);
 
+/* Waits until this child has ended, for `ms` at most: waitpid has no time limit, and a process may
+ * hang in the kernel also after SIGKILL. False when it has not ended. */
+bool helper_reap(pid_t pid, int ms);
+
 #endif

@@ -21,14 +21,11 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
     ANSWER_MS = 40000, /* several tools may each take their 5 s */
     END_MS = 6000,
-    END_STEP_MS = 2,
 };
 
 struct request {
@@ -120,16 +117,10 @@ int resolver_helper_start(const char *state_dir)
 
 void resolver_helper_end(void)
 {
-    const struct timespec step = {.tv_nsec = END_STEP_MS * 1000000L};
     if (helper.pid == 0)
         return;
     (void)shutdown(helper.fd, SHUT_RDWR);
-    for (int waited = 0; waited < END_MS; waited += END_STEP_MS) {
-        pid_t ended = waitpid(helper.pid, NULL, WNOHANG);
-        if (ended == helper.pid || (ended < 0 && errno != EINTR))
-            break;
-        nanosleep(&step, NULL);
-    }
+    (void)helper_reap(helper.pid, END_MS);
     close(helper.fd); /* one that hangs in a tool goes on alone */
     helper = (struct helper){.fd = -1};
 }

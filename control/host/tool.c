@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -91,11 +92,11 @@ static int status_of(int status)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -EIO;
 }
 
+/* A tool that hangs in the kernel is left behind. */
 static void kill_and_reap(pid_t pid)
 {
     kill(pid, SIGKILL);
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        ;
+    (void)helper_reap(pid, GRACE_MS);
 }
 
 /* Waits for this child alone: others may be the loop's. */
@@ -366,16 +367,23 @@ static int send_request(const char *path, char *const argv[], const int fds[FDS]
     return sendmsg(helper.fd, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
+/* The helper did not even answer in time: calls wait less until it does again, so that a daemon that
+ * ends is not held up by each of them. */
+static atomic_bool hangs;
+
 /* The helper's answer; -EPIPE when it has ended, -ETIMEDOUT when it hangs itself. */
 static int await_answer(int fd)
 {
     struct pollfd polled = {.fd = fd, .events = POLLIN};
-    uint64_t deadline_ns = clock_boottime_ns() + (WAIT_MS + GRACE_MS) * NS_PER_MS;
+    uint64_t limit_ms = atomic_load(&hangs) ? GRACE_MS : WAIT_MS + GRACE_MS;
+    uint64_t deadline_ns = clock_boottime_ns() + limit_ms * NS_PER_MS;
     int32_t code = 0;
     for (;;) {
         uint64_t now = clock_boottime_ns();
         int left_ms = now < deadline_ns ? (int)((deadline_ns - now) / NS_PER_MS) + 1 : 0;
         int ready = poll(&polled, 1, left_ms);
+        if (ready >= 0)
+            atomic_store(&hangs, ready == 0);
         if (ready > 0)
             return read(fd, &code, sizeof code) == sizeof code ? code : -EPIPE;
         if (ready == 0)

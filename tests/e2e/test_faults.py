@@ -123,6 +123,16 @@ class Rootless(Faults):
         self.assertIn(peer_id, router.run(["hctl", "-a", "unix:///tmp/data/control.sock", "peers", "authorized"]).stdout)
 
 
+class Helpers(Faults):
+    def test_stopped(self):
+        """a keeper that hangs does not keep the node from ending, and ends with it"""
+        self.net.start_node()
+        self.net.router.sh("pkill -STOP heimdall-redis")
+        self.assertEqual(self.net.node.stop(timeout=40), 0)
+        wait_until(lambda: not {"redis-server", "heimdall-redis", "heimdall"} & set(self.net.router.programs()), 15,
+                   lambda: f"left: {self.net.router.programs()}")
+
+
 class Ports(Faults):
     def test_dns(self):
         """Another server on port 53: reported with the option, and everything else runs"""
