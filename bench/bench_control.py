@@ -33,7 +33,7 @@ FIGURES = [
     ("memory_watching_mib", "MiB resident, {peers} peers that watch", 350, False),
     ("restart_s", "s from the start to ready, {peers} peers", 3, False),
     ("peers_list_s", "s for hctl peers list -o json, {peers} peers", None, False),
-    ("memory_restarted_mib", "MiB resident after it", 64, False),
+    ("memory_restarted_mib", "MiB resident after it", 128, False),
     ("redis_mib", "MiB resident, Redis", None, False),
 ]
 
