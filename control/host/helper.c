@@ -32,8 +32,8 @@ static void settle_signals(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Puts the helper's own name where `ps` reads the daemon's arguments, so that a signal for all
- * processes with the daemon's name does not end the helper. Nothing may point to the arguments. */
+/* Puts a name without the daemon's where `ps` reads its arguments, so that a signal for all
+ * processes of that name (pkill -f) does not end the helper. Nothing may point to the arguments. */
 static void hide_arguments(const char *name)
 {
     unsigned long start = 0;
@@ -61,7 +61,7 @@ static _Noreturn void live(const struct helper_options *options, int fd, pid_t p
     settle_signals();
     (void)prctl(PR_SET_NAME, options->name);
     if (options->outlives)
-        hide_arguments(options->name);
+        hide_arguments("resolver-keeper");
     else
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent || (fd != SOCKET_FD && dup2(fd, SOCKET_FD) < 0))
