@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A checksum at the end of each protobuf record in the store. Redis loads an append-only file with a
- * flipped byte without a word. The sum covers key, field and value, and is a protobuf field of its
+/* A checksum at the end of each protobuf record in the store. Redis loads an append-only file with
+ * a flipped byte without a word. The sum covers key, field and value, and is a protobuf field of its
  * own (number 2047, fixed64), which readers that do not know it skip. */
 
 struct record_op;

@@ -37,8 +37,9 @@ struct store_events {
 
 /* How a commit, promotion or parking ended. status: 0; -ESTALE the store was not at the change's
  * (epoch, rev), nothing is stored, build it again; -EROFS the store is parked, nothing is stored;
- * -E2BIG the change has too many operations, nothing is stored; -EIO the outcome is unknown; -ENOSPC the store refuses writes; -ECANCELED nothing was sent. On 0
- * of a commit or promotion, `changed` or `loaded` has already shown the change. */
+ * -E2BIG the change has too many operations, nothing is stored; -EIO the outcome is unknown;
+ * -ENOSPC the store refuses writes; -ECANCELED nothing was sent. On 0 of a commit or promotion,
+ * `changed` or `loaded` has already shown the change. */
 struct store_done {
     void *ctx;
     void (*done)(void *ctx, int status, uint64_t epoch, uint64_t rev);

@@ -1,5 +1,6 @@
 """Things that break under a running node, and things that are broken when it starts."""
 import os
+import signal
 import unittest
 import uuid
 
@@ -131,6 +132,25 @@ class Helpers(Faults):
         self.assertEqual(self.net.node.stop(timeout=40), 0)
         wait_until(lambda: not {"redis-server", "heimdall-redis", "heimdall"} & set(self.net.router.programs()), 15,
                    lambda: f"left: {self.net.router.programs()}")
+
+
+class Killed(Faults):
+    def test_again_and_again(self):
+        """SIGKILL at any moment of a burst of changes: no acknowledged one is lost (HEIMDALL_KILLS: how often, 100 at night)"""
+        net = self.net
+        acknowledged = []
+        for round in range(int(os.environ.get("HEIMDALL_KILLS", "4"))):
+            net.start_node()
+            held = set(net.hctl("peers", "authorized").stdout.split())
+            self.assertEqual([id for id in acknowledged if id not in held], [], f"lost in round {round}")
+            burst = net.router.start(["bash", "-c", "while id=$(hctl peers authorize); do echo $id; done"])
+            wait_until(lambda: len(burst.output().split()) > 10 + round % 7, 30, "no change is acknowledged")
+            net.node.stop(signal.SIGKILL)
+            wait_until(lambda: not burst.alive(), 30, "the changes go on without a node")
+            acknowledged += [id for id in burst.output().split() if len(id) == 36]
+        net.start_node()
+        held = set(net.hctl("peers", "authorized").stdout.split())
+        self.assertEqual([id for id in acknowledged if id not in held], [])
 
 
 class Ports(Faults):
