@@ -233,6 +233,9 @@ START_TEST(nothing_stays_on_the_stack)
     const struct aead_variant *variant = variant_at(_i);
     struct aead_op ops[MAX_OPS];
     uint8_t *stack;
+#ifdef HEIMDALL_SANITIZED
+    return; /* a sanitizer has shadow stacks, and its threads take no stack from outside */
+#endif
     if (variant == NULL || strcmp(variant->name, "sodium") == 0)
         return; /* the library's stack is not ours to wipe */
     stack = aligned_alloc(4096, STACK);
