@@ -91,6 +91,25 @@ static int open_metrics(struct agent *agent, struct err *err)
                                &agent->config->daemon.metrics_address, write_metrics, agent, err);
 }
 
+/* Without its helpers the daemon can change nothing of the host any more. */
+static void on_helper_gone(void *ctx)
+{
+    struct agent *agent = ctx;
+    struct err err;
+    if (agent->stopping)
+        return;
+    err_set(&err, -ECHILD,
+            "a helper process (heimdall-tools) is gone: this program ends, so that its supervisor "
+            "restarts it");
+    fail(agent, &err);
+}
+
+static void watch_helpers(struct agent *agent)
+{
+    helper_watch_open(&agent->helpers[0], &agent->loop, tool_helper(), on_helper_gone, agent);
+    helper_watch_open(&agent->helpers[1], &agent->loop, resolver_helper(), on_helper_gone, agent);
+}
+
 static int start(struct agent *agent, struct err *err)
 {
     int code = resolver_helper_start(agent->config->data_dir);
@@ -103,6 +122,7 @@ static int start(struct agent *agent, struct err *err)
     if (code < 0)
         return code;
     log_info("starting hpeer", F_STR("version", HEIMDALL_VERSION), F_STR("name", agent->name));
+    watch_helpers(agent);
     confine_self(); /* the helper runs, and there are no threads yet */
     (void)log_start();
     code = agent_resolver_open(agent, err);
@@ -169,6 +189,8 @@ static void stop(struct agent *agent)
     uv_close((uv_handle_t *)&agent->timer, NULL);
     uv_close((uv_handle_t *)&agent->patience, NULL);
     signals_close(&agent->signals);
+    for (size_t i = 0; i < 2; i++)
+        helper_watch_close(&agent->helpers[i]);
 }
 
 int agent_run(struct peer_config *config, struct err *err)

@@ -5,6 +5,7 @@
 #include "control/daemon/metrics.h"
 #include "control/daemon/signals.h"
 #include "control/host/datadir.h"
+#include "control/host/helper_watch.h"
 #include "control/host/identity.h"
 #include "control/host/resolver.h"
 #include "control/rpc/address.h"
@@ -37,6 +38,7 @@ struct agent {
     struct peer_config *config;
     uv_loop_t loop;
     struct signals signals;
+    struct helper_watch helpers[2];
     uv_timer_t timer; /* the pause before the next dial, or the poll of a node that does not push */
     struct datadir *datadir;
     struct identity identity;

@@ -408,6 +408,25 @@ static int start_cluster(struct node *node, struct err *err)
     return code;
 }
 
+/* Without its helpers the daemon can change nothing of the host any more. */
+static void on_helper_gone(void *ctx)
+{
+    struct node *node = ctx;
+    struct err err;
+    if (node->stopping)
+        return;
+    err_set(&err, -ECHILD,
+            "a helper process (heimdall-tools) is gone: this program ends, so that its supervisor "
+            "restarts it");
+    fail(node, &err);
+}
+
+static void watch_helpers(struct node *node)
+{
+    helper_watch_open(&node->helpers[0], &node->loop, tool_helper(), on_helper_gone, node);
+    helper_watch_open(&node->helpers[1], &node->loop, resolver_helper(), on_helper_gone, node);
+}
+
 static int start(struct node *node, struct err *err)
 {
     raise_file_limit();
@@ -433,6 +452,7 @@ static int start(struct node *node, struct err *err)
     code = start_cluster(node, err);
     if (code < 0)
         return code;
+    watch_helpers(node);
     confine_self(); /* the helpers run, and there are no threads yet */
     (void)log_start();
     code = open_tunnel(node, err);
@@ -469,6 +489,8 @@ static void on_cluster_closed(void *ctx)
     node->keyring = NULL;
     node->presence = NULL;
     signals_close(&node->signals);
+    for (size_t i = 0; i < 2; i++)
+        helper_watch_close(&node->helpers[i]);
     node_settle_close(node);
     node_host_close(node);
     uv_close((uv_handle_t *)&node->presence_timer, NULL);

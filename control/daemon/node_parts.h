@@ -7,6 +7,7 @@
 #include "control/daemon/metrics.h"
 #include "control/daemon/names.h"
 #include "control/daemon/signals.h"
+#include "control/host/helper_watch.h"
 #include "control/host/identity.h"
 #include "control/host/tunnel.h"
 #include "control/rpc/address.h"
@@ -37,6 +38,7 @@ struct node {
     struct node_config *config;
     uv_loop_t loop;
     struct signals signals;
+    struct helper_watch helpers[2];
     uv_prepare_t settler; /* runs before the loop waits: changes of one turn are applied once */
     struct datadir *datadir;
     struct identity identity;

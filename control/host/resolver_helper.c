@@ -115,6 +115,11 @@ int resolver_helper_start(const char *state_dir)
     return helper_start(&helper, &options);
 }
 
+const struct helper *resolver_helper(void)
+{
+    return &helper;
+}
+
 void resolver_helper_end(void)
 {
     if (helper.pid == 0)

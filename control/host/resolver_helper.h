@@ -2,6 +2,7 @@
 #define CONTROL_HOST_RESOLVER_HELPER_H
 
 struct err;
+struct helper;
 struct resolver_paths;
 struct resolver_setup;
 
@@ -11,6 +12,9 @@ struct resolver_setup;
 /* On the main thread, before the tool's helper and before rights are given up. `state_dir` need not
  * exist yet. 0 or a negative errno. */
 int resolver_helper_start(const char *state_dir);
+
+/* The helper that resolver_helper_start started. */
+const struct helper *resolver_helper(void);
 
 /* Lets it restore what is still changed, and waits for its end, a few seconds at most. */
 void resolver_helper_end(void);

@@ -326,6 +326,11 @@ int tool_helper_start(void)
     return helper_start(&helper, &options);
 }
 
+const struct helper *tool_helper(void)
+{
+    return &helper;
+}
+
 void tool_helper_end(void)
 {
     helper_end(&helper);

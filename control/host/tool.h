@@ -3,12 +3,17 @@
 
 #include <stddef.h>
 
+struct helper;
+
 /* The host's own programs that we run: nft, resolvectl, resolvconf. A confined daemon cannot start
  * programs; a helper does, and only these, with the verbs that we use. */
 
 /* Starts the helper; from then on tool_run goes through it. On the main thread. 0 or a negative
  * errno. */
 int tool_helper_start(void);
+
+/* The helper that tool_helper_start started. */
+const struct helper *tool_helper(void);
 
 /* Ends the helper and every tool that still runs. No other thread is inside tool_run. */
 void tool_helper_end(void);
