@@ -266,7 +266,10 @@ START_TEST(oversized_request_is_answered)
     answer = await_answer(fd);
     ck_assert_str_eq(answer, "errno=-7\n\n");
     ck_assert_int_eq(send(fd, chunk, 100, MSG_NOSIGNAL), 100);
-    ck_assert_str_eq(await_answer(fd), "closed");
+    do
+        answer = await_answer(fd);
+    while (strcmp(answer, "nothing") == 0); /* Check's own limit ends the test */
+    ck_assert_str_eq(answer, "closed");
     close(fd);
     ck_assert_str_eq(ask("get=1\n\n"), "listen_port=1234\nerrno=0\n\n");
 }
