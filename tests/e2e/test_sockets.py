@@ -41,7 +41,7 @@ class Sockets(InLab):
         self.assertFalse(self.works("test", "-e", CONTROL) or self.works("test", "-e", UAPI))
 
     def test_folder(self):
-        self.router.sh("rm -r /run/wireguard")
+        self.router.sh("mv /run/wireguard /run/moved")  # at once: rm -r would meet the new socket
         self.wait_works("wg", "show", "darknet")
 
     def test_redis(self):
@@ -88,7 +88,7 @@ class Sockets(InLab):
         peer.wait_for(" connected node=")
         self.client.sh(f"rm {UAPI}")
         self.wait_works("wg", "show", "darknet", host=self.client)
-        self.client.sh("rm -r /run/wireguard")
+        self.client.sh("mv /run/wireguard /run/moved")
         self.wait_works("wg", "show", "darknet", host=self.client)
 
 
