@@ -95,7 +95,8 @@ static void check_forward_probe(struct problems *problems, const struct report_h
         problem_add(problems, remedy,
                     "another firewall of this host does not forward what peers send to %s",
                     network);
-    else if (probe->result == REPORT_PROBE_NO_ROUTE)
+    /* an exit node refuses what it cannot route, so that nothing leaks: no problem of its own */
+    else if (probe->result == REPORT_PROBE_NO_ROUTE && probe->network.len > 0)
         problem_add(problems, "add the route to this host, or withdraw it with hctl routes delete",
                     "this host has no route to %s, which it publishes", network);
 }
