@@ -102,6 +102,17 @@ class Source(InLab):
         sent = [p.source for p in tap.wireguard(kind=DATA) if p.dest == "2001:db8:66::1"]
         self.assertEqual(sent[-1], "2001:db8:1::2")
 
+    def test_new_mark(self):
+        """It leads another way: the remembered source address does not stay."""
+        pair = self.two_ways()
+        pair.b.host.sh("ip rule add fwmark 9 lookup 99; ip route add default via 198.51.100.1 table 99")
+        pair.b.ping(pair.a.inner4)
+        tap = self.tap(pair.b.host, "eth1")
+        pair.b.set("fwmark", 9)
+        pair.b.ping(pair.a.inner4)
+        sent = {p.source for p in tap.wireguard(kind=DATA) if p.dest == "10.66.0.1"}
+        self.assertEqual(sent, {"198.51.100.2"})
+
     def test_way_back_through_another_interface(self):
         """Asymmetric routes: comes in by eth0, goes out by eth1, from the address that was the destination."""
         pair = self.two_ways()
