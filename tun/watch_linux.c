@@ -94,7 +94,7 @@ static int visit_namespace(struct watch *watch, int ns_fd)
     int rc = interface_name(watch->tun_fd, &visit.ifr);
     if (rc == 0)
         rc = -pthread_create(&thread, NULL, visit_main, &visit);
-    if (rc < 0)
+    if (rc != 0)
         return rc;
     pthread_join(thread, NULL);
     if (visit.rc == 0) {
