@@ -10,7 +10,12 @@
 
 #define MANIFEST "appendonly.aof.manifest"
 
-enum { BLOCK = 64 * 1024, NAME_BYTES = 256 };
+enum {
+    BLOCK = 64 * 1024,
+    NAME_BYTES = 256,
+    EMPTY_SNAPSHOT =
+        160, /* an empty data set takes 88 bytes, the record of a cluster alone more than this */
+};
 
 /* Redis' user owns the folder: a link that it plants is not followed. -ENOENT without a folder. */
 static int open_aof_dir(const char *dir)
@@ -45,7 +50,17 @@ static bool ends_with(const char *text, const char *end)
     return len >= end_len && strcmp(text + len - end_len, end) == 0;
 }
 
-/* Whether the folder holds commands or a snapshot. */
+static bool holds_data(int aof_dir, const char *name)
+{
+    struct stat info;
+    off_t empty = ends_with(name, ".aof") ? 0 : EMPTY_SNAPSHOT;
+    if (!ends_with(name, ".aof") && !ends_with(name, ".rdb"))
+        return false;
+    return fstatat(aof_dir, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && info.st_size > empty;
+}
+
+/* Whether the folder holds commands, or a snapshot of anything: a Redis that was killed amid its
+ * first start leaves an empty one of each. */
 static int has_data(int aof_dir, bool *found)
 {
     int copy = dup(aof_dir);
@@ -54,7 +69,7 @@ static int has_data(int aof_dir, bool *found)
     if (dir == NULL)
         return -errno;
     for (struct dirent *entry; !*found && (entry = readdir(dir)) != NULL;)
-        *found = ends_with(entry->d_name, ".aof") || ends_with(entry->d_name, ".rdb");
+        *found = holds_data(aof_dir, entry->d_name);
     closedir(dir);
     return 0;
 }
