@@ -14,7 +14,7 @@ import unittest
 import uuid
 
 from lab.labtest import BIN, LabTest
-from lab.netns import Lab
+from lab.netns import Lab, wait_until
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -133,6 +133,7 @@ class Refused(Requests):
         self.refuse("PERMISSION_DENIED", self.connect(unknown), self.connect(self.known, "client", other),
                     ("WatchPeer", {"id": self.known, "public_key": other}),
                     ("WatchPeer", {"id": unknown, "public_key": self.key}))
+        wait_until(lambda: open_.node.output_now().count("key is bound to the peer's id") >= 2, 5, "the refusals are not logged")
         said = open_.node.output()
         self.assertRegex(said, r"WARN call refused: the peer is not authorized remote=172\.17\.0\.3:\d+ .*Connect")
         for method in ("Connect", "WatchPeer"):

@@ -74,11 +74,22 @@ class Process:
         self.kept = None
 
     def output(self):
+        """What the program has said. Its log is written by a thread of its own, a moment after what it is about: so a
+        running program is given until it has been silent for 0.15 s, 1 s at most."""
+        said = self.output_now()
+        for _ in range(7 if self.kept is None and self.alive() else 0):
+            time.sleep(0.15)
+            before, said = said, self.output_now()
+            if said == before:
+                break
+        return said
+
+    def output_now(self):
         return self.log.read_text(errors="replace") if self.kept is None else self.kept
 
     def keep_output(self):
         """Keeps the output readable after the lab is gone."""
-        self.kept = self.output()[-KEPT_OUTPUT:]
+        self.kept = self.output_now()[-KEPT_OUTPUT:]
 
     def alive(self):
         return self.popen.poll() is None
@@ -86,14 +97,14 @@ class Process:
     def wait_for(self, text, timeout=10, count=1):
         """Returns the output once `text` stands in it `count` times."""
         def seen():
-            if self.output().count(text) >= count:
+            if self.output_now().count(text) >= count:
                 return True
             if not self.alive():
                 raise Failure(f"{shlex.join(self.argv)} ended with {self.popen.returncode} "
-                              f"before saying {text!r}:\n{self.output()}")
+                              f"before saying {text!r}:\n{self.output_now()}")
             return False
-        wait_until(seen, timeout, lambda: f"no {text!r} from {shlex.join(self.argv)}:\n{self.output()}")
-        return self.output()
+        wait_until(seen, timeout, lambda: f"no {text!r} from {shlex.join(self.argv)}:\n{self.output_now()}")
+        return self.output_now()
 
     def kill(self, number):
         """Signals the program itself, not the nsenter around it."""
