@@ -153,9 +153,11 @@ def unread():
                 frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x7ffffff)), receive=1 << 18)
 
     def chunks():
-        for stream in range(1, 200001, 2):
-            yield frame(HEADERS, 4, stream, NODES) + frame(DATA, 1, stream, EMPTY_MESSAGE)
-    return push(sock, chunks(), 8, 0.5)
+        # more than a kernel keeps for the node, which may be 32 MiB and more
+        for first in range(1, 2000001, 128):
+            yield b"".join(frame(HEADERS, 4, stream, NODES) + frame(DATA, 1, stream, EMPTY_MESSAGE)
+                           for stream in range(first, first + 128, 2))
+    return push(sock, chunks(), 20, 0.5)
 
 
 def garbage():
